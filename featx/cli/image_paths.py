@@ -32,7 +32,8 @@ def batches(args: argparse.Namespace, missing: list[str]) -> tuple[Iterator[list
 
     Sources that do not exist are appended to `missing`.
     """
-    from featx.datasets.find import find_images, is_table, missing_sources
+    from featx.datasets.find import find_images
+    from featx.datasets.image_listing import is_table, missing_sources
 
     if "-" in args.source:
         if len(args.source) > 1:
@@ -90,7 +91,7 @@ def _as_path(line: bytes, separator: bytes) -> str:
 def raise_for_images(missing: Sequence[str], n_done: int, n_failed: int, first: Failure | None) -> None:
     """Raise an error for missing sources, or if no image was readable; called after all others are processed."""
     from featx.datasets.failures import all_unreadable_error
-    from featx.datasets.find import source_not_found_message
+    from featx.datasets.image_listing import source_not_found_message
     from featx.errors import SourceNotFoundError
 
     if missing:

@@ -5,7 +5,7 @@ labels and splits; :func:`featx.check_images` reads each image without a network
 
 ``find``           finds the images of any source
 ``image_table``    the table of paths, labels, splits and groups
-``image_listing``  lists the images of a source in parts, one part in memory at a time
+``image_listing``  lists the images of a source one after another, for find_images and for jobs
 ``source_options`` how a source is read: columns, roots, class levels and encodings
 ``label_types``    infers the type of labels that are written as text
 ``label_names``    class names that may mean the same class

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from featx.datasets.find import find_images, format_ignored
+from featx.datasets.find import find_images
+from featx.datasets.image_listing import format_ignored
 from featx.datasets.image_table import PathsLike
 from featx.datasets.label_names import similar_names_note
 from featx.datasets.pixel_range import pixel_range_note

@@ -1,38 +1,55 @@
-"""List the images of a source in parts of the size of a shard, with one part in memory at a time."""
+"""Lists the images of a source one after another, with their labels, splits and groups."""
 
 from __future__ import annotations
 
+import collections
 import dataclasses
-import hashlib
-import itertools
 import os
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
 
-from featx.datasets.find import Remarks, find_table, iter_images
+from featx.datasets.folders.layout import Layout
+from featx.datasets.folders.listers import IgnoredCounter, make_lister
+from featx.datasets.folders.words import FolderName
 from featx.datasets.label_types import LabelTypeInferrer
 from featx.datasets.source_options import SourceOptions
 from featx.datasets.tables.columns import ImageColumns, describe_columns
-from featx.datasets.tables.file import read_batches
-from featx.datasets.tables.metadata import metadata_note
-from featx.errors import SourceError
-from featx.system.files.url_secrets import check_no_secrets
+from featx.datasets.tables.file import TABLE_SUFFIXES, is_table_name, read_batches
+from featx.datasets.tables.metadata import find_metadata, metadata_note
+from featx.errors import SourceError, SourceNotFoundError
+from featx.images.archives import split_archive_path
+from featx.images.formats import IMAGE_SUFFIXES
+from featx.system.files import remote
+from featx.system.formatting import shorten
 
 
-@dataclasses.dataclass(frozen=True)
-class Part:
-    """Successive images, and the text of their labels.
+@dataclasses.dataclass
+class Remarks:
+    """What was noticed while the images of a source were listed.
 
     Attributes
     ----------
-    paths : list of str
-        Path or URL of each image.
-    labels : sequence of (str or None)
-        Label of each image.
+    ignored : Counter
+        Number of ignored files by kind.
+    notes : list of str
+        Remarks on how the source was interpreted.
+    no_labels_reason : str
+        Reason why images have no label, with a remedy. Empty: they have one, or the source is flat.
     """
 
-    paths: list[str]
-    labels: Sequence[str | None]
+    ignored: IgnoredCounter = dataclasses.field(default_factory=collections.Counter)
+    notes: list[str] = dataclasses.field(default_factory=list)
+    no_labels_reason: str = ""
+
+
+class ListedImage(NamedTuple):
+    """One image of a source."""
+
+    path: str
+    label: str | None = None
+    split: str | None = None
+    group: str | None = None
 
 
 class ImageListing:
@@ -44,31 +61,69 @@ class ImageListing:
         Sources; see :func:`featx.find_images`.
     options : SourceOptions or None, default=None
         Columns of a table and the like. None: defaults.
+    keep_missing : bool, default=False
+        See :func:`featx.find_images`.
 
     Attributes
     ----------
     remarks : Remarks
         Ignored files, and notes on how the source was interpreted.
-    n_images : int
-        Number of images so far.
     """
 
-    def __init__(self, sources: Sequence[str], options: SourceOptions | None = None) -> None:
-        self._sources = [os.fspath(source) for source in sources]
-        self._options = options or SourceOptions()
-        self._table = find_table(self._sources, self._options)
+    def __init__(
+        self, sources: Sequence[str], options: SourceOptions | None = None, *, keep_missing: bool = False
+    ) -> None:
+        self._sources, self._options, self._keep_missing = sources, options or SourceOptions(), keep_missing
+        self._table = find_table(sources, self._options)
         self._label_types = LabelTypeInferrer() if self._table else None
         self.remarks = Remarks()
-        if self._table is not None and self._table not in self._sources:
+        if self._table is not None and self._table not in sources:
             self.remarks.notes.append(metadata_note(self._table))
-        self.n_images = 0
-        self._hash = hashlib.blake2b(digest_size=16)
-        for source in self._sources:
-            check_no_secrets(source)
+
+    def images(self, batch_size: int | None = None) -> Iterator[ListedImage]:
+        """Yield all images. Labels of a table are text, whatever their type.
+
+        Parameters
+        ----------
+        batch_size : int or None, default=None
+            Number of rows of a table that are in memory at a time. None: all rows.
+
+        Raises
+        ------
+        SourceError, MissingDependencyError
+            See :func:`featx.find_images`.
+        """
+        if self._table is None:
+            yield from iter_images(self._sources, self.remarks, self._options, keep_missing=self._keep_missing)
+            return
+        columns: ImageColumns | None = None
+        is_empty = True
+        for frame in read_batches(self._table, batch_size, self.remarks.notes):
+            if columns is None:
+                columns = ImageColumns(frame, self._table, self._options)
+                self.remarks.notes += columns.notes
+            for image in self._images_of_frame(frame, columns):
+                is_empty = False
+                yield image
+        if is_empty:
+            raise SourceError(f"{self._table!r} lists no images: it has {describe_columns(frame)} and no rows.")
+
+    def _images_of_frame(self, frame: Any, columns: ImageColumns) -> Iterator[ListedImage]:
+        assert self._label_types is not None
+        paths, labels = columns.paths(frame), columns.labels(frame)
+        none = [None] * len(paths)
+        if labels is None:
+            self.remarks.no_labels_reason = (
+                f"No label column in {self._table!r}: it has {describe_columns(frame)}. Pass label_column "
+                "(--label-column)."
+            )
+        self._label_types.add(labels or ())
+        splits, groups = columns.splits(frame) or none, columns.groups(frame) or none
+        return map(ListedImage, paths, labels or none, splits, groups)
 
     @property
     def label_type(self) -> str:
-        """Type of the labels: "str", "int", "float" or "bool". Known when all parts were listed.
+        """Type of the labels, as :meth:`LabelTypeInferrer.label_type` returns it. Known when all images were listed.
 
         Raises
         ------
@@ -77,61 +132,154 @@ class ImageListing:
         """
         return "str" if self._label_types is None else self._label_types.label_type(str(self._table))
 
+    def convert_labels(self, labels: Sequence[str | None]) -> list[Any]:
+        """Return the labels of all images converted to their type."""
+        return list(labels) if self._label_types is None else self._label_types.convert(labels, str(self._table))
+
     def notes(self) -> list[str]:
-        """Return remarks on how the source was interpreted. Complete when all parts were listed."""
-        notes = [*self.remarks.notes, *filter(None, [self.remarks.no_labels_reason])]
-        return [*notes, *([] if self._label_types is None else self._label_types.notes())]
+        """Return remarks on how the source was interpreted. Complete when all images were listed."""
+        return [*self.remarks.notes, *(self._label_types.notes() if self._label_types else ())]
 
-    @property
-    def digest(self) -> str:
-        """Digest of all paths and labels, in order. Known when all parts were listed."""
-        return self._hash.hexdigest()
 
-    def parts(self, n_images: int) -> Iterator[Part]:
-        """Yield all images in parts of `n_images`.
+def iter_images(
+    sources: Sequence[str | os.PathLike[str]],
+    remarks: Remarks,
+    options: SourceOptions | None = None,
+    *,
+    keep_missing: bool = False,
+) -> Iterator[ListedImage]:
+    """Yield each image of folders, archives and files, in bounded memory.
 
-        Raises
-        ------
-        SourceError, MissingDependencyError
-            See :func:`featx.find_images`.
-        """
-        for part in self._parts_of_folder(n_images) if self._table is None else self._parts_of_table(n_images):
-            self.n_images += len(part.paths)
-            lines = zip(part.paths, part.labels, strict=True)
-            text = "".join(f"{path}\0" if label is None else f"{path}\0={label}\0" for path, label in lines)
-            self._hash.update(text.encode("utf-8", "surrogatepass"))
-            yield part
+    Parameters
+    ----------
+    sources : sequence of str or Path
+    remarks : Remarks
+        Receives the ignored files and notes.
+    options : SourceOptions or None, default=None
+    keep_missing : bool, default=False
+        See :func:`find_images`.
 
-    def _parts_of_folder(self, n_images: int) -> Iterator[Part]:
-        images = iter_images(self._sources, self.remarks, self._options)
-        while batch := list(itertools.islice(images, n_images)):
-            yield Part([image.path for image in batch], [image.label for image in batch])
+    Raises
+    ------
+    SourceNotFoundError, SourceError
+        See :func:`find_images`. That no image exists is known only at the end.
+    """
+    options = options or SourceOptions()
+    missing = missing_sources(sources)
+    if missing and (not keep_missing or len(missing) == len(sources)):
+        raise SourceNotFoundError(source_not_found_message(missing[0]))
+    is_only_source = len(sources) == 1
+    are_parts = not is_only_source and _are_parts(sources, remarks)
+    is_empty = True
+    for source in sources:
+        lister = make_lister(os.fspath(source), remarks.ignored, options.zip_encoding)
+        layout = lister.layout(options.class_level, is_only_source=is_only_source)
+        if are_parts and layout.label is not None:
+            layout = dataclasses.replace(layout, label=None, class_index=None)
+        _add_remarks(layout, remarks)
+        has_groups = layout.has_groups
+        for name in lister.names(layout):
+            label, split = layout.label_and_split(name)
+            group = layout.group(name) if has_groups else None
+            is_empty = False
+            yield ListedImage(lister.prefix + name, label, split if is_only_source else None, group)
+    if is_empty:
+        raise SourceError(_no_images_message(sources, remarks.ignored))
 
-    def _parts_of_table(self, n_images: int) -> Iterator[Part]:
-        assert self._table is not None
-        columns: ImageColumns | None = None
-        waiting = Part([], [])
-        for frame in read_batches(self._table, max(100, n_images), self.remarks.notes):
-            if columns is None:
-                columns = ImageColumns(frame, self._table, self._options)
-                self.remarks.notes += columns.notes
-            part = self._part_of_frame(frame, columns)
-            waiting = Part([*waiting.paths, *part.paths], [*waiting.labels, *part.labels])
-            while len(waiting.paths) >= n_images:
-                yield Part(waiting.paths[:n_images], waiting.labels[:n_images])
-                waiting = Part(waiting.paths[n_images:], waiting.labels[n_images:])
-        if waiting.paths:
-            yield waiting
-        if not self.n_images and not waiting.paths:
-            raise SourceError(f"{self._table!r} lists no images: it has {describe_columns(frame)} and no rows.")
 
-    def _part_of_frame(self, frame: Any, columns: ImageColumns) -> Part:
-        assert self._label_types is not None
-        paths = columns.paths(frame)
-        labels = columns.labels(frame)
-        texts = [None] * len(paths) if labels is None else labels
-        self._label_types.add(texts)
-        for path in paths:
-            if "://" in path and ("@" in path or "=" in path or "%" in path):  # others cannot contain a secret
-                check_no_secrets(path)
-        return Part(paths, texts)
+def _add_remarks(layout: Layout, remarks: Remarks) -> None:
+    remarks.notes += [note for note in layout.notes if note not in remarks.notes]
+    remarks.no_labels_reason = remarks.no_labels_reason or layout.no_labels_reason
+
+
+def _are_parts(sources: Sequence[str | os.PathLike[str]], remarks: Remarks) -> bool:
+    """Return whether several sources are parts of a split by their names, and note it."""
+    names = [FolderName.parse(os.path.basename(os.path.normpath(os.fspath(source)))) for source in sources]
+    kinds = {name.kind for name in names}
+    if None in kinds or len(kinds) < 2 or len({name.rest for name in names}) > 1:
+        return False
+    train, test = os.fspath(sources[0]), os.fspath(sources[-1])
+    remarks.notes.append(
+        f"{train!r} and {test!r} are parts of a split by their names, and are read as one data set. To keep test "
+        f"images apart, pass them with --test {test} (test=find_images({test!r}))."
+    )
+    remarks.no_labels_reason = (
+        f"{train!r} and {test!r} are parts of a split by their names, not classes, and have no class folders. Pass a "
+        "table of paths and labels instead, such as labels.csv, or the folder around them with class_level=1 "
+        "(--class-level 1) if they are classes."
+    )
+    return True
+
+
+def is_table(sources: Sequence[str | os.PathLike[str]]) -> bool:
+    """Return whether the first source is a table by its name."""
+    return is_table_name(os.fspath(sources[0]))
+
+
+def find_table(sources: Sequence[str | os.PathLike[str]], options: SourceOptions) -> str | None:
+    """Return the path of the table among sources. None: they are folders and files.
+
+    Parameters
+    ----------
+    sources : sequence of str or Path
+    options : SourceOptions
+
+    Raises
+    ------
+    SourceError
+        A table is not the only source, or an option of tables is given but no source is a table.
+    """
+    paths = [os.fspath(source) for source in sources]
+    tables = [path for path in paths if is_table_name(path, is_only_source=len(paths) == 1)]
+    if tables and (os.path.isfile(tables[0]) or remote.is_url(tables[0])):
+        if len(sources) > 1:
+            raise SourceError(f"A table must be the only source, got {len(sources)} sources. Pass only {tables[0]!r}.")
+        return tables[0]
+    if len(paths) == 1 and os.path.isdir(paths[0]) and (table := find_metadata(paths[0], options)):
+        return table
+    for option, value in options.given_table_options().items():
+        if os.path.exists(paths[0]):
+            verb = "names the column" if "column" in option else "is"
+            raise SourceError(
+                f"{option} {verb} {value!r}, but {paths[0]!r} is not a table ({' '.join(TABLE_SUFFIXES)}). Remove the "
+                "option, or pass a table."
+            )
+    return None
+
+
+def missing_sources(sources: Sequence[str | os.PathLike[str]]) -> list[str]:
+    """Return the sources that do not exist. URLs and images in archives are not checked."""
+    paths = [os.fspath(source) for source in sources]
+    return [
+        path
+        for path in paths
+        if not remote.is_url(path) and not os.path.exists(path) and split_archive_path(path) is None
+    ]
+
+
+def source_not_found_message(source: str) -> str:
+    """Return the error message for a source that does not exist, with the most similar name."""
+    import difflib
+
+    if os.path.islink(source):
+        return f"{source!r} is a link to {os.readlink(source)!r}, which does not exist. Fix or remove the link."
+    parent = Path(source).parent
+    try:
+        names = os.listdir(parent)
+    except OSError:
+        names = []  # only for a hint
+    similar = difflib.get_close_matches(Path(source).name, names, n=1)
+    hint = f" Did you mean {str(parent / similar[0])!r}?" if similar else ""
+    return f"No such folder or file: {source!r}.{hint} Check the spelling. The working directory is {os.getcwd()!r}."
+
+
+def format_ignored(ignored: Mapping[str, int]) -> str:
+    """Return the number of ignored files by kind as text."""
+    return ", ".join(f"{count:,} {shorten(kind, 40)}" for kind, count in ignored.items())
+
+
+def _no_images_message(sources: Sequence[str | os.PathLike[str]], ignored: IgnoredCounter) -> str:
+    listed = ", ".join(repr(os.fspath(source)) for source in sources)
+    other_files = format_ignored(dict(ignored.most_common(3))) or "none"
+    suffixes = " ".join(sorted(IMAGE_SUFFIXES))
+    return f"No images in {listed} (other files: {other_files}). Expected files with one of these suffixes: {suffixes}."

@@ -45,8 +45,7 @@ class LabelTypeInferrer:
         self._has_fractions = {".": False, ",": False}
         self._not_a_number: dict[str, str] = {}
         self._first_with_comma = ""
-        self._first_number: float | None = None
-        self._first_text = self._first_infinite = ""
+        self._first_number = self._first_text = self._first_infinite = ""
         self._only_integers = self._only_booleans = True
         self._booleans: set[str] = set()
 
@@ -59,6 +58,7 @@ class LabelTypeInferrer:
             self._check_spelling(label)
             if (number := self._read_number(label)) is not None:
                 numbers.append(number)
+                self._first_number = self._first_number or label
                 continue
             self._n_texts += 1
             self._first_text = self._first_text or label
@@ -105,7 +105,10 @@ class LabelTypeInferrer:
         )
 
     def notes(self) -> list[str]:
-        """Return how numbers with commas are read."""
+        """Return how numbers with commas are read, and whether numbers are names."""
+        if self._n_texts and self._n_numbers:
+            numbers = f"{self._first_number!r}, {self._first_text!r}"
+            return [f"Labels mix numbers and text ({numbers}): all of them are class names."]
         if not self._first_with_comma or self._n_texts:
             return []
         label = self._first_with_comma
@@ -119,6 +122,13 @@ class LabelTypeInferrer:
         ------
         SourceError
             See :meth:`label_type`.
+
+        Examples
+        --------
+        >>> inferrer = LabelTypeInferrer()
+        >>> inferrer.add(["1.234,5", "2,25"])
+        >>> inferrer.convert(["1.234,5", None], "table.csv")
+        [1234.5, None]
         """
         label_type = self.label_type(source)
         return [None if label is None else cast_label(label, label_type) for label in labels]
@@ -131,8 +141,6 @@ class LabelTypeInferrer:
             self._only_booleans = any(self._booleans <= set(pair) for pair in _BOOLEANS)
 
     def _add_numbers(self, numbers: list[float]) -> None:
-        if self._first_number is None:
-            self._first_number = numbers[0]
         self._n_numbers += len(numbers)
         values = np.array(numbers)
         # Fractions and text decide the type without the number of distinct values.
@@ -189,31 +197,11 @@ class LabelTypeInferrer:
             )
         if self._n_texts:
             raise SourceError(
-                f"Labels of {source!r} mix numbers and text, for example {self._first_number:g} and "
+                f"Labels of {source!r} mix numbers and text, for example {self._first_number!r} and "
                 f"{self._first_text!r}. Leave the cell empty if the label is missing. Use only numbers for continuous "
                 "targets, or only text for classes."
             )
         return has_fractions or is_continuous(*self._count())
-
-
-def infer_types(labels: Sequence[str | None], source: str) -> list[Any]:
-    """Return the labels of a table converted to their common type.
-
-    Raises
-    ------
-    SourceError
-        See :meth:`LabelTypeInferrer.label_type`.
-
-    Examples
-    --------
-    >>> infer_types(["1", None, "2.0"], "t.csv"), infer_types(["1.234,5", "2,25"], "t.csv")
-    ([1, None, 2], [1234.5, 2.25])
-    >>> infer_types(["007", "8"], "t.csv")
-    ['007', '8']
-    """
-    inferrer = LabelTypeInferrer()
-    inferrer.add(labels)
-    return inferrer.convert(labels, source)
 
 
 def cast_label(label: str, label_type: str) -> Any:

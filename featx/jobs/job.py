@@ -62,6 +62,14 @@ def open_job(location: str | os.PathLike[str]) -> Job:
     return Job(open_job_folder(location))
 
 
+def job_exists_error(folder: Folder) -> JobError:
+    """Return the error of a client that plans a job where another has planned one."""
+    return JobError(
+        f"There is already a job in {folder.location!r}. Resume it (featx job run {shlex.quote(folder.location)}), or "
+        "choose another folder."
+    )
+
+
 class Job:
     """A planned job. JobError: the folder has no job, or one with another file format."""
 

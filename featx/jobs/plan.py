@@ -9,8 +9,9 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from featx.datasets.image_listing import ImageListing, Part
-from featx.datasets.image_table import PathsLike, as_path_list
+from featx.datasets.find import as_sources
+from featx.datasets.image_listing import ListedImage
+from featx.datasets.image_table import PathsLike
 from featx.datasets.source_options import SourceOptions
 from featx.errors import OptionError
 from featx.extraction.options import ExtractionOptions, resolve_cache
@@ -20,7 +21,7 @@ from featx.features.job_tables import make_plan_table
 from featx.images.image import find_file_state
 from featx.jobs.cost_estimate import MAX_SAMPLE, CostEstimate, Speed
 from featx.jobs.job import open_job_folder
-from featx.jobs.plan_writer import commit_plan, new_plan, write_plan
+from featx.jobs.plan_writer import ShardListing, commit_plan, new_plan, write_plan
 from featx.jobs.preconditions import check_free, check_not_nested
 from featx.system.files.parquet import import_pyarrow
 from featx.system.files.url_secrets import check_no_secrets
@@ -200,7 +201,7 @@ def plan_job(
     """
     started = time.perf_counter()
     import_pyarrow()
-    sources = [os.fspath(source)] if isinstance(source, str | os.PathLike) else as_path_list(source, "source")
+    sources = as_sources(source)
     extraction, folder = ExtractionOptions(**options), open_job_folder(output)
     _check_options(extraction, shard_size, sample)
     extraction = with_absolute_paths(extraction)
@@ -213,12 +214,12 @@ def plan_job(
         class_level=class_level,
         zip_encoding=zip_encoding,
     )
-    listing = ImageListing(sources, source_options)
+    listing = ShardListing(sources, source_options)
     check_not_nested(sources, folder)
     check_free(folder)
     with reporting(verbose, progress), stage("plan", None) as advance, new_plan(folder) as job_id:
         estimate = CostEstimate(resolve_cache(cache), resolved, sample)
-        write_plan(folder, job_id, shard_size, _plan_tables(listing.parts(shard_size), estimate, advance))
+        write_plan(folder, job_id, shard_size, _plan_tables(listing.shards(shard_size), estimate, advance))
         seconds = time.perf_counter() - started
         speed = estimate.measure()
         manifest = JobManifest(
@@ -248,13 +249,16 @@ def plan_job(
     )
 
 
-def _plan_tables(parts: Iterable[Part], estimate: CostEstimate, advance: Callable[[int], object]) -> Iterator[Any]:
-    """Yield the table of each part, and add its files to the estimate."""
-    for part in parts:
-        states = [find_file_state(path) for path in part.paths]
-        estimate.add(part.paths, states)
-        yield make_plan_table(part.paths, part.labels, states)
-        advance(len(part.paths))
+def _plan_tables(
+    shards: Iterable[list[ListedImage]], estimate: CostEstimate, advance: Callable[[int], object]
+) -> Iterator[Any]:
+    """Yield the table of each shard, and add its files to the estimate."""
+    for shard in shards:
+        paths = [image.path for image in shard]
+        states = [find_file_state(path) for path in paths]
+        estimate.add(paths, states)
+        yield make_plan_table(paths, [image.label for image in shard], states)
+        advance(len(shard))
 
 
 def _summarize(location: str, manifest: JobManifest, estimate: CostEstimate, speed: Speed, **rest: Any) -> JobPlan:

@@ -1,19 +1,51 @@
-"""Write a plan: files of its own, and last the manifest, which one of several clients creates."""
+"""Write a plan: the images of each shard into files of its own, and last the manifest, which one client creates."""
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import itertools
 import os
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from featx.datasets.image_listing import ImageListing, ListedImage
+from featx.datasets.source_options import SourceOptions
 from featx.errors import JobError
 from featx.features.job_files import FOLDERS, MANIFEST, JobManifest, plan_name, shards_per_file
-from featx.jobs.preconditions import job_exists_error
+from featx.jobs.job import job_exists_error
 from featx.system.files.folder import Folder
 from featx.system.files.parquet import import_pyarrow
+from featx.system.files.url_secrets import check_no_secrets
+
+
+class ShardListing(ImageListing):
+    """Lists the images of a source in the parts of a plan. Their number and digest are known at the end."""
+
+    def __init__(self, sources: Sequence[str], options: SourceOptions) -> None:
+        super().__init__(sources, options)
+        self.n_images = 0
+        self._hash = hashlib.blake2b(digest_size=16)
+        for source in sources:
+            check_no_secrets(source)
+
+    @property
+    def digest(self) -> str:
+        """Digest of all paths and labels, in order."""
+        return self._hash.hexdigest()
+
+    def shards(self, shard_size: int) -> Iterator[list[ListedImage]]:
+        """Yield the images of each shard, in bounded memory."""
+        images = self.images(max(100, shard_size))
+        while shard := list(itertools.islice(images, shard_size)):
+            self.n_images += len(shard)
+            for path, label, *_ in shard:
+                if "://" in path and ("@" in path or "=" in path or "%" in path):  # others cannot contain a secret
+                    check_no_secrets(path)
+                text = f"{path}\0" if label is None else f"{path}\0={label}\0"
+                self._hash.update(text.encode("utf-8", "surrogatepass"))
+            yield shard
 
 
 @contextlib.contextmanager

@@ -7,13 +7,13 @@ import re
 import shlex
 from collections.abc import Sequence
 
-from featx.datasets.image_listing import ImageListing
 from featx.datasets.source_options import SourceOptions
 from featx.errors import JobError, OutputError
 from featx.extraction.options import ExtractionOptions
 from featx.extraction.recorded import with_absolute_paths
 from featx.features.job_files import FOLDERS, MANIFEST
-from featx.jobs.job import Job
+from featx.jobs.job import Job, job_exists_error
+from featx.jobs.plan_writer import ShardListing
 from featx.system.files import atomic, remote
 from featx.system.files.folder import Folder
 from featx.system.formatting import format_count
@@ -51,14 +51,6 @@ def check_free(folder: Folder) -> None:
             f"{folder.location!r} is not empty ({others[0]!r}) and has no job. Choose a folder that is empty or does "
             "not exist."
         )
-
-
-def job_exists_error(folder: Folder) -> JobError:
-    """Return the error of a client that plans a job where another has planned one."""
-    return JobError(
-        f"There is already a job in {folder.location!r}. Resume it (featx job run {shlex.quote(folder.location)}), or "
-        "choose another folder."
-    )
 
 
 def check_not_nested(sources: Sequence[str], folder: Folder) -> None:
@@ -133,12 +125,12 @@ def check_same_job(job: Job, sources: Sequence[str], options: ExtractionOptions,
             f"The job in {location!r} differs from the requested one in: {', '.join(different)}. Resume it (featx job "
             f"run {shlex.quote(location)}), or choose another output folder."
         )
-    _check_same_images(job, ImageListing(sources, source_options))
+    _check_same_images(job, ShardListing(sources, source_options))
 
 
-def _check_same_images(job: Job, listing: ImageListing) -> None:
+def _check_same_images(job: Job, listing: ShardListing) -> None:
     planned = job.manifest
-    for _ in listing.parts(planned.shard_size):
+    for _ in listing.shards(planned.shard_size):
         pass
     if listing.digest == planned.listed:
         return

@@ -122,5 +122,10 @@ print(*{name.split(".")[0] for name, file in files.items() if "site-packages" in
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=service, capture_output=True, text=True, check=True)
     names = {"PIL": "pillow", "cykooz_resizer": "cykooz-resizer"}
-    listed = {line.split("==")[0] for line in requirements(serve=True)} | {"featx", "packaging", "absl", "_distutils_hack"}
+    listed = {line.split("==")[0] for line in requirements(serve=True)} | {
+        "featx",
+        "packaging",
+        "absl",
+        "_distutils_hack",
+    }
     assert {names.get(name, name) for name in done.stdout.split()} <= listed

@@ -211,7 +211,8 @@ def _is_given(args: argparse.Namespace, name: str) -> bool:
 
 
 def _compare_images(args: argparse.Namespace) -> ImageComparison:
-    from featx.datasets.find import find_images, is_table
+    from featx.datasets.find import find_images
+    from featx.datasets.image_listing import is_table
     from featx.workflows.compare import compare_images
 
     backbones = _all_options(args)

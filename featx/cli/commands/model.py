@@ -267,7 +267,8 @@ def _as_text(predictor: Predictor, predictions: Sequence[Prediction], *, as_json
 def explain(args: argparse.Namespace) -> None:
     """Run ``featx explain``."""
     from featx.datasets.failures import Failure
-    from featx.datasets.find import find_images, missing_sources
+    from featx.datasets.find import find_images
+    from featx.datasets.image_listing import missing_sources
     from featx.models.explain.explain import explain_each
     from featx.models.explain.explainer import Explainer
     from featx.models.explain.map_files import MapWriter

@@ -10,10 +10,8 @@ from typing import TYPE_CHECKING, Any
 from featx.datasets.folders.layout import normalize_splits
 from featx.datasets.folders.names import normalize_label
 from featx.datasets.image_table import ImageTable
-from featx.datasets.label_types import LabelTypeInferrer, parse_number
 from featx.datasets.labels import is_missing
 from featx.datasets.source_options import SourceOptions
-from featx.datasets.tables.file import read_table
 from featx.datasets.tables.paths import PathForm, clean_path, find_path_form, parse_template, template_columns
 from featx.datasets.tables.text_format import repair_text
 from featx.errors import OptionError, SourceError, did_you_mean
@@ -40,50 +38,6 @@ _ID_COLUMNS = (
     "image_url",
     "uri",
 )
-
-
-def table_from_file(source: str, options: SourceOptions) -> ImageTable:
-    """Return the images that a file lists.
-
-    Parameters
-    ----------
-    source : str
-        Path or URL.
-    options : SourceOptions
-
-    Raises
-    ------
-    SourceError
-        The table cannot be read, lists no images, or a column does not exist.
-    OptionError
-        The template of paths is invalid.
-    """
-    frame, notes = read_table(source)
-    columns = ImageColumns(frame, source, options)
-    paths = columns.paths(frame)
-    if not paths:
-        raise SourceError(f"{source!r} lists no images: it has {describe_columns(frame)} and no rows.")
-    names = columns.labels(frame)
-    labels: Sequence[Any] = [None] * len(paths)
-    if names is not None:
-        inferrer = LabelTypeInferrer()
-        inferrer.add(names)
-        labels = inferrer.convert(names, source)
-        notes += [*inferrer.notes(), *_notes_of_labels(names, labels)]
-    splits = get_column(frame, source, "split", options.split_column, ())
-    groups = get_column(frame, source, "group", options.group_column, ())
-    return ImageTable(
-        paths=paths,
-        labels=labels,
-        splits=None if splits is None else normalize_splits(splits),
-        groups=groups,
-        notes=(*notes, *columns.notes, *_notes_of_groups(groups)),
-        no_labels_reason=(
-            f"No label column in {source!r}: it has {describe_columns(frame)}. Pass label_column (--label-column)."
-            if names is None
-            else ""
-        ),
-    )
 
 
 class ImageColumns:
@@ -167,6 +121,14 @@ class ImageColumns:
         labels = get_column(frame, self._source, "label", self._options.label_column, LABEL_COLUMNS)
         return None if labels is None else normalize_labels(labels)
 
+    def splits(self, frame: pd.DataFrame) -> list[str | None] | None:
+        """Return the names of the splits of some rows. None: no column was named."""
+        return get_column(frame, self._source, "split", self._options.split_column, ())
+
+    def groups(self, frame: pd.DataFrame) -> list[str | None] | None:
+        """Return the groups of some rows. None: no column was named."""
+        return get_column(frame, self._source, "group", self._options.group_column, ())
+
     def _written_paths(self, frame: pd.DataFrame) -> list[str]:
         columns = [get_column(frame, self._source, "path", name, ()) or [] for name in self._columns]
         rows = list(zip(*columns, strict=True))
@@ -199,14 +161,13 @@ def table_from_frame(frame: pd.DataFrame, options: SourceOptions) -> ImageTable:
     if not paths:
         raise SourceError(f"{source!r} lists no images: it has {describe_columns(frame)} and no rows.")
     labels = _select_column(frame, source, "label", options.label_column, LABEL_COLUMNS)
-    splits = get_column(frame, source, "split", options.split_column, ())
-    groups = get_column(frame, source, "group", options.group_column, ())
+    splits, groups = columns.splits(frame), columns.groups(frame)
     return ImageTable(
         paths=paths,
         labels=[None] * len(paths) if labels is None else [_as_label(label) for label in labels.tolist()],
         splits=None if splits is None else normalize_splits(splits),
         groups=groups,
-        notes=(*columns.notes, *_notes_of_groups(groups)),
+        notes=(*columns.notes, *notes_of_groups(groups)),
     )
 
 
@@ -300,18 +261,8 @@ def _as_label(label: Any) -> Any:
     return label
 
 
-def _notes_of_labels(names: Sequence[str | None], labels: Sequence[Any]) -> list[str]:
-    """Return a note if numbers are class names because other labels are text."""
-    if labels != names:
-        return []
-    number = next((name for name in names if name is not None and parse_number(name) is not None), None)
-    text = next((name for name in names if name is not None and parse_number(name) is None), None)
-    if number is None or text is None:
-        return []
-    return [f"Labels mix numbers and text ({number!r}, {text!r}): all of them are class names."]
-
-
-def _notes_of_groups(groups: Sequence[str | None] | None) -> tuple[str, ...]:
+def notes_of_groups(groups: Sequence[str | None] | None) -> tuple[str, ...]:
+    """Return a note if images have no group."""
     n_ungrouped = 0 if groups is None else groups.count(None)
     if not n_ungrouped:
         return ()

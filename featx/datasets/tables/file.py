@@ -35,26 +35,6 @@ def is_table_name(source: str, *, is_only_source: bool = True) -> bool:
     return name.endswith(TABLE_SUFFIXES) or (is_only_source and name.endswith(_LIST_SUFFIX))
 
 
-def read_table(source: str) -> tuple[pd.DataFrame, list[str]]:
-    """Return a table, and notes on how it was read. All values of text files are text.
-
-    Parameters
-    ----------
-    source : str
-        Path or URL.
-
-    Raises
-    ------
-    SourceError, MissingDependencyError
-        The table cannot be read.
-    """
-    import pandas as pd
-
-    notes: list[str] = []
-    frames = list(read_batches(source, None, notes))
-    return (frames[0] if len(frames) == 1 else pd.concat(frames)), notes
-
-
 def read_batches(source: str, n_rows: int | None, notes: list[str] | None = None) -> Iterator[pd.DataFrame]:
     """Yield the rows of a table in batches, at least one.
 

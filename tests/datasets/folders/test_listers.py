@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from featx.datasets.find import ListedImage, Remarks, iter_images
 from featx.datasets.folders.listers import ArchiveLister, FolderLister, SingleImageLister, UrlLister, make_lister
+from featx.datasets.image_listing import ListedImage, Remarks, iter_images
 from featx.system.files import remote
 
 

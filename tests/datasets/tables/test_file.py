@@ -149,7 +149,9 @@ def test_numbers_with_decimal_commas_and_text_among_them(frame: pd.DataFrame, tm
     frame.assign(label=values).to_csv(tmp_path / "table.csv", index=False, sep=";")
     assert find_images([tmp_path / "table.csv"]).labels == [row / 2 for row in range(24)]
     mixed = _write(frame.assign(label=[*values[:-1], "unknown"]), tmp_path / "mixed.csv")
-    with pytest.raises(SourceError, match="mix numbers and text, for example 0 and 'unknown'.*Leave the cell empty"):
+    with pytest.raises(
+        SourceError, match="mix numbers and text, for example '0,0' and 'unknown'.*Leave the cell empty"
+    ):
         find_images(mixed)
 
 

@@ -40,9 +40,9 @@ def assert_same(source: str, folder: Path, labels: list[str] | None = None, **op
     assert table.paths == [str(folder / "img" / name) for name in IMAGES]
     assert table.labels == (LABELS if labels is None else labels)
     listing = ImageListing([source], SourceOptions(**options))
-    parts = list(listing.parts(3))
-    assert [path for part in parts for path in part.paths] == table.paths
-    assert [label for part in parts for label in part.labels] == [str(label) for label in table.labels]
+    images = list(listing.images(3))
+    assert [image.path for image in images] == table.paths
+    assert [image.label for image in images] == [str(label) for label in table.labels]
     return table.notes
 
 
