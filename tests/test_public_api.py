@@ -54,7 +54,7 @@ OPAQUE = {
     "Head",
     "ImageSearch",
     "Index",
-    "MatrixPart",
+    "RowsPart",
     "NoveltyDetector",
     "ReportedExtraction",
     "Resolved",

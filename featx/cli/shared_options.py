@@ -42,7 +42,7 @@ def add_command(
 
 def add_sources(parser: argparse.ArgumentParser, *, features: bool = False) -> None:
     """Add the images to read, labeled or not; with `features` also extracted ones."""
-    stored = "; or features: the folder of a job, or a .npy file" if features else ""
+    stored = "; or features: the folder of a job, or a .npy or .parquet file" if features else ""
     parser.add_argument(
         "source",
         nargs="+",

@@ -1,4 +1,4 @@
-"""Extract images into a feature matrix (``.npy``) with a table of its rows and a table of failures: `featx extract`.
+"""Extract images into a feature matrix with a table of its rows and a table of failures: `featx extract`.
 
 A third of this file is the documentation and signature of its public function.
 """
@@ -6,9 +6,8 @@ A third of this file is the documentation and signature of its public function.
 from __future__ import annotations
 
 import contextlib
-import csv
 import dataclasses
-import itertools
+import json
 import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -22,29 +21,16 @@ from featx.datasets.failures import readable_positions
 from featx.datasets.find import find_images
 from featx.datasets.image_table import ImageTable, PathsLike
 from featx.datasets.pixel_range import pixel_range_note
-from featx.errors import AuditError, FeatxError, OutputError, ResourceError
+from featx.errors import FeatxError, ResourceError
 from featx.extraction.extract import extract_into
 from featx.extraction.options import ExtractionOptions, Resolved, check_on_error, resolve_cache
+from featx.extraction.recorded import portable_options
 from featx.extraction.row_cache import RowCache, open_row_cache
-from featx.features.csv_table import (
-    FAILURES_HEADER,
-    TABLE_HEADER,
-    failures_path,
-    table_path,
-    write_failures,
-    write_table,
-)
+from featx.features.csv_table import failures_path, write_failures
 from featx.features.npy_writer import NpyWriter
+from featx.features.outputs import OutputFiles, audit_error, check_output, describe_output, replacing_outputs
 from featx.images.decode import MAX_PIXELS
 from featx.system.array_types import DigestArray, FloatArray
-from featx.system.files.atomic import atomic_write, remove_abandoned, sync_folder
-from featx.system.files.output_paths import (
-    as_output_error,
-    check_output_file,
-    header_pattern,
-    output_error,
-    starts_with,
-)
 from featx.system.formatting import format_count
 from featx.system.notebook.html import TextResult
 from featx.system.option_checks import as_path
@@ -53,7 +39,6 @@ from featx.system.terminal.tables import wrap_text
 
 #: Number of rows that are checked at a time.
 AUDIT_BLOCK_ROWS = 4096
-_OTHER_OUTPUT = "choose another output (-o)."
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,7 +105,7 @@ class ExtractionSummary(TextResult):
         """Return a human-readable summary."""
         output = Path(self.output)
         lines = [
-            f"{self.rows} rows of {self.features} features in {output}; paths and labels in {table_path(output)}",
+            f"{self.rows} rows of {self.features} features in {describe_output(output)}",
             f"{self.computed} computed, {self.cached} from the cache, {self.failed} failed; "
             f"{self.seconds:.1f} s, {self.images_per_second:.0f} images/s "
             f"({self.backbone}, {self.precision}, {self.engine})",
@@ -165,19 +150,20 @@ def extract_images(
     verbose: bool | None = None,
     progress: ProgressFunction | None = None,
 ) -> ExtractionSummary:
-    """Extract features of image files into a ``.npy`` file: what ``featx extract`` does.
+    """Extract features of image files into a ``.npy`` or Parquet file: what ``featx extract`` does.
 
-    Next to the matrix, a table with the same name and the suffix ``.csv`` lists row, path, label and digest of each
-    image, and ``.failures.csv`` lists the images that cannot be read, if any. Files with these names are replaced only
-    if featx wrote them. The files are checked against each other and against the cache before they get their names.
-    :func:`open_features` opens the result.
+    Next to a ``.npy`` file, a table with the same name and the suffix ``.csv`` lists row, path, label and digest of
+    each image. A Parquet file has the columns ``path``, ``label``, ``digest`` and ``features`` (a list of floats of
+    fixed size), and records the recipe. ``.failures.csv`` lists the images that cannot be read, if any. Files with
+    these names are replaced only if featx wrote them. The files are checked against each other and against the cache
+    before they get their names. :func:`open_features` opens the result.
 
     Parameters
     ----------
     source : str, Path, DataFrame, ImageTable, or sequence of str or Path
         Folders, archives, tables, URLs and image files, see :func:`find_images`.
     output : str or Path, default="features.npy"
-        Path of the feature matrix.
+        Path of the feature matrix. It ends in ``.npy`` or ``.parquet``.
     backbone : str, Path or keras.Model, default="mobilenet"
         See :class:`FeatureExtractor`, also for the next seven parameters.
     weights : str, Path or None, default="imagenet"
@@ -295,41 +281,7 @@ def extract_images(
         zip_encoding=zip_encoding,
     )
     with reporting(verbose, progress):
-        return extract_to_file(table, options.resolve(), path, cache=folder, on_error=on_error)
-
-
-def check_output(output: Path, *, alternative: str = "") -> None:
-    """Check that the matrix and its tables can be written, before any work is done.
-
-    Parameters
-    ----------
-    output : Path
-    alternative : str, default=""
-        Sentence on what else the output may be, for the error of a wrong name.
-
-    Raises
-    ------
-    OutputError
-        The name does not end in ``.npy``, the folder does not exist or cannot be written, or a file would be replaced
-        that featx did not write. A matrix is taken for one of featx if its table is beside it.
-    """
-    if output.suffix != ".npy" or os.path.isdir(output):
-        raise OutputError(
-            f"The output (-o) must be the name of a .npy file, got {str(output)!r}. Pass for example -o features.npy."
-            f"{alternative and f' {alternative}'}"
-        )
-    if not os.path.isdir(output.parent):
-        raise output_error(output, f"there is no folder {str(output.parent)!r}", f"Create it, or {_OTHER_OUTPUT}")
-    table = table_path(output)
-    has_header = starts_with(header_pattern(TABLE_HEADER))
-    check_output_file(
-        output,
-        lambda _: table.is_file() and has_header(table),
-        remedy=f"Move the file, or {_OTHER_OUTPUT} A matrix is replaced if its table {table.name!r} is beside it.",
-    )
-    check_output_file(table, has_header, remedy=f"Move the file, or {_OTHER_OUTPUT}")
-    has_failures_header = starts_with(header_pattern(FAILURES_HEADER))
-    check_output_file(failures_path(output), has_failures_header, remedy=f"Move the file, or {_OTHER_OUTPUT}")
+        return extract_to_file(table, options.resolve(), path, cache=folder, on_error=on_error, options=options)
 
 
 def extract_to_file(
@@ -339,6 +291,7 @@ def extract_to_file(
     *,
     cache: Path | None,
     on_error: Literal["skip", "raise"] = "skip",
+    options: ExtractionOptions | None = None,
     audit_block_rows: int = AUDIT_BLOCK_ROWS,
 ) -> ExtractionSummary:
     """Extract the images of a table into a ``.npy`` file. See :func:`extract_images`.
@@ -351,14 +304,16 @@ def extract_to_file(
     cache : Path or None
         Cache folder. None: no caching.
     on_error : {"skip", "raise"}, default="skip"
+    options : ExtractionOptions or None, default=None
+        What `resolved` was resolved from: a Parquet file records it with the recipe. None: it records neither.
     audit_block_rows : int, default=4096
         Number of rows that are checked at a time at the end.
     """
     check_output(output)
     check_on_error(on_error)
     started = time.perf_counter()
-    with replacing_outputs(output) as (matrix, listing):
-        rows = NpyWriter(matrix, len(table), resolved.n_features)
+    with replacing_outputs(output) as files:
+        rows = NpyWriter(files.matrix, len(table), resolved.n_features)
         with _as_resource_error(), stage("extract", len(table), message=resolved.backbone.name) as progress:
             ledger = extract_into(
                 rows, table.paths, resolved, cache=cache, raise_on_error=on_error == "raise", progress=progress
@@ -366,9 +321,10 @@ def extract_to_file(
         failures = ledger.failures
         kept = readable_positions(len(table), failures)
         rows.keep(kept)
-        write_table(listing, _table_rows(table, ledger.digests, kept))
+        shape = len(kept), resolved.n_features
+        files.write_table(lambda: _table_rows(table, ledger.digests, kept), shape, _record(resolved, options))
         row_cache = open_row_cache(cache, resolved.recipe, resolved.n_features)
-        _audit(matrix, listing, ledger.digests[kept], row_cache, audit_block_rows)
+        _audit(files, ledger.digests[kept], row_cache, audit_block_rows)
         write_failures(output, failures)
     seconds = time.perf_counter() - started
     return ExtractionSummary(
@@ -389,18 +345,16 @@ def extract_to_file(
     )
 
 
-@contextlib.contextmanager
-def replacing_outputs(output: Path) -> Iterator[tuple[Path, Path]]:
-    """Yield temporary paths for the matrix and its table, which are renamed at the end of a block without an error.
-
-    The matrix is renamed first: where there is a table, it belongs to the matrix next to it.
-    """
-    remedy = f"Free some disk space, or {_OTHER_OUTPUT} Then repeat the command; rows in the cache are not recomputed."
-    with as_output_error(output, remedy):
-        with atomic_write(table_path(output)) as listing, atomic_write(output) as matrix:
-            remove_abandoned(output.parent)
-            yield matrix, listing
-        sync_folder(output.parent)
+def _record(resolved: Resolved, options: ExtractionOptions | None) -> dict[str, Any]:
+    """Return recipe and options in JSON types; nothing if an option has none, such as a network in memory."""
+    if options is None:
+        return {}
+    portable = portable_options(dataclasses.replace(options, precision=resolved.recipe.precision))
+    try:
+        json.dumps(portable)
+    except TypeError:
+        return {}
+    return {"recipe": resolved.recipe.as_dict(), "options": portable}
 
 
 @contextlib.contextmanager
@@ -418,26 +372,19 @@ def _table_rows(table: ImageTable, digests: DigestArray, kept: Iterable[int]) ->
         yield table.paths[index], table.labels[index], digests[index].tobytes().hex()
 
 
-def _audit(matrix: Path, listing: Path, digests: DigestArray, cache: RowCache, block_rows: int) -> None:
-    """Read both files back: one finite row per line, in order, equal to the cached row of its digest."""
+def _audit(files: OutputFiles, digests: DigestArray, cache: RowCache, block_rows: int) -> None:
+    """Read the files back: one finite row per line, in order, equal to the cached row of its digest."""
     checked = 0
-    with open(listing, encoding="utf-8", errors="surrogateescape", newline="") as file:
-        for lines in _blocks(csv.DictReader(file), block_rows):
-            # A new map for each block, so that the pages read do not add up.
-            rows = np.load(matrix, mmap_mode="r", allow_pickle=False)
-            end = checked + len(lines)
-            block = np.array(rows[checked:end])
-            if [int(line["row"]) for line in lines] != list(range(checked, checked + len(block))):
-                raise _audit_error(f"row numbers from {checked} on do not match")
-            joined = np.frombuffer(bytes.fromhex("".join(line["digest"] for line in lines)), dtype=np.uint8)
-            listed = joined.reshape(len(lines), -1)
-            is_valid = np.array_equal(listed, digests[checked:end]) and np.isfinite(block).all()
-            if not is_valid or not _agrees_with_cache(listed, block, cache):
-                raise _audit_error(f"a row from {checked} to {end - 1} does not belong to its image")
-            checked = end
-    n_rows = len(np.load(matrix, mmap_mode="r", allow_pickle=False))
-    if checked != n_rows:
-        raise _audit_error(f"{n_rows} rows, {checked} lines")
+    for rows, digests_of_block in files.read_back(block_rows):
+        end = checked + len(rows)
+        joined = np.frombuffer(bytes.fromhex("".join(digests_of_block)), dtype=np.uint8)
+        listed = joined.reshape(len(digests_of_block), -1)
+        is_valid = np.array_equal(listed, digests[checked:end]) and np.isfinite(rows).all()
+        if not is_valid or not _agrees_with_cache(listed, rows, cache):
+            raise audit_error(f"a row from {checked} to {end - 1} does not belong to its image")
+        checked = end
+    if checked != len(digests):
+        raise audit_error(f"{len(digests)} rows, {checked} lines")
 
 
 def _agrees_with_cache(digests: DigestArray, rows: FloatArray, cache: RowCache) -> bool:
@@ -449,16 +396,3 @@ def _agrees_with_cache(digests: DigestArray, rows: FloatArray, cache: RowCache) 
     rows = rows[is_cached]  # the others were cleared, or found corrupt, since they were read
     largest = np.abs(expected).max(axis=1, initial=0)
     return bool((np.abs(expected - rows).max(axis=1, initial=0) <= 0.05 * largest + 1e-6).all())
-
-
-def _blocks(lines: Iterable[dict[str, str]], size: int) -> Iterator[list[dict[str, str]]]:
-    remaining = iter(lines)
-    while block := list(itertools.islice(remaining, size)):
-        yield block
-
-
-def _audit_error(problem: str) -> AuditError:
-    return AuditError(
-        f"The matrix and the table of its rows do not match: {problem}. Neither was kept; the cache was not changed. "
-        "Repeat the command, and please report this."
-    )

@@ -29,6 +29,8 @@ from featx.system.formatting import escape_cell, escape_path_cell
 #: Columns of ``features.csv`` and of ``features.failures.csv``.
 TABLE_HEADER = ("row", *ROW_COLUMNS)
 FAILURES_HEADER = ("position", "path", "error", "reason")
+#: Suffix of a feature file that holds its table itself.
+PARQUET_SUFFIX = ".parquet"
 #: Number of blocks that are read at once.
 _MAX_BLOCKS = 16
 _LINE_END, _QUOTE = ord("\n"), ord('"')
@@ -40,8 +42,11 @@ def table_path(matrix: Path) -> Path:
 
 
 def failures_path(matrix: Path) -> Path:
-    """Return the path of the table of failures: ``features.failures.csv`` for ``features.npy``."""
-    return matrix.with_suffix(".failures.csv")
+    """Return the path of the table of failures: ``features.failures.csv`` for ``features.npy``.
+
+    That of a Parquet file keeps its suffix, ``features.parquet.failures.csv``: both files may be in one folder.
+    """
+    return matrix.with_suffix(f"{matrix.suffix if matrix.suffix == PARQUET_SUFFIX else ''}.failures.csv")
 
 
 def write_table(path: Path, rows: Iterable[tuple[str, Any, str]]) -> int:
@@ -64,10 +69,12 @@ def write_table(path: Path, rows: Iterable[tuple[str, Any, str]]) -> int:
 def write_failures(matrix: Path, failures: Iterable[Failure]) -> None:
     """Write the table of failures of a matrix that is about to be replaced, and empty the table of the old matrix.
 
-    The empty table belongs to no matrix, and shows after a kill that featx may replace the matrix beside it.
+    The empty table belongs to no matrix, and shows after a kill that featx may replace the matrix beside it. A Parquet
+    file has no table beside it.
     """
-    with atomic_write(table_path(matrix)) as temporary:
-        write_table(temporary, [])
+    if matrix.suffix != PARQUET_SUFFIX:
+        with atomic_write(table_path(matrix)) as temporary:
+            write_table(temporary, [])
     path = failures_path(matrix)
     remaining = iter(failures)
     first = next(remaining, None)
@@ -211,18 +218,22 @@ class CsvTable:
 
     def failures(self) -> Iterator[Failure]:
         """Yield the images in the table of failures."""
-        name = f"{os.path.splitext(self._name)[0]}.failures.csv"
-        try:
-            file = self._folder.open(name)
-        except FeaturesNotFoundError:
-            return
-        with io.TextIOWrapper(file, encoding="utf-8", errors="surrogateescape", newline="") as text:
-            for line in csv.DictReader(text):
-                yield Failure(int(line["position"]), line["path"], line["reason"], line["error"])
+        return read_failures(self._folder, f"{os.path.splitext(self._name)[0]}.failures.csv")
 
     def _mismatch(self, problem: str) -> FeaturesError:
         path = self._folder.path(self._name)
         return FeaturesError(f"{path!r} does not match the matrix beside it: {problem}. Extract the features again.")
+
+
+def read_failures(folder: FeatureFolder, name: str) -> Iterator[Failure]:
+    """Yield the images in a table of failures, which may be absent."""
+    try:
+        file = folder.open(name)
+    except FeaturesNotFoundError:
+        return
+    with io.TextIOWrapper(file, encoding="utf-8", errors="surrogateescape", newline="") as text:
+        for line in csv.DictReader(text):
+            yield Failure(int(line["position"]), line["path"], line["reason"], line["error"])
 
 
 def _runs(blocks: IntArray) -> Iterator[tuple[int, int]]:

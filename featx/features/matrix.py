@@ -4,21 +4,46 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 
 from featx.datasets.failures import Failures
 from featx.errors import FeaturesError
 from featx.features.columns import Column, RowMetadata, as_array, as_indices, normalize_index, split_by_part
-from featx.features.npy_part import MatrixPart
+from featx.features.parquet.schema import FeatureSchema, TableRow
+from featx.features.parquet.writer import write_parquet
 from featx.features.shard_table import ROW_COLUMNS, RowTable, TableColumns
 from featx.system.array_types import FloatArray, IntArray
 from featx.system.files import remote
+from featx.system.files.atomic import atomic_write
+from featx.system.files.output_paths import as_output_error
+from featx.system.files.parquet import import_pyarrow
 from featx.system.notebook.cards import card_to_html
-from featx.system.option_checks import is_integer
+from featx.system.option_checks import as_path, is_integer
 
 _BLOCK_BYTES = 64 * 2**20
+#: Number of lines of the table that are read at once.
+_TABLE_ROWS = 8192
+
+
+class RowsPart(Protocol):
+    """Rows of one file."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Number of rows and of features."""
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the file is on this machine."""
+
+    def rows(self, start: int, stop: int) -> FloatArray:
+        """Return the rows from `start` to before `stop`."""
+
+    def take(self, numbers: IntArray) -> FloatArray:
+        """Return rows by number, in that order."""
 
 
 class FeatureMatrix:
@@ -31,12 +56,12 @@ class FeatureMatrix:
     ----------
     address : str
         Path or URL that was opened.
-    parts : list of MatrixPart
+    parts : sequence of RowsPart
         Files of rows, in order.
-    tables : list of RowTable
+    tables : sequence of RowTable
         Table of each part.
     job : dict or None, default=None
-        Content of ``job.json``. None: the matrix is a single file.
+        Content of ``job.json``, or what a Parquet file records. None: nothing is recorded.
     n_features : int
         Number of features.
     is_complete : bool, default=True
@@ -95,8 +120,8 @@ class FeatureMatrix:
     def __init__(
         self,
         address: str,
-        parts: list[MatrixPart],
-        tables: list[RowTable],
+        parts: Sequence[RowsPart],
+        tables: Sequence[RowTable],
         *,
         job: dict[str, Any] | None = None,
         n_features: int,
@@ -104,7 +129,7 @@ class FeatureMatrix:
     ) -> None:
         self.address = address
         self._parts = parts
-        self._tables = tables
+        self._tables = list(tables)
         self._starts: IntArray = np.cumsum([0, *(part.shape[0] for part in parts)], dtype=np.int64)
         self.shape = (int(self._starts[-1]), n_features)
         self.is_complete = is_complete
@@ -112,7 +137,7 @@ class FeatureMatrix:
         self.options: dict[str, Any] | None = job and job.get("options")
         folder = job.get("folder") if job else None
         self.folder = folder if isinstance(folder, str) and os.path.isdir(folder) else None
-        self._metadata = RowMetadata(tables, self._starts)
+        self._metadata = RowMetadata(self._tables, self._starts)
         self.paths, self.labels, self.digests = (Column(self._metadata, name) for name in ROW_COLUMNS)
 
     def _repr_html_(self) -> str:
@@ -310,6 +335,43 @@ class FeatureMatrix:
             raise ValueError("Cannot return a FeatureMatrix as an array without a copy: rows are read from files.")
         rows = self.to_numpy()
         return rows if dtype is None else rows.astype(dtype, copy=False)
+
+    def to_parquet(self, path: str | os.PathLike[str]) -> None:
+        """Write the rows with path, label and digest of each as a Parquet file, which :func:`open_features` reads.
+
+        A row group at a time is in memory. An existing file is replaced.
+
+        Parameters
+        ----------
+        path : str or Path
+            Path of the file, on this machine.
+
+        Raises
+        ------
+        OutputError
+            The file cannot be written.
+        MissingDependencyError
+            pyarrow is not installed.
+        """
+        output = Path(as_path("path", path))
+        with as_output_error(output), atomic_write(output) as temporary:
+            write_parquet(temporary, self._range, self.shape, self._table_rows, self._record())
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        """Return a stream of record batches, for libraries that read Arrow: ``polars.DataFrame(features)``."""
+        schema = FeatureSchema.of(self._table_rows(), self.shape[1], self._record())
+        batches = schema.batches(self._range, len(self), self._table_rows())
+        reader = import_pyarrow().RecordBatchReader.from_batches(schema.arrow_schema(), batches)
+        return reader.__arrow_c_stream__(requested_schema)
+
+    def _table_rows(self) -> Iterator[TableRow]:
+        for start in range(0, len(self), _TABLE_ROWS):
+            columns = self.metadata(slice(start, start + _TABLE_ROWS))
+            yield from zip(*(columns[name] for name in ROW_COLUMNS), strict=True)
+
+    def _record(self) -> dict[str, Any]:
+        record = {"recipe": self.recipe, "options": self.options, "folder": self.folder}
+        return {name: value for name, value in record.items() if value is not None}
 
     def _block_rows(self, n_rows: int | None) -> int:
         if n_rows is None:

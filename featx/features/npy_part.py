@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Iterator
-from typing import Any, BinaryIO
+from collections.abc import Callable, Iterator
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 
@@ -17,6 +17,8 @@ from featx.system.files.folder import open_folder
 _MAX_HEADER_BYTES = 1024
 #: Maximum number of bytes of one request; and of unwanted bytes that are read rather than skipped with another request.
 _REQUEST_BYTES, _GAP_BYTES = 32 * 2**20, 2**20
+
+_Result = TypeVar("_Result")
 
 
 class FeatureFolder:
@@ -50,6 +52,11 @@ class FeatureFolder:
         """Open a file to read all its bytes."""
         with self._errors(name):
             return self._folder.open(name)
+
+    def read_with(self, name: str, read: Callable[[BinaryIO], _Result]) -> _Result:
+        """Return what `read` returns for the open file, of which it reads a part only."""
+        with self._errors(name):
+            return self._folder.read_with(name, read)
 
     def read(self, name: str, start: int = 0, stop: int | None = None) -> bytes:
         """Return the bytes of a file from `start` to before `stop`."""

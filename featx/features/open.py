@@ -10,10 +10,11 @@ import warnings
 from pathlib import Path
 
 from featx.errors import FeaturesError, FeaturesNotFoundError, JobError, UnfinishedWarning
-from featx.features.csv_table import CsvTable, table_path
+from featx.features.csv_table import PARQUET_SUFFIX, CsvTable, table_path
 from featx.features.job_files import MANIFEST, JobManifest, matrix_name, parse_manifest, shards_with_table
 from featx.features.matrix import FeatureMatrix
 from featx.features.npy_part import FeatureFolder, MatrixPart
+from featx.features.parquet.reader import ParquetFeatures, ParquetTable, is_feature_table
 from featx.features.shard_table import RowTable, ShardTable, remedy
 from featx.system.files import remote
 from featx.system.files.folder import open_folder
@@ -29,8 +30,9 @@ def open_features(path: str | os.PathLike[str]) -> FeatureMatrix:
     Parameters
     ----------
     path : str or Path
-        Folder or URL of a job, or path of a ``.npy`` file with its ``.csv`` table. If a job is not complete, its
-        finished shards are opened and a warning is issued.
+        Folder or URL of a job, path of a ``.npy`` file with its ``.csv`` table, or path of a Parquet file with a column
+        ``path`` and lists of floats in a column ``features``. If a job is not complete, its finished shards are opened
+        and a warning is issued.
 
     Returns
     -------
@@ -44,7 +46,7 @@ def open_features(path: str | os.PathLike[str]) -> FeatureMatrix:
     FeaturesError
         The files are corrupt, or rows do not match their table.
     MissingDependencyError
-        pyarrow (for a job) or fsspec (for a URL) is not installed.
+        pyarrow (for a job or a Parquet file) or fsspec (for a URL) is not installed.
 
     Warns
     -----
@@ -79,18 +81,29 @@ def open_features(path: str | os.PathLike[str]) -> FeatureMatrix:
         part = MatrixPart(folder, name)
         table = CsvTable(folder, table_path(Path(name)).name, part.shape[0])
         return FeatureMatrix(location, [part], [table], n_features=part.shape[1])
+    if location.endswith(PARQUET_SUFFIX) and not os.path.isdir(location):
+        parent, name = os.path.split(location)
+        features = ParquetFeatures(FeatureFolder(parent or "."), name)
+        lines = ParquetTable(features)
+        return FeatureMatrix(location, [features], [lines], job=features.record or None, n_features=features.shape[1])
     if os.path.isfile(location):
         raise FeaturesError(
-            f"Cannot open {location!r}: it is neither a .npy file nor the folder of a job. Pass the output of featx "
-            "extract or of a job."
+            f"Cannot open {location!r}: it is neither a .npy or .parquet file nor the folder of a job. Pass the output "
+            "of featx extract or of a job."
         )
     return _open_job(location)
 
 
 def is_features(location: str) -> bool:
-    """Return whether a path is that of a job or of a ``.npy`` file, which :func:`open_features` reads."""
+    """Return whether a path is that of a job or of a feature file, which :func:`open_features` reads.
+
+    A Parquet file may also be a table of images: its columns decide.
+    """
     if location.endswith(".npy") and not os.path.isdir(location):
         return True
+    if location.endswith(PARQUET_SUFFIX) and not os.path.isdir(location):
+        folder, name = os.path.split(location)
+        return is_feature_table(FeatureFolder(folder or "."), name)
     if remote.is_url(location):  # jobs are in object stores; the pages of a web server cannot be listed
         return not location.startswith(("http:", "https:")) and open_folder(location).exists(MANIFEST)
     return os.path.isfile(os.path.join(location, MANIFEST))
@@ -133,7 +146,7 @@ def _read_manifest(folder: FeatureFolder) -> JobManifest:
     except FeaturesNotFoundError as error:
         raise FeaturesNotFoundError(
             f"Cannot open {folder.location!r}: it has no {MANIFEST}. Pass the folder of a job, or a file that ends in "
-            ".npy."
+            ".npy or .parquet."
         ) from error
     except JobError as error:
         raise FeaturesError(str(error)) from error

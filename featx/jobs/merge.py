@@ -13,11 +13,11 @@ from typing import Any
 
 from featx.datasets.failures import Failure
 from featx.errors import AuditError, JobError, OutputError, SourceError
-from featx.extraction.to_file import check_output, replacing_outputs
-from featx.features.csv_table import failures_path, table_path, write_failures, write_table
+from featx.features.csv_table import failures_path, write_failures
 from featx.features.job_files import CommittedShard, matrix_name, sum_counts
 from featx.features.job_tables import column_texts
 from featx.features.npy_writer import HEADER_BYTES, allocate_space, npy_header
+from featx.features.outputs import check_output, describe_output, replacing_outputs
 from featx.images.image import DIGEST_SIZE
 from featx.jobs.job import Job, open_job
 from featx.jobs.preconditions import check_outside_job
@@ -71,7 +71,7 @@ class JobMerge(TextResult):
         """Return a human-readable summary."""
         output = Path(self.output)
         lines = [
-            f"{self.rows} rows of {self.features} features in {output}; paths and labels in {table_path(output)}",
+            f"{self.rows} rows of {self.features} features in {describe_output(output)}",
             f"{format_count(self.shards, 'shard')} joined in {self.seconds:.1f} s",
         ]
         if self.missing:
@@ -89,17 +89,17 @@ def merge_job(
     verbose: bool | None = None,
     progress: ProgressFunction | None = None,
 ) -> JobMerge:
-    """Join the shards of a job into one ``.npy`` file with a table of its rows beside it.
+    """Join the shards of a job into one ``.npy`` file with a table of its rows beside it, or into one Parquet file.
 
-    The files are byte for byte those of :command:`featx extract`. Memory use does not depend on the number of rows,
-    and each shard is checked against the checksum of its table.
+    The ``.npy`` file and its tables are byte for byte those of :command:`featx extract`. Memory use does not depend on
+    the number of rows, and each shard is checked against the checksum of its table.
 
     Parameters
     ----------
     job : str or Path
         Path or URL of the job.
     output : str or Path
-        Path of the matrix, a local file.
+        Path of the matrix, a local file. It ends in ``.npy`` or ``.parquet``.
     allow_incomplete : bool, default=False
         Whether to join the shards that are done if others are not.
     verbose : bool or None, default=None
@@ -163,16 +163,19 @@ def merge_job(
             f"None of the {counts['failed']} images can be read; the first is {first.image!r}: {first.reason}. Check "
             "the files or the source."
         )
-    with replacing_outputs(path) as (matrix, table):
+    manifest = opened.manifest
+    # Relative paths start where the job was planned; the table beside a .npy file does not record it.
+    record = {"recipe": manifest.recipe, "options": manifest.options, "folder": manifest.folder}
+    with replacing_outputs(path) as files:
         n_images = sum(shard.n_images for shard in shards)
         with reporting(verbose, progress), stage("merge", n_images) as advance:
-            _join(opened, shards, matrix, advance)
-        n_lines = write_table(table, _table_rows(opened, shards))
-        if n_lines != counts["rows"] or os.path.getsize(matrix) != HEADER_BYTES + 4 * n_lines * n_features:
+            _join(opened, shards, files.matrix, advance)
+        if os.path.getsize(files.matrix) != HEADER_BYTES + 4 * counts["rows"] * n_features:
             raise AuditError(
-                f"The matrix has {counts['rows']:,} rows and its table {n_lines:,} lines. Nothing was written. Run: "
-                f"featx job run {shlex.quote(location)} --verify"
+                f"The shards have another number of rows than the {counts['rows']:,} of their tables. Nothing was "
+                f"written. Run: featx job run {shlex.quote(location)} --verify"
             )
+        files.write_table(lambda: _table_rows(opened, shards), (counts["rows"], n_features), record)
         write_failures(path, _failures(opened, shards))
     return JobMerge(
         rows=counts["rows"],

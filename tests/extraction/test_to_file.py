@@ -62,7 +62,7 @@ def test_extract_images_writes_what_the_command_writes(photo_folder: Path, in_fo
         extract_images(photo_folder, "function.npy", backbone="counting", on_error="raise")
     with pytest.raises(OptionError, match="on_error .* must be 'skip' or 'raise', got 'nan'"):
         extract_images(photo_folder, "function.npy", backbone="counting", on_error="nan")  # type: ignore[arg-type]
-    with pytest.raises(OutputError, match="must be the name of a .npy file"):
+    with pytest.raises(OutputError, match="must be the name of a .npy or .parquet file"):
         extract_images(photo_folder, "features/", backbone="counting")
 
 
@@ -164,7 +164,7 @@ def test_no_readable_image(tmp_path: Path) -> None:
     ("output", "remedy"),
     [
         ("absent/f.npy", "there is no folder .*absent.*Create it"),
-        ("features.csv", r"must be the name of a \.npy file"),
+        ("features.csv", r"must be the name of a \.npy or \.parquet file"),
         ("features", "must be the name of a"),
     ],
 )
@@ -183,7 +183,10 @@ def test_only_extract_suggests_a_job_folder(
     for command in (["job", "merge", "job"], ["extract", str(photo_folder)]):
         assert cli.main([*command, "-o", "f"]) == 1
         err = capsys.readouterr().err
-        assert "The output (-o) must be the name of a .npy file, got 'f'. Pass for example -o features.npy." in err
+        assert (
+            "The output (-o) must be the name of a .npy or .parquet file, got 'f'. Pass for example -o features.npy."
+            in err
+        )
         assert ("features/" in err) == (command[0] == "extract")
 
 
@@ -295,7 +298,7 @@ def _spoil(function: Any, change: Any) -> Any:
 def test_audit_detects_wrong_tables(
     change: Any, message: str, photo_folder: Path, in_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from featx.extraction import to_file as outputs
+    from featx.features import outputs
 
     monkeypatch.setattr(outputs, "write_table", _spoil(outputs.write_table, change))
     with pytest.raises(AuditError, match=message):

@@ -20,6 +20,7 @@ from featx.cli.shared_options import (
 
 _EXTRACT_EXAMPLES = """examples:
   featx extract photos/ -o features.npy
+  featx extract photos/ -o features.parquet
   featx extract photos/cats photos/dogs --backbone resnet50 --pooling max
   featx extract photos/ --json --quiet > summary.json
   featx extract labels.csv --path-column file
@@ -30,7 +31,7 @@ _EXTRACT_EXAMPLES = """examples:
 def add_commands(commands: Any) -> None:
     """Add ``extract``."""
     parser = add_command(
-        commands, "extract", "Extract features of images into a .npy file", _EXTRACT_EXAMPLES, run=_extract
+        commands, "extract", "Extract features of images into a .npy or Parquet file", _EXTRACT_EXAMPLES, run=_extract
     )
     add_sources(parser)
     parser.add_argument(
@@ -38,7 +39,7 @@ def add_commands(commands: Any) -> None:
         "--output",
         default="features.npy",
         metavar="FILE",
-        help="Output .npy file, or a folder/ or URL for a resumable job (default: features.npy)",
+        help="Output .npy or .parquet file, or a folder/ or URL for a resumable job (default: features.npy)",
     )
     add_backbone(parser)
     add_tables(parser)
@@ -50,14 +51,15 @@ def _extract(args: argparse.Namespace) -> int | None:
     if job.is_job_output(args.output):
         return job.extract(args)
     from featx.datasets.find import find_images
-    from featx.extraction.to_file import check_output, extract_to_file
+    from featx.extraction.to_file import extract_to_file
+    from featx.features.outputs import check_output
 
     output = Path(args.output)
     check_output(output, alternative="For a resumable job, pass a folder that ends in a slash: -o features/.")
     options = options_from(args, args.backbone)
     table = find_images(args.source, **source_options_from(args))
     resolved = options.resolve()
-    summary = extract_to_file(table, resolved, output, cache=cache_from(args), on_error=args.on_error)
+    summary = extract_to_file(table, resolved, output, cache=cache_from(args), on_error=args.on_error, options=options)
     note_ignored(args, table.ignored)
     print_data(json.dumps(summary.as_dict()) if args.json else summary.as_text())
     return None

@@ -137,11 +137,17 @@ def _add_status(actions: Any) -> None:
 
 def _add_merge(actions: Any) -> None:
     example = "example:\n  featx job merge job/ -o features.npy\n"
-    parser = add_command(actions, "merge", "Merge the shards of a job into one .npy file", example, run=merge)
+    parser = add_command(
+        actions, "merge", "Merge the shards of a job into one .npy or Parquet file", example, run=merge
+    )
     parser.set_defaults(command="job merge")
     _add_job(parser)
     parser.add_argument(
-        "-o", "--output", default="features.npy", metavar="FILE", help="Output .npy file (default: features.npy)"
+        "-o",
+        "--output",
+        default="features.npy",
+        metavar="FILE",
+        help="Output .npy or .parquet file (default: features.npy)",
     )
     parser.add_argument(
         "--allow-incomplete", action="store_true", help="Merge finished shards even if others are missing"

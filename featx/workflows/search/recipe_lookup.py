@@ -1,7 +1,7 @@
 """Find the recipe with which to extract query images, so that their features fit those on disk.
 
-The recipe is that of the job; for a ``.npy`` file that of its rows in the cache, or the options of the user, which are
-checked on one of its images.
+The recipe is that of the job or Parquet file; for a ``.npy`` file that of its rows in the cache, or the options of the
+user, which are checked on one of its images.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from featx.extraction.engines.engine import check_supported
 from featx.extraction.extract import extract_rows
 from featx.extraction.options import ExtractionOptions, Resolved
 from featx.extraction.recorded import resolve_with_recipe
+from featx.features.csv_table import PARQUET_SUFFIX
 from featx.features.matrix import FeatureMatrix
 from featx.features.search.cosine import mean_cosine
 from featx.images.image import DIGEST_SIZE, content_digest, read_image
@@ -78,9 +79,10 @@ def find_recorded_recipe(features: FeatureMatrix, options: Mapping[str, Any], *,
     """
     if options.get("precision") == "auto":  # as in the extraction
         options = {name: value for name, value in options.items() if name != "precision"}
-    if features.recipe is not None:
-        resolved = _resolve_with_recipe(features, features.options or {}, options, features.recipe)
-        return RecordedRecipe(resolved, f"recipe of the job{_replacement(resolved, features.recipe)}")
+    if features.recipe is not None and features.options is not None:
+        resolved = _resolve_with_recipe(features, features.options, options, features.recipe)
+        origin = "file" if features.address.endswith(PARQUET_SUFFIX) else "job"
+        return RecordedRecipe(resolved, f"recipe of the {origin}{_replacement(resolved, features.recipe)}")
     if cache is not None and "backbone" not in options and (recipe := _find_in_cache(features, cache)):
         recorded_options = {name: recipe[name] for name in _RECIPE_OPTIONS if recipe.get(name)}
         if recipe.get("window"):

@@ -66,7 +66,7 @@ def compare_features(
     Parameters
     ----------
     features : str, Path or FeatureMatrix
-        Folder or URL of a job, or path of a ``.npy`` file, as for :func:`open_features`. Only rows of finished shards
+        Folder or URL of a job, or path of a feature file, as for :func:`open_features`. Only rows of finished shards
         take part.
     y : array-like of shape (n_rows,), Series, iterable or None, default=None
         Class label or continuous target of each row. None: the labels of the job or of the table beside the file.
@@ -163,8 +163,8 @@ def compare_features(
 def _as_location(features: object) -> str:
     if not isinstance(features, str | os.PathLike):
         raise OptionError(
-            f"features must be the path of a job or of a .npy file, or a FeatureMatrix, got {type(features).__name__}. "
-            "For an array, use compare_baselines(X, y)."
+            "features must be the path of a job or of a feature file, or a FeatureMatrix, got "
+            f"{type(features).__name__}. For an array, use compare_baselines(X, y)."
         )
     return os.fspath(features)
 
