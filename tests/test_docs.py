@@ -95,7 +95,7 @@ def test_command_blocks_run(
     )
     lines = [line for page in READING_ORDER for block in blocks(page) for line in block.splitlines()]
     commands = [line.split("#")[0].strip() for line in lines if re.match(r"featx \w+.*#", line)]
-    assert len(commands) == 38
+    assert len(commands) == 39
     for command in dict.fromkeys(commands):
         if command != "featx demo":  # tests/cli/test_demo.py runs it
             assert cli.main(command.split()[1:]) == 0, command
@@ -111,12 +111,26 @@ def test_every_command_is_documented() -> None:
         assert f"featx {command}" in text or f"`{command}`" in text
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_named_benchmarks_exist(page: Path) -> None:
-    for names in re.findall(r"`python -m\s+tests\.benchmarks\s+([\w\- ]+)`", page.read_text()):
-        assert set(names.split()) <= set(BENCHMARKS)
-    for names in re.findall(r"python -m\s+tests\.benchmarks\.accuracy --photos PHOTOS ([\w\- ]+)`", page.read_text()):
-        assert set(names.split()) <= set(TABLES)
+def named_measurements(page: Path, module: str) -> set[str]:
+    """Return the names after ``python -m MODULE`` in a page, in lines of blocks and in code within the text."""
+    text = page.read_text()
+    code = [line for block in blocks(page) for line in block.splitlines()] + re.findall(
+        r"`([^`]+)`", _BLOCK.sub("", text)
+    )
+    words = [command.split() for command in code if command.split()[:3] == ["python", "-m", module]]
+    return {word for command in words for word in command[3:] if not word.startswith("--") and word.islower()}
+
+
+def test_named_benchmarks_exist_and_all_are_named() -> None:
+    pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
+    column = re.findall(
+        r"\| `([\w-]+)` \|$", (ROOT / "docs/explanation/performance.md").read_text(), flags=re.MULTILINE
+    )
+    benchmarks = set(column).union(*(named_measurements(page, "tests.benchmarks") for page in pages))
+    explained = set(re.findall(r"`([\w-]+)`", (ROOT / "docs/explanation/performance.md").read_text()))
+    assert benchmarks <= set(BENCHMARKS)
+    assert set(BENCHMARKS) <= benchmarks | explained
+    assert set().union(*(named_measurements(page, "tests.benchmarks.accuracy") for page in pages)) == set(TABLES)
 
 
 def shown_demo() -> str:
@@ -125,13 +139,32 @@ def shown_demo() -> str:
 
 
 def without_measurements(text: str) -> str:
-    """Blank what depends on the machine: times, scores, the precision, and which estimator is best."""
+    """Blank what depends on the machine: times, the precision, and what another precision changes slightly.
+
+    Scores are compared apart, with a tolerance: see `shown_scores`.
+    """
     text = re.sub(r"\d+\.\d+ s, \d+ images/s \(mobilenet, \w+, \w+\)", "…", text)
     text = re.sub(r"^\*? +mobilenet +(\w+) .*$", r"\1", text, flags=re.MULTILINE)
     text = re.sub(r"\* best: \w+ on mobilenet, .*", "best", text)
     text = re.sub(r"^\d+ likely label errors; .*$", "label errors", text, flags=re.MULTILINE)
     text = re.sub(r"^\d+ images in \d+ groups of duplicates .*: \d+ near", "duplicates", text, flags=re.MULTILINE)
     return re.sub(r"ignored, \w+ would have accuracy \d\.\d+", "ungrouped", text)
+
+
+def shown_scores(text: str) -> dict[str, list[float]]:
+    """Return the scores of each estimator in the output of the demo, without times and standard deviations."""
+    row = r"^\*? +mobilenet +(\w+) +(\S+) ± \S+ +(\S+) – (\S+) +\w+ +(\S+) +(\S+)"
+    rows = re.findall(row, text, flags=re.MULTILINE)
+    return {name: [float(score) for score in scores] for name, *scores in rows}
+
+
+def test_first_page_shows_lines_of_the_demo() -> None:
+    page = ROOT / "docs" / "get_started" / "index.md"
+    (block,) = [block for block in blocks(page) if "computed" in block]
+    lines = [line for line in block.splitlines() if line != "…"]
+    assert len(lines) == 8
+    shown = shown_demo().splitlines()
+    assert set(lines) <= {*shown, *(line.removeprefix("   ") for line in shown)}
 
 
 def test_composition_table_names_existing_tests() -> None:

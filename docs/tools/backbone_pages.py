@@ -84,7 +84,7 @@ imported. Rows in float32 equal those of the library on its own transform of the
 
 ## Pooling
 
-`pooling="native"`, the default, is what the own head of the network is given. `"avg"` and `"max"` pool the positions of
+`pooling="native"`, the default, is the input of the network's own head. `"avg"` and `"max"` pool the positions of
 the image, without class and register tokens; `"cls"` is the class token.
 
 | networks | native pooling | what their authors evaluate |

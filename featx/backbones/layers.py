@@ -22,7 +22,7 @@ Pooling = Literal["native", "avg", "max", "avgmax", "cls", "none"]
 POOLINGS: tuple[str, ...] = typing.get_args(Pooling)
 #: The pooling operations that a row can consist of; ``"avgmax"`` uses both.
 POOL_OPERATIONS = ("avg", "max")
-#: Poolings that are outputs of a network: the class token, and what its own head is given.
+#: Poolings that are outputs of a network: the class token, and the input of its own head.
 NETWORK_POOLINGS = ("cls", "native")
 _LAYERS_FOLDER = Path(__file__).parent / "data" / "layers"
 
@@ -52,7 +52,7 @@ class LayerInfo(Record):
     has_class_token : bool, default=False
         Whether the output has a class token besides the positions of the image.
     n_native : int, default=0
-        Number of features that the own head of the network is given; 0 for other layers.
+        Number of features that are the input of the network's own head; 0 for other layers.
     """
 
     name: str

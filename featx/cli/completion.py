@@ -18,7 +18,7 @@ VALUES = {
     "on_truncated": ("raise", "pad"),
     "pooling": ("native", "avg", "max", "avgmax", "cls", "none"),
     "precision": ("auto", "float32", "bfloat16", "int8"),
-    "resize": ("squash", "crop", "pad"),
+    "resize": ("native", "squash", "crop", "pad"),
     "task": ("auto", "classification", "regression"),
     "tta": ("flip", "five-crop", "rotations", "none"),
 }

@@ -147,8 +147,7 @@ class ImageTable:
             {"path": shorten(path, 120), "label": "" if label is None else str(label), "split": split or ""}
             for path, label, split in shown
         ]
-        # Only files: an image at a URL would be downloaded for it.
-        pictures = [thumbnail_url(path) if os.path.isfile(path) else "" for path in shown.paths]
+        pictures = [thumbnail_url(path) for path in shown.paths]
         table = table_to_html(rows, images=pictures) if rows else ""
         return card_to_html(format_count(len(self), "image"), facts, table, notes=self.all_notes())
 

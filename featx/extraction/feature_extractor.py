@@ -78,7 +78,7 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
         (0, 1]: relative depth; the last block that ends there is used. Sequence: features of all layers, concatenated.
         None: the last convolutional layer. ``load_backbone(name).layers()`` lists the layers.
     pooling : {"native", "avg", "max", "avgmax", "cls", "none"}, default="native"
-        How to pool the positions of a layer. "native": what the own head of the network is given (timm, torchvision,
+        How to pool the positions of a layer. "native": the input of the network's own head (timm, torchvision,
         open_clip), or the mean (other backbones). "avg", "max": their mean or maximum, without class and register
         tokens. "avgmax": both concatenated. "cls": the class token of a transformer. "none": no pooling.
     tta : {"flip", "five-crop", "rotations"} or None, default=None

@@ -15,6 +15,7 @@ import numpy as np
 from featx.errors import UnreadableImageError
 from featx.images.decode import decode_image, load_decoders
 from featx.images.image import read_image
+from featx.system.files.remote import is_url
 from featx.system.processes import n_cores
 
 #: Maximum number of thumbnails, which keeps a report below 8 MB.
@@ -96,9 +97,14 @@ def _make_atlas(paths: Sequence[str], side: int, max_bytes: int) -> Atlas:
 
 
 def thumbnail_url(path: str, side: int = 56) -> str:
-    """Return the thumbnail of an image as a data URL of at most 3 kB, or "" if the image cannot be read."""
+    """Return the thumbnail of a local image as a data URL of at most 3 kB, or "" if the image cannot be read.
+
+    Results call this when they are displayed, which must not wait for a server: images at URLs have no thumbnail.
+    """
     import PIL.Image
 
+    if is_url(path):
+        return ""
     try:
         content, _ = read_image(path)
         pixels = decode_image(content, (side, side), "pad")

@@ -7,7 +7,6 @@ import dataclasses
 import html
 import io
 import json
-import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -63,8 +62,7 @@ class Prediction:
         """Return the image, its classes with bars, and the note as HTML, for notebooks."""
         from featx.images.thumbnails import thumbnail_url
 
-        # Only a file: an image at a URL would be downloaded for it.
-        picture = picture_to_html(thumbnail_url(self.path, 96), self.path) if os.path.isfile(self.path) else ""
+        picture = picture_to_html(thumbnail_url(self.path, 96), self.path)
         is_probability = all(0 <= value <= 1 for _, value in self.top)
         bars = [
             share_to_html(str(label), value) if is_probability else f"<div>{value:.4f} {html.escape(str(label))}</div>"

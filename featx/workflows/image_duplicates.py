@@ -15,7 +15,8 @@ from featx.features.duplicates.find import Duplicates, find_duplicates
 from featx.images.decode import decode_full_size, load_decoders
 from featx.images.image import read_image
 from featx.system.array_types import DigestArray, FloatArray, IntArray
-from featx.system.formatting import format_count, format_list
+from featx.system.files.url_secrets import redact_secrets
+from featx.system.formatting import format_count
 from featx.system.notebook.cards import Record, card_to_html
 from featx.system.notebook.html import table_to_html
 from featx.system.processes import n_cores
@@ -24,8 +25,9 @@ from featx.system.processes import n_cores
 _MIN_COSINE_OF_IDENTICAL_PIXELS = 0.99
 #: Maximum number of images that are decoded again to compare their pixels.
 MAX_DECODED = 5_000
-#: Number of groups that notebooks show.
+#: Number of groups that notebooks show, and of images of each.
 _MAX_SHOWN_GROUPS = 10
+_MAX_SHOWN_IMAGES = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,34 +63,46 @@ class ImageDuplicates:
         Number of images whose file is identical to that of an earlier image.
     n_identical_pixels : int
         Number of images whose pixels, but not files, are identical to those of an earlier image.
+    paths : sequence of str
+        Path of each image.
     """
 
     duplicates: Duplicates
     clusters: list[DuplicateGroup]
     n_identical_files: int
     n_identical_pixels: int
+    paths: Sequence[str]
 
     def __repr__(self) -> str:
         return f"<ImageDuplicates: {self.describe()}>" if len(self) else "<ImageDuplicates: none>"
 
     def _repr_html_(self) -> str:
-        """Return the largest groups as HTML, for notebooks."""
+        """Return images of the largest groups with thumbnails as HTML, for notebooks."""
+        from featx.images.thumbnails import thumbnail_url
+
+        shown = [
+            (number, group, int(row))
+            for number, group in enumerate(self.clusters[:_MAX_SHOWN_GROUPS], 1)
+            for row in group.rows[:_MAX_SHOWN_IMAGES]
+        ]
         rows = [
             {
-                "images": format_list(group.rows.tolist(), 10),
+                "group": f"{number} ({format_count(len(group.rows), 'image')})",
+                "image": redact_secrets(self.paths[row]),
                 "kind": group.kind,
-                "cosine": f"{self.cosine[group.rows].min():.4f}",
-                "labels": ", ".join(map(str, group.labels[:5])),
+                "cosine": f"{self.cosine[row]:.4f}",
+                "labels of the group": ", ".join(map(str, group.labels[:5])),
             }
-            for group in self.clusters[:_MAX_SHOWN_GROUPS]
+            for number, group, row in shown
         ]
+        pictures = [thumbnail_url(self.paths[row]) for _, _, row in shown]
         facts = {
             "groups": f"{len(self):,}",
             "with several labels": f"{len(self.conflicting):,}",
             "threshold": f"{self.threshold:g}",
         }
         title = self.describe() if len(self) else "No duplicates"
-        return card_to_html(title, facts, table_to_html(rows) if rows else "")
+        return card_to_html(title, facts, table_to_html(rows, images=pictures) if rows else "")
 
     def __len__(self) -> int:
         """Return the number of groups."""
@@ -128,7 +142,8 @@ class ImageDuplicates:
         }
         kinds = ", ".join(format_count(number, kind) for kind, number in numbers.items() if number)
         n_images = format_count(self.duplicates.n_rows, "image")
-        return f"{n_images} in {format_count(len(self), 'group')} of duplicates (besides one image per group: {kinds})"
+        n_groups = format_count(len(self), "group")
+        return f"{n_images} in {n_groups} of duplicates (not counting the first image of each group: {kinds})"
 
     def merge_with(self, groups: IntArray) -> IntArray:
         """Return groups that keep together what either these groups or the given ones keep together.
@@ -239,7 +254,7 @@ def classify_duplicates(
         n_identical_pixels += n_files - n_pixels
         kind = "identical files" if n_files == 1 else "identical pixels" if n_pixels == 1 else "near-duplicates"
         clusters.append(DuplicateGroup(members, kind, np.unique(y[members]).tolist()))
-    return ImageDuplicates(duplicates, clusters, n_identical_files, n_identical_pixels)
+    return ImageDuplicates(duplicates, clusters, n_identical_files, n_identical_pixels, paths)
 
 
 def _pixel_digests(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -12,12 +13,16 @@ from pathlib import Path
 import pytest
 
 from featx.backbones.layers import POOLINGS
-from featx.cli.completion import VALUES
+from featx.baselines.builtin_baselines import TASKS
+from featx.cli.completion import VALUES, _actions
+from featx.cli.parser import make_parser
 from featx.extraction.engines.engine import ENGINES, PRECISIONS
 from featx.extraction.options import ON_TRUNCATED
 from featx.features.search.nearest import INDEXES
+from featx.images.resize import MODES
 from featx.images.tta import VIEWS
 from featx.jobs.running.executors import BACKENDS
+from featx.models.explain.explainer import METHODS
 
 pytest.importorskip("argcomplete")
 #: How the function of argcomplete is called by bash when the user presses TAB.
@@ -96,7 +101,18 @@ def test_values_are_those_of_the_library() -> None:
     assert VALUES["on_truncated"] == ON_TRUNCATED
     assert VALUES["index"] == INDEXES
     assert VALUES["backend"] == BACKENDS
+    assert VALUES["method"] == METHODS
+    assert VALUES["resize"] == ("native", *MODES)
+    assert VALUES["task"] == TASKS
     assert set(VALUES["tta"]) == {*VIEWS, "none"}
+
+
+def test_helps_name_every_value() -> None:
+    helps: dict[str, str] = {}
+    for action in _actions(make_parser()):
+        helps[action.dest] = f"{helps.get(action.dest, '')} {action.help} {action.choices or ''}"
+    for name, values in VALUES.items():
+        assert not [value for value in values if not re.search(rf"\b{value}\b", helps[name])], (name, helps[name])
 
 
 def test_an_ordinary_command_does_not_load_it() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import re
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from docs.tools import job_files as picture_of_job_files
 from docs.tools.api_reference import SECTIONS
 from featx import errors
 from featx.cli.parser import make_parser
+from featx.extraction.engines.engine import PRECISIONS
 from featx.features import job_files
 from featx.models import archive
 from featx.store import compiled_graphs, layout
@@ -144,6 +146,19 @@ def test_picture_of_a_job_shows_every_file() -> None:
 def test_every_family_is_described() -> None:
     families = set(backbone_pages._DESCRIPTIONS)
     assert families == {record.family for record in backbone_pages.read_records()}
+
+
+def test_glossary_names_every_field_of_the_recipe() -> None:
+    meaning = next(row[1] for row in table_rows("glossary.md") if row[0] == "recipe")
+    words = {"pixels": "pixel code", "tta": "test-time augmentation"}
+    for field in dataclasses.fields(featx.Recipe):
+        assert words.get(field.name, field.name.replace("_", " ")) in meaning, field.name
+
+
+def test_glossary_names_every_value() -> None:
+    meanings = dict(row for row in table_rows("glossary.md") if len(row) == 2)
+    for value in (*PRECISIONS, "native", "cls", "none"):
+        assert value in meanings["precision"] + meanings["pooling"]
 
 
 def test_every_version_of_the_changelog_has_news() -> None:

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import dataclasses
+import http.server
 import io
 import re
+import threading
 from html import escape
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import PIL.Image
@@ -126,6 +129,49 @@ def test_results_with_arrays_are_described_in_one_line() -> None:
     ):
         assert re.fullmatch(rf"<{type(result).__name__}: [^\n]{{5,100}}>", repr(result))
         assert "<table" in result._repr_html_()
+
+
+def test_duplicates_of_images_are_shown_with_paths_and_thumbnails(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (12, 64, 64, 3), dtype=np.uint8)
+    noise[7] = noise[3]
+    paths = [str(tmp_path / f"<{index}>.png") for index in range(12)]
+    for path, pixels in zip(paths, noise, strict=True):
+        PIL.Image.fromarray(pixels).save(path)
+    options: dict[str, object] = {"estimators": ["dummy"], "cv": 2, "cache": None}
+    result = featx.compare_images(paths, [0, 1] * 6, backbones=["color_histogram"], duplicate_threshold=1, **options)
+    html = result.duplicates._repr_html_()
+    assert html.count("data:image/webp") == 2
+    assert re.findall(r"&lt;(\d+)&gt;.png", html) == ["3", "7"]
+    assert "1 (2 images)" in html
+
+
+class Counted(http.server.BaseHTTPRequestHandler):
+    """A server that counts its requests and has no images."""
+
+    requests: ClassVar[list[str]] = []
+
+    def do_GET(self) -> None:  # the name is that of the library
+        self.requests.append(self.path)
+        self.send_error(404)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Log nothing."""
+
+
+def test_showing_a_result_downloads_nothing() -> None:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Counted) as server:
+        threading.Thread(target=server.serve_forever).start()
+        try:
+            url = f"http://127.0.0.1:{server.server_port}/1.jpg"
+            for result in (
+                featx.ImageMatches("query.jpg", [featx.Match(1, url, 0.5, "cat", False)]),
+                featx.Prediction(url, "cat", [("cat", 0.9)], 0.5),
+                featx.ImageTable([url], ["cat"]),
+            ):
+                assert "1.jpg" in result._repr_html_()
+        finally:
+            server.shutdown()
+    assert Counted.requests == []
 
 
 def test_an_explanation_is_a_picture() -> None:

@@ -69,7 +69,7 @@ class TorchDescription:
     layers : tuple of LayerInfo
         Outputs of blocks in their order, and the output of the network without its head.
     native_pooling : {"native", "avg", "cls"}
-        What the own head is given: the mean of all positions, the class token, or something else ("native").
+        Input of the network's own head: the mean of all positions, the class token, or something else ("native").
     n_parameters : int
         Number of parameters of the image network.
     """

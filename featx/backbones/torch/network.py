@@ -30,7 +30,7 @@ class TorchNetwork:
     module : torch.nn.Module
         Image network, whose submodules are its layers.
     forward : callable
-        Returns what the own head of the network is given for images of shape (n_samples, 3, height, width); or a pair
+        Returns the input of the network's own head for images of shape (n_samples, 3, height, width); or a pair
         of the output before pooling and that.
     n_prefix_tokens : int or None, default=None
         Number of class and register tokens before those of positions. None: inferred from the number of tokens.

@@ -233,7 +233,7 @@ def _split(images: ReadableImages, y: AnyArray, config: ComparisonConfig, notes:
     groups, n_rows = user_groups(images.table), len(y)
     none = Duplicates(np.arange(n_rows), np.full(n_rows, np.nan, dtype=np.float32), config.duplicate_threshold)
     split = make_configured_split(images.table, y, config, groups)
-    return GroupedSplit(ImageDuplicates(none, [], 0, 0), groups, split)
+    return GroupedSplit(ImageDuplicates(none, [], 0, 0, images.table.paths), groups, split)
 
 
 def _used_rows(table: ImageTable) -> IntArray:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from featx.cli import main as cli
-from tests.test_docs import shown_demo, without_measurements
+from tests.test_docs import shown_demo, shown_scores, without_measurements
 
 
 @pytest.mark.usefixtures("in_folder")
@@ -20,6 +20,10 @@ def test_demo_prints_what_readme_shows(compiled_cache: Path, capsys: pytest.Capt
         assert f"{computed} computed, {cached} from the cache, 0 failed" in out
         if computed:  # as the README shows it
             assert without_measurements(out) == without_measurements(shown_demo())
+            shown = shown_scores(shown_demo())
+            assert list(shown) == ["dummy", "logreg", "svm", "knn"]
+            for name, scores in shown_scores(out).items():
+                assert scores == pytest.approx(shown[name], abs=0.015), name  # of another precision
     assert "featx-demo/digits" in out
     assert out.count("   featx ") == 2
     scores = {name: float(score) for name, score in _scores(out)}
