@@ -14,7 +14,7 @@ from sphinx.application import Sphinx
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from docs.tools import api_pages, links
+from docs.tools import api_pages, cards, links
 from featx.system.version import __version__
 
 project = "featx"
@@ -84,4 +84,11 @@ html_theme_options: dict[str, Any] = {
 def setup(app: Sphinx) -> None:
     """Write the page of each public name before pages are read, and link names of code in all pages."""
     app.connect("builder-inited", lambda app: api_pages.write_object_pages(app.srcdir))
+    app.connect("source-read", _show_cards)
     app.add_post_transform(links.LinkNames)
+
+
+def _show_cards(app: Sphinx, page: str, source: list[str]) -> None:
+    """Show lists of cards as such."""
+    if os.path.exists(os.path.join(app.srcdir, f"{page}.md")):
+        source[0] = cards.lists_to_grids(source[0])

@@ -60,20 +60,6 @@ def test_readme_has_two_setup_commands() -> None:
     assert commands == ["pip install . && featx demo", "pip install '.[test]' && pytest"]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_links_within_the_project_resolve(page: Path) -> None:
-    targets = re.findall(r"\]\(([^)\s]+)\)", page.read_text())
-    for target in targets:
-        if target.startswith("http"):
-            continue
-        path, _, anchor = target.partition("#")
-        file = (page.parent / path).resolve() if path else page
-        assert file.exists(), target
-        if anchor:
-            headings = re.findall(r"^#+ (.*)$", file.read_text(), flags=re.MULTILINE)
-            assert anchor in {re.sub(r"[^\w\- ]", "", text.lower()).replace(" ", "-") for text in headings}, target
-
-
 @pytest.mark.usefixtures("_compiled")
 def test_python_blocks_run(paths: list[str], labels: list[str]) -> None:
     names: dict[str, object] = {"paths": paths, "y": labels}

@@ -3,6 +3,7 @@
 ``api_reference``  the public names by topic: the data of the Python API pages
 ``api_pages``      its overview, and the page of each name
 ``architecture``   the picture of the rooms, from the import contracts
+``cards``          lists that are shown as cards
 ``command_page``   the page of the command line, from its parsers
 ``backbone_pages`` a page for each family of backbones, from their records
 ``generated``      all pages that are generated and committed

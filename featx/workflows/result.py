@@ -237,7 +237,8 @@ class ImageComparison:
         path : str or Path
             Path of the file.
         tsne : bool or None, default=None
-            Whether to draw a t-SNE map beside the PCA map. None: for up to 5,000 images.
+            Whether to draw a t-SNE map beside the PCA map. None: if it is expected to take at most 15 seconds. The map
+            shows at most 5,000 images.
         command : str, default=""
             Command that repeats the comparison, to be shown on the page.
 

@@ -108,7 +108,9 @@ def _add_compare(commands: Any) -> None:
     results = parser.add_argument_group("results")
     results.add_argument("--report", metavar="FILE", help="Write a self-contained HTML report")
     results.add_argument(
-        "--tsne", action="store_true", help="Draw the feature map of the report by t-SNE for any number of images"
+        "--tsne",
+        action="store_true",
+        help="Draw the feature map of the report by t-SNE, even if it takes more than 15 seconds",
     )
     results.add_argument("--learning-curve", action="store_true", help="Also score with fewer training images")
     results.add_argument("--csv", metavar="FILE", help="Also write the table as CSV")

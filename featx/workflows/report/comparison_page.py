@@ -9,7 +9,7 @@ from featx.baselines.metrics import METRICS
 from featx.errors import missing_dependency
 from featx.workflows.report import charts, sections
 from featx.workflows.report.attribution import attribution_maps, attribution_problem
-from featx.workflows.report.feature_map import class_columns, project, target_columns
+from featx.workflows.report.feature_map import Projection, class_columns, project, target_columns
 from featx.workflows.report.html_page import read_asset, render, write_page
 from featx.workflows.report.image_frame import FrameLimits, ImageFrame, make_image_frame
 from featx.workflows.report.inputs import ReportedComparison
@@ -36,7 +36,7 @@ def write_report(
     seconds : float or None, default=None
         Duration of the comparison.
     tsne : bool or None, default=None
-        Whether to draw a t-SNE map beside the PCA map. None: for up to 5,000 images.
+        Whether to draw a t-SNE map beside the PCA map. None: if it is expected to take at most 15 seconds.
     cache : Path or None, default=None
         Path of the feature cache. None: no attribution maps of misclassified images.
     limits : FrameLimits or None, default=None
@@ -53,39 +53,23 @@ def write_report(
         import bokeh.resources
     except ImportError as error:
         raise missing_dependency("The report", "bokeh") from error
-    limits = limits or FrameLimits()
-    frame = make_image_frame(result, limits)
-    n_shown = len(frame.shown)
-    has_tsne = n_shown > 4 and (n_shown <= limits.tsne_images if tsne is None else tsne)
+    frame = make_image_frame(result, limits or FrameLimits())
+    projection = project(frame.backbone.rows[frame.shown.index.to_numpy()], tsne=tsne)
     attributions = _attributions(frame, cache)
-    figures = _figures(frame, tsne=has_tsne)
+    figures = _figures(frame, projection)
     text = render(
         "page.html.jinja",
         **sections.page_content(frame, command, seconds),
         mistakes=sections.mistake_tiles(frame, attributions),
         has_attributions=bool(attributions),
         attribution_problem=attribution_problem(result) if frame.has_classes and cache else "",
-        has_tsne=has_tsne,
-        projection=_projection_note(n_shown, limits, has_tsne=has_tsne),
+        has_tsne=projection.has_tsne,
+        projection=projection.note,
         plots={name: bokeh.embed.json_item(figure, f"plot-{name}") for name, figure in figures.items()},
         bokeh="\n".join(bokeh.resources.Resources(mode="inline", components=["bokeh"]).js_raw),
         script=read_asset("page.js"),
     )
     write_page(path, text)
-
-
-def _projection_note(n_shown: int, limits: FrameLimits, *, has_tsne: bool) -> str:
-    """Return which projection the map shows, and why."""
-    if has_tsne:
-        return (
-            "It is drawn by t-SNE of the first 50 principal components: neighbors are meaningful, distances between "
-            "groups are not."
-        )
-    if n_shown > limits.tsne_images:
-        reason = f", because t-SNE of more than {limits.tsne_images:,} images is slow"
-    else:
-        reason = "" if n_shown > 4 else ", because t-SNE needs at least five images"
-    return f"It shows the first two principal components (PCA){reason}."
 
 
 def _attributions(frame: ImageFrame, cache: Path | None) -> dict[int, str]:
@@ -94,7 +78,7 @@ def _attributions(frame: ImageFrame, cache: Path | None) -> dict[int, str]:
     return attribution_maps(frame.result, sections.rows_of_mistakes(frame), frame.atlas.side, cache)
 
 
-def _figures(frame: ImageFrame, *, tsne: bool) -> dict[str, Any]:
+def _figures(frame: ImageFrame, projection: Projection) -> dict[str, Any]:
     """Return the plots by name."""
     result = frame.result
     metric = METRICS[result.task][0]
@@ -106,16 +90,15 @@ def _figures(frame: ImageFrame, *, tsne: bool) -> dict[str, Any]:
     else:
         targets, predicted = (frame.shown[name].to_numpy(dtype=float) for name in ("label", "predicted"))
         figures["errors"] = charts.errors_chart(targets, predicted, frame.names[: len(frame.shown)])
-    figures["map"] = _map(frame, tsne=tsne)
+    figures["map"] = _map(frame, projection)
     if result.learning_curve is not None:
         x_label = "training images per class" if frame.has_classes else "training images"
         figures["curve"] = charts.curve_chart(result.learning_curve, metric_name, x_label)
     return figures
 
 
-def _map(frame: ImageFrame, *, tsne: bool) -> Any:
-    shown = frame.shown
-    points = project(frame.backbone.rows[shown.index.to_numpy()], tsne=tsne)
+def _map(frame: ImageFrame, projection: Projection) -> Any:
+    shown, points = frame.shown, dict(projection.points)
     corners = map(frame.atlas.corner, range(len(shown)))
     points["tile"] = [f"-{x}px -{y}px" for x, y in corners]  # the script of the page adds the names
     caption = "<b>@label</b>, predicted @predicted<br>@name"

@@ -34,7 +34,6 @@ class FrameLimits:
     groups: int = 120
     images_of_group: int = 6
     confusions: int = 20
-    tsne_images: int = 5000
     thumbnails: int = MAX_THUMBNAILS
     large_thumbnails: int = 150
 
