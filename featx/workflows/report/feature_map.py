@@ -16,7 +16,7 @@ _N_COMPONENTS = 50
 _ALPHA = 0.85
 #: Half of scikit-learn's default, which took ten seconds for 5,000 images.
 _TSNE_ITERATIONS = 500
-#: Longest expected duration of t-SNE that was not asked for, in seconds.
+#: Longest expected duration of t-SNE without the option --tsne, in seconds.
 MAX_TSNE_SECONDS = 15.0
 #: Number of images whose t-SNE shows how long that of all takes, and its iterations: the fewest of scikit-learn.
 _N_PROBED = 1000

@@ -1,4 +1,4 @@
-"""The map of features: t-SNE if it is fast enough, else PCA, and the page says which."""
+"""The map of features: t-SNE if it is fast enough, else PCA, and the page names it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_many_images_are_drawn_by_pca_if_tsne_takes_too_long() -> None:
 
 
 @pytest.mark.slow
-def test_many_images_are_drawn_by_tsne_if_it_is_fast_or_asked_for() -> None:
+def test_many_images_are_drawn_by_tsne_if_it_is_fast_or_required() -> None:
     for options in ({"max_seconds": 1e9}, {"max_seconds": 0, "tsne": True}):
         assert project(rows(2100), **options).has_tsne  # type: ignore[arg-type]
 
@@ -47,7 +47,7 @@ def test_too_few_images_for_tsne() -> None:
 
 
 @pytest.mark.usefixtures("counting")
-def test_page_says_which_projection_it_shows(photo_folder: Path, tmp_path: Path) -> None:
+def test_page_names_its_projection(photo_folder: Path, tmp_path: Path) -> None:
     result: ReportedComparison = compare(
         find_images([photo_folder]), cv=3, duplicate_threshold=1, diagnostics=False, estimators=["dummy"]
     )
