@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from featx.baselines.folds.split import Split
     from featx.baselines.label_issues import find_label_issues
     from featx.baselines.learning_curve import learning_curve
+    from featx.baselines.libraries.label_encoding import LabelEncodedClassifier
     from featx.baselines.ranking.leave_one_out import leave_one_out
     from featx.baselines.ranking.rank_features import rank_features
     from featx.baselines.ranking.ranking import Ranking
@@ -116,6 +117,7 @@ __all__ = [
     "JobRun",
     "JobStatus",
     "KerasBackbone",
+    "LabelEncodedClassifier",
     "LayerInfo",
     "Match",
     "Model",
@@ -197,6 +199,7 @@ _EXPORTS = {
     "baselines.comparison": ("Comparison",),
     "baselines.cross_validate": ("compare_baselines",),
     "baselines.folds.split": ("Split",),
+    "baselines.libraries.label_encoding": ("LabelEncodedClassifier",),
     "baselines.label_issues": ("find_label_issues",),
     "baselines.learning_curve": ("learning_curve",),
     "baselines.ranking.leave_one_out": ("leave_one_out",),

@@ -4,7 +4,7 @@ This room knows arrays only: no images, backbones or caches. The functions here 
 
 ``cross_validate``     :func:`featx.compare_baselines`
 ``comparison``         :class:`featx.Comparison`, its result
-``estimators``         estimators by name: built-in baselines, scikit-learn classes, estimators of the user
+``estimators``         estimators by name: built-in baselines, classes of scikit-learn and other libraries, instances
 ``builtin_baselines``  settings and tuning grids of the built-in baselines
 ``score_folds``        estimators on all folds: in threads, in processes, or on rows in blocks
 ``fitting``            one estimator on one fold: tuning, calibration, scores; and fitted on all samples
@@ -15,8 +15,9 @@ This room knows arrays only: no images, backbones or caches. The functions here 
 ``label_issues``       :func:`featx.find_label_issues`
 ``plots``              plots with matplotlib
 
-Sub-rooms: ``folds`` (training and test samples), ``ranking`` (feature matrices in order), ``scaling`` (many samples or
-classes, limited time and memory), ``streaming`` (more rows than fit into memory).
+Sub-rooms: ``folds`` (training and test samples), ``libraries`` (estimators of other libraries), ``ranking`` (feature
+matrices in order), ``scaling`` (many samples or classes, limited time and memory), ``streaming`` (more rows than fit
+into memory).
 
 May import: ``features``, ``datasets``, ``system``, ``errors``.
 """

@@ -117,8 +117,9 @@ def compare_baselines(
     y : array-like of shape (n_samples,)
         Labels or continuous targets. Samples without a label are dropped, which is noted.
     estimators : sequence of str or estimator, mapping of str to estimator, or None, default=None
-        Estimators to compare: names of baselines (see Notes), names of scikit-learn classes or scikit-learn estimators.
-        None: ``dummy``, ``logreg``, ``svm`` and ``knn``; for regression ``dummy``, ``ridge``, ``svr`` and ``knn``.
+        Estimators to compare: names of baselines (see Notes), names of scikit-learn classes, full names of classes of
+        other libraries such as ``"xgboost.XGBClassifier"``, or estimators. None: ``dummy``, ``logreg``,
+        ``svm`` and ``knn``; for regression ``dummy``, ``ridge``, ``svr`` and ``knn``.
     task : {"auto", "classification", "regression"}, default="auto"
         Type of the target. "auto" selects regression for floats with a fractional part and for integers with more than
         20 distinct values and fewer than five samples per value, unless they number classes without gaps;

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
 from featx.baselines.builtin_baselines import BASELINES, DEFAULT_NAMES, N_NEIGHBORS, NAMES, TASKS, Baseline
+from featx.baselines.libraries.classes import is_class_name, is_dotted_name, make_by_class_name, make_instance
 from featx.errors import OptionError, did_you_mean
 from featx.system.option_checks import check_choice
 
@@ -34,8 +35,8 @@ def make_baseline(name: str, n_train: int | None = None, *, task: str = "classif
     Parameters
     ----------
     name : str
-        Name of a baseline, or of a scikit-learn class such as ``RandomForestClassifier``, which gets its default
-        parameters.
+        Name of a baseline, of a scikit-learn class such as ``RandomForestClassifier``, or of a class of another library
+        such as ``xgboost.XGBClassifier``, which gets its default parameters.
 
         Classification:
 
@@ -62,7 +63,7 @@ def make_baseline(name: str, n_train: int | None = None, *, task: str = "classif
     Raises
     ------
     OptionError
-        If there is no such baseline or scikit-learn class.
+        If there is no such baseline or class.
 
     Examples
     --------
@@ -143,12 +144,14 @@ def _baseline_by_name(name: str, task: str) -> Baseline:
     known_names = [*NAMES[task], *([FINE_TUNE] if task == "classification" else [])]
     if is_fine_tune(name) and name in known_names:
         return Baseline(FINE_TUNE, _fine_tune, images=())
-    if str(name).isidentifier() and str(name)[0].isupper():
+    if is_dotted_name(str(name)):
+        return Baseline(name, _clone_factory(make_by_class_name(name), task))
+    if is_class_name(str(name)):
         return _scikit_learn_baseline(name, task)
     hint = did_you_mean(str(name), known_names)
     raise OptionError(
-        f"Unknown estimator {name!r} for {task}.{hint} Use one of {', '.join(known_names)}, or the name of a "
-        "scikit-learn class."
+        f"Unknown estimator {name!r} for {task}.{hint} Use one of {', '.join(known_names)}, the name of a scikit-learn "
+        "class, or the full name of a class of another library, such as xgboost.XGBClassifier."
     )
 
 
@@ -158,22 +161,13 @@ def _scikit_learn_baseline(class_name: str, task: str) -> Baseline:
     classes = dict(all_estimators(type_filter="classifier" if task == "classification" else "regressor"))
     if class_name not in classes:
         hint = did_you_mean(class_name, [*classes, *NAMES[task]])
-        raise OptionError(f"Unknown scikit-learn estimator {class_name!r} for {task}.{hint} Check the spelling.")
-    make = _class_factory(classes[class_name])
-    make(N_NEIGHBORS)  # raises if the class has required arguments
-    return Baseline(class_name, make)
-
-
-def _class_factory(cls: Any) -> Callable[[int], Any]:
-    def make(n_train: int) -> Any:
-        try:
-            return cls()
-        except TypeError as error:  # meta-estimators such as VotingClassifier
-            raise OptionError(
-                f"Cannot create {cls.__name__} without arguments: {error}. Pass an instance from Python."
-            ) from error
-
-    return make
+        raise OptionError(
+            f"Unknown scikit-learn estimator {class_name!r} for {task}.{hint} Check the spelling. For a class of "
+            f"another library, pass its full name, such as xgboost.{class_name}."
+        )
+    cls = classes[class_name]
+    make_instance(cls)  # raises if the class has required arguments
+    return Baseline(class_name, lambda n_train: make_instance(cls))
 
 
 def _clone_factory(estimator: Any, task: str) -> Callable[[int], Any]:
@@ -189,6 +183,11 @@ def _clone_factory(estimator: Any, task: str) -> Callable[[int], Any]:
             f"{type(estimator).__name__} is not an estimator for {task}. Pass another estimator, or another task "
             f"({', '.join(NAMES)})."
         )
+    if task == "classification":
+        from featx.baselines.libraries.label_encoding import LabelEncodedClassifier, needs_encoding
+
+        if needs_encoding(estimator):
+            return lambda n_train: LabelEncodedClassifier(clone(estimator))
     return lambda n_train: clone(estimator)
 
 

@@ -16,6 +16,7 @@ from featx.baselines.folds.make_split import make_split
 from featx.baselines.folds.split import Fold, Split
 from featx.baselines.folds.validation_split import validation_split
 from featx.baselines.kernel_cache import SharedKernel
+from featx.baselines.libraries.outputs import as_column, check_columns
 from featx.baselines.metrics import METRICS, score
 from featx.baselines.scaling.blocks import block_rows, in_blocks
 from featx.baselines.scaling.limits import ScaleLimits
@@ -150,14 +151,15 @@ def score_fold(
         result = _score_neighbors(estimator, data, test, apply)
         result.scores["fit_seconds"] = fit_end - start
         return dataclasses.replace(result, params=params)
-    predicted = apply(estimator.predict)
+    predicted = as_column(apply(estimator.predict), len(test), "predict")
     predict_end = time.perf_counter()
     seconds = {"fit_seconds": fit_end - start, "predict_seconds": predict_end - fit_end}
     result = FoldResult({**score(data.task, data.y[test], predicted), **seconds}, params, predicted)
     if scores_only:
         return result
     if hasattr(estimator, "predict_proba"):
-        probabilities = apply(lambda X: estimator.predict_proba(X).astype(np.float32))
+        probabilities = apply(lambda X: np.asarray(estimator.predict_proba(X)).astype(np.float32))
+        probabilities = check_columns(probabilities, (len(test), len(estimator.classes_)), "predict_proba")
         return dataclasses.replace(
             result, probabilities=probabilities, classes=estimator.classes_, margins=margins_of(probabilities)
         )

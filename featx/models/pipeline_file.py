@@ -25,6 +25,11 @@ TRUSTED_TYPES = (
     "sklearn.calibration._CalibratedClassifier",  # two arrays and an estimator
     "sklearn.calibration._SigmoidCalibration",  # two numbers
 )
+#: What to do about a pipeline that is not saved as a model.
+_OTHER_FORMATS = (
+    "Use a baseline of featx or a linear estimator of scikit-learn; or save the pipeline of train_images with "
+    "joblib.dump or mlflow.sklearn.log_model, whose files execute code when they are loaded."
+)
 
 
 def dump_pipeline(pipeline: Pipeline) -> tuple[dict[str, bytes], tuple[str, bytes] | None]:
@@ -56,7 +61,7 @@ def dump_pipeline(pipeline: Pipeline) -> tuple[dict[str, bytes], tuple[str, byte
         data = import_skops().dumps(type(pipeline)([(name, portable), *steps]))
     except Exception as error:  # skops raises errors of many types
         raise ModelFileError(
-            f"Cannot save this pipeline as a model: skops cannot write it ({error}). Use estimators of scikit-learn."
+            f"Cannot save this pipeline as a model: skops cannot write it ({error}). {_OTHER_FORMATS}"
         ) from error
     check_trusted(data)
     return unzip(data), network
@@ -112,6 +117,8 @@ def load_pipeline_data(name: str, data: bytes, network: str, card: ModelCard) ->
 def check_savable(estimator: Any, task: str) -> None:
     """Raise if an unfitted estimator could not be loaded from a model once it is fitted.
 
+    It is fitted on a few random rows.
+
     Raises
     ------
     ModelFileError
@@ -137,8 +144,7 @@ def check_trusted(data: bytes) -> None:
     if types := untrusted_types(data):
         raise ModelFileError(
             f"Cannot save this pipeline as a model: it contains untrusted types ({', '.join(types)}), which are not "
-            "loaded from files because they could execute code. Use a baseline of featx, or another linear estimator "
-            "of scikit-learn."
+            f"loaded from files because they could execute code. {_OTHER_FORMATS}"
         )
 
 

@@ -17,9 +17,10 @@ from featx.baselines.builtin_baselines import Baseline
 from featx.baselines.estimators import FINE_TUNE, EstimatorsLike, TaskOption, as_baselines
 from featx.baselines.fitting import Dataset, check_calibration, fit_on_all, fit_on_images
 from featx.baselines.folds.split import Fold
+from featx.baselines.libraries.classes import is_class_name, make_by_class_name
 from featx.datasets.image_table import ImageTable, LabelsLike, PathsLike
 from featx.datasets.labels import validate_labels
-from featx.errors import OptionError
+from featx.errors import ModelFileError, OptionError
 from featx.extraction.options import ExtractionOptions, check_on_error, resolve_cache
 from featx.features.duplicates.find import DUPLICATE_THRESHOLD
 from featx.models.card import format_scores
@@ -326,6 +327,7 @@ def train_table(
         classifier = make_fine_tuned(options, config.random_state, cache)
         pipeline = fit_on_images(classifier, paths, y, groups).as_pipeline()
         rows = pipeline[0].transform(paths)
+    notes += _note_on_saving(best, config.task)
     notes += _training_notes(best, baselines, comparison, y, has_test=table.splits is not None)
     if options.precision == "auto" and pipeline[0].recipe_["precision"] == "bfloat16":
         notes.append(_BFLOAT16_NOTE)
@@ -345,15 +347,45 @@ def _validate_training(
                 "yourself and save its as_pipeline() with save_pipeline."
             )
     baselines = as_baselines(estimators, config.task, config.random_state)
-    for baseline in baselines:
-        if not baseline.is_builtin and baseline.images is None:
-            check_savable(baseline.make(_N_ROWS_OF_CHECK), config.task)
     if calibrate:
         _check_calibration(table, config, baselines)
         baselines = [dataclasses.replace(baseline, is_calibrated=True) for baseline in baselines]
     # The comparison binds images to baselines that it knows by this name.
     candidates = {baseline.name: baseline if baseline.images is None else FINE_TUNE for baseline in baselines}
     return dataclasses.replace(config, estimators=candidates), baselines
+
+
+def check_savable_names(names: Sequence[str]) -> None:
+    """Raise if a fitted estimator could not be saved as a model, before any work.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Names of baselines and classes.
+
+    Raises
+    ------
+    ModelFileError
+        An estimator of this name is never loaded from a file.
+    """
+    from sklearn.base import is_classifier
+
+    for name in names:
+        if is_class_name(name):
+            task = "classification" if is_classifier(make_by_class_name(name)) else "regression"
+            (baseline,) = as_baselines([name], task, 0)
+            check_savable(baseline.make(_N_ROWS_OF_CHECK), task)
+
+
+def _note_on_saving(baseline: Baseline, task: str) -> list[str]:
+    """Return a note if the fitted pipeline cannot be saved as a model."""
+    if baseline.is_builtin or baseline.images is not None:
+        return []
+    try:
+        check_savable(baseline.make(_N_ROWS_OF_CHECK), task)
+    except ModelFileError as error:
+        return [str(error)]
+    return []
 
 
 def _check_calibration(table: ImageTable, config: ComparisonConfig, baselines: Sequence[Baseline]) -> None:

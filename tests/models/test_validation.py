@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import joblib
 import numpy as np
 import pytest
 import skops.io
@@ -14,6 +15,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from featx import FineTunedClassifier, load_pipeline, save_pipeline, train_images
+from featx.cli import main as cli
 from featx.errors import ModelFileError, OutputError
 from featx.models.model_file import read_model
 from tests.models.model_samples import extractor
@@ -22,14 +24,23 @@ Array = np.ndarray[Any, Any]
 
 
 def test_untrusted_estimator_is_refused_before_any_work(
-    digits: list[Path], digit_labels: list[str], monkeypatch: pytest.MonkeyPatch
+    digits: list[Path], digit_labels: list[str], in_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """By the command, which writes a model; from Python a note describes how to save it."""
     forest = RandomForestClassifier(2).fit([[0], [1]], [0, 1])
     if not skops.io.get_untrusted_types(data=skops.io.dumps(forest)):
         pytest.skip("this version of skops trusts trees")
-    monkeypatch.delattr("featx.workflows.train.compare_tables")
-    with pytest.raises(ModelFileError, match="untrusted types \\(sklearn.tree._tree.Tree\\)"):
-        train_images(digits, digit_labels, backbone=extractor(), estimator=RandomForestClassifier(2), cache=None)
+    for option in ("--estimator", "--select-from"):
+        assert cli.main(["train", "absent/", option, "RandomForestClassifier"]) == 1
+        err = capsys.readouterr().err
+        assert "untrusted types (sklearn.tree._tree.Tree)" in err
+        assert "joblib.dump or mlflow.sklearn.log_model" in err
+    trained = train_images(digits, digit_labels, backbone=extractor(), estimator=RandomForestClassifier(2), cache=None)
+    assert "untrusted types (sklearn.tree._tree.Tree)" in trained.notes[-1]
+    with pytest.raises(ModelFileError, match="untrusted types"):
+        trained.save("model.skops")
+    joblib.dump(trained.pipeline, "model.joblib")
+    assert joblib.load("model.joblib").predict(digits[:9]).tolist() == trained.pipeline.predict(digits[:9]).tolist()
 
 
 def test_invalid_pipeline_is_refused_before_writing(

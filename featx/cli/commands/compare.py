@@ -79,7 +79,8 @@ def _add_compare(commands: Any) -> None:
         action="append",
         metavar="NAME",
         help="dummy, logreg, svm, linear-svm, knn, ridge, lda, centroid, fine-tune (minutes per fold); for regression "
-        "dummy, ridge, svr, knn; or a scikit-learn class; repeatable (default: dummy, logreg, svm, knn)",
+        "dummy, ridge, svr, knn; a scikit-learn class; or a class of another library, such as xgboost.XGBClassifier; "
+        "repeatable (default: dummy, logreg, svm, knn)",
     )
     add_task(parser)
     parser.add_argument("--tune", action="store_true", help="Tune hyperparameters by inner cross-validation")

@@ -84,7 +84,7 @@ def add_train(commands: Any) -> None:
         "--estimator",
         metavar="NAME",
         help="dummy, logreg, svm, linear-svm, knn, ridge, lda, centroid, fine-tune (minutes); for regression dummy, "
-        "ridge, svr, knn; or a scikit-learn class (default: logreg; for regression ridge)",
+        "ridge, svr, knn; or a linear scikit-learn class (default: logreg; for regression ridge)",
     )
     which.add_argument(
         "--select-from", metavar="NAMES", help="Select the best of several estimators, such as logreg,svm,knn"
@@ -188,17 +188,19 @@ def add_export(commands: Any) -> None:
 def train(args: argparse.Namespace) -> None:
     """Run ``featx train``."""
     from featx.models.validation import check_model_path
-    from featx.workflows.train import train_images
+    from featx.workflows.train import check_savable_names, train_images
 
     output = Path(args.output)
     check_model_path(output)
+    select_from = _select_from(args)
+    check_savable_names(select_from or ([args.estimator] if args.estimator else []))
     backbone = options_from(args, args.backbone)
     table = labeled_images_from(args)
     trained = train_images(
         table,
         backbone=backbone,
         estimator=args.estimator,
-        select_from=_select_from(args),
+        select_from=select_from,
         cv=args.cv,
         tune=args.tune,
         calibrate=args.calibrate,
