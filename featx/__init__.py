@@ -67,6 +67,7 @@ if TYPE_CHECKING:
     from featx.models.model_file import load_pipeline, read_model, save_pipeline
     from featx.models.predict import Predictor, predict_images
     from featx.models.prediction import Prediction
+    from featx.models.zero_shot.classifier import ZeroShotClassifier
     from featx.recipe import Recipe
     from featx.store.info import RecipeInfo
     from featx.system.requirements import requirements
@@ -136,6 +137,7 @@ __all__ = [
     "StageTime",
     "TrainedModel",
     "Weights",
+    "ZeroShotClassifier",
     "__version__",
     "augment_features",
     "available_backbones",
@@ -238,6 +240,7 @@ _EXPORTS = {
     "models.model_file": ("load_pipeline", "read_model", "save_pipeline"),
     "models.predict": ("Predictor", "predict_images"),
     "models.prediction": ("Prediction",),
+    "models.zero_shot.classifier": ("ZeroShotClassifier",),
     "recipe": ("Recipe",),
     "store.info": ("RecipeInfo",),
     "system.terminal.report": ("Progress",),

@@ -1,4 +1,4 @@
-"""Recipe: everything that determines the features of an image besides the image, and the fingerprints of it."""
+"""Recipe: everything that determines the features of an image or a text besides itself, and the fingerprints of it."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from featx.system.notebook.cards import Record
 LAYER_SEPARATOR = "+"
 #: Version of decoding and resizing. Raised whenever they change pixels, so that older rows are not used.
 PIXELS = 4
+#: Version of how texts are turned into tokens. Raised whenever that changes, so that older rows are not used.
+TEXT = 1
 #: Fields that are recorded only if they are not empty.
 _OPTIONAL = ("preprocessing", "tta", "calibration", "window")
 #: Fields that determine the compiled network. Recipes with the same network share its graph.
@@ -109,6 +111,34 @@ class Recipe(Record):
     def layers(self) -> list[str]:
         """Names of the layers."""
         return self.layer.split(LAYER_SEPARATOR)
+
+
+@dataclasses.dataclass(frozen=True)
+class TextRecipe:
+    """Everything that determines the row of a text, besides the text itself. Rows are computed in float32.
+
+    Attributes
+    ----------
+    backbone : str
+        Name of the backbone.
+    weights : str
+        SHA-256 digest of the weights; the version of a backbone without weights.
+    text : int
+        Version of tokenization.
+    """
+
+    backbone: str
+    weights: str
+    text: int = TEXT
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the recipe as JSON types."""
+        return {**dataclasses.asdict(self), "precision": "float32"}
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits that identify the recipe, and the compiled text tower."""
+        return _fingerprint(self.as_dict())
 
 
 def _fingerprint(fields: dict[str, Any]) -> str:

@@ -90,6 +90,11 @@ class Backbone(abc.ABC):
         """Reason why the backbone cannot be registered, with a remedy; empty if it can."""
         return ""
 
+    @property
+    def has_text(self) -> bool:
+        """Whether texts have rows that are comparable with those of images."""
+        return False
+
     @abc.abstractmethod
     def n_features(self, pooling: str) -> int:
         """Return the number of features in a row of the default layer.
@@ -199,7 +204,9 @@ class NetworkBackbone(Backbone):
 class DirectBackbone(Backbone):
     """Backbone in plain Python: it runs itself, without an engine and without weights.
 
-    Subclasses set the attributes and implement :meth:`n_features` and :meth:`extract`.
+    Subclasses set the attributes and implement :meth:`n_features` and :meth:`extract`. One whose rows are comparable
+    with texts also defines ``extract_texts``: it takes a list of str and returns an ndarray of float32 of shape
+    (n_texts, n_features).
 
     Attributes
     ----------
@@ -230,6 +237,11 @@ class DirectBackbone(Backbone):
     """
 
     version: int | str
+
+    @property
+    def has_text(self) -> bool:
+        """Whether the backbone defines ``extract_texts``."""
+        return callable(getattr(self, "extract_texts", None))
 
     @property
     def registration_problem(self) -> str:

@@ -37,6 +37,8 @@ class Baseline:
         Exponent with which the time of a fold grows with the number of samples. None: unknown.
     images : sequence or None, default=None
         Images to fit on instead of feature rows, one per sample. Empty if only the name of the estimator is known.
+    needs_text : bool, default=False
+        Whether the estimator compares rows with texts, and only its name is known.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Baseline:
     is_calibrated: bool = False
     time_order: float | None = None
     images: Sequence[Any] | None = None
+    needs_text: bool = False
 
     @property
     def is_precomputable(self) -> bool:

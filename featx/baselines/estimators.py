@@ -17,11 +17,18 @@ TaskOption: TypeAlias = Literal["auto", "classification", "regression"]
 
 #: Name of the estimator that is trained on images instead of features: :class:`featx.FineTunedClassifier`.
 FINE_TUNE = "fine-tune"
+#: Name of the estimator that compares images with texts: :class:`featx.ZeroShotClassifier`.
+ZERO_SHOT = "zero-shot"
 
 
 def is_fine_tune(estimator: Any) -> bool:
     """Return whether this is the name of the estimator that is trained on images."""
     return isinstance(estimator, str) and estimator == FINE_TUNE
+
+
+def is_zero_shot(estimator: Any) -> bool:
+    """Return whether this is the name of the estimator that compares images with texts."""
+    return isinstance(estimator, str) and estimator == ZERO_SHOT
 
 
 def check_task(task: str) -> None:
@@ -141,9 +148,11 @@ def _baseline_by_name(name: str, task: str) -> Baseline:
     for baseline in BASELINES[task]:
         if baseline.name == name:
             return baseline
-    known_names = [*NAMES[task], *([FINE_TUNE] if task == "classification" else [])]
+    known_names = [*NAMES[task], *([FINE_TUNE, ZERO_SHOT] if task == "classification" else [])]
     if is_fine_tune(name) and name in known_names:
         return Baseline(FINE_TUNE, _fine_tune, images=())
+    if is_zero_shot(name) and name in known_names:
+        return Baseline(ZERO_SHOT, _zero_shot, needs_text=True)
     if is_dotted_name(str(name)):
         return Baseline(name, _clone_factory(make_by_class_name(name), task))
     if is_class_name(str(name)):
@@ -205,4 +214,11 @@ def _fine_tune(n_train: int) -> Any:
     raise OptionError(
         f"Cannot fit {FINE_TUNE!r} on features: it needs images. Use compare_images (featx compare) or "
         "FineTunedClassifier."
+    )
+
+
+def _zero_shot(n_train: int) -> Any:
+    raise OptionError(
+        f"Cannot fit {ZERO_SHOT!r} by name on an array: its backbone is unknown. Pass "
+        "featx.ZeroShotClassifier(backbone), or use compare_images (featx compare)."
     )

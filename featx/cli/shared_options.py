@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 #: Options that are passed to ExtractionOptions if they are given.
@@ -73,6 +74,17 @@ def add_task(parser: argparse.ArgumentParser) -> None:
         default="auto",
         metavar="NAME",
         help="classification, regression or auto (inferred from the labels) (default: auto)",
+    )
+
+
+def add_prompts(parser: argparse.ArgumentParser) -> None:
+    """Add the texts of zero-shot classification."""
+    parser.add_argument(
+        "--prompts",
+        type=Path,
+        metavar="FILE",
+        help="Texts for zero-shot: a template such as 'a photo of a {}.' on each line, or a CSV file with the columns "
+        "label and prompt; several texts of a class are averaged (default: a photo of a {}.)",
     )
 
 

@@ -17,6 +17,7 @@ One pass goes one way: ``prefetch`` reads and decodes, ``extract`` makes batches
 ``to_file``             :func:`extract_images`: matrix, table and failures on disk
 ``benchmarking``        room: speed of this machine
 ``engines``             room: running a network on pixels
+``text``                room: rows of texts
 
 May import: ``baselines``, ``features``, ``backbones``, ``store``, ``datasets``, ``images``, ``recipe``, ``system``,
 ``errors``.

@@ -210,6 +210,8 @@ def describe_recipe(info: RecipeInfo) -> str:
     weights = fields.get("weights", "")
     # A digest is shortened; a backbone without weights has a version instead.
     fields["weights"] = weights if weights.startswith("version") else f"weights {weights[:8]}"
+    if "text" in fields:
+        return f"{fields['backbone']}, texts, {fields['precision']}, {fields['weights']}"
     names = ("backbone", "precision", "image_size", "resize", "layer", "pooling", "weights")
     parts = [fields.get(name, "?") for name in names]
     if fields.get("preprocessing"):

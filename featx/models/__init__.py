@@ -17,6 +17,7 @@ A model is a pipeline of a :class:`featx.FeatureExtractor` and a fitted estimato
 ``explain``  attribution maps of predictions
 ``export``  a model as one network for Keras, ONNX or OpenVINO
 ``fine_tuning``  :class:`featx.FineTunedClassifier`
+``zero_shot``  :class:`featx.ZeroShotClassifier`
 
 May import: ``extraction``, ``baselines``, ``features``, ``backbones``, ``datasets``, ``images``, ``recipe``,
 ``system``, ``errors``.

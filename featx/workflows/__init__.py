@@ -8,7 +8,7 @@
 ``feature_sets``  features of each backbone, each recipe extracted once
 ``image_duplicates``  groups of identical files, identical pixels and near-duplicates
 ``duplicate_groups``  splits that keep duplicates together, and notes on them
-``image_estimators``  estimators that are fitted on images instead of features
+``image_estimators``  estimators that need images or texts besides features
 ``experiment``  comparison on one backbone, and the diagnostics of a result
 ``result``  ``ImageComparison``, the result of a comparison
 ``result_output``  a comparison as text and JSON, tables as CSV

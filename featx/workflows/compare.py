@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import time
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from featx.datasets.labels import validate_labels
 from featx.errors import InputError
 from featx.extraction.options import ExtractionOptions, check_on_error, resolve_cache
 from featx.features.duplicates.find import DUPLICATE_THRESHOLD
+from featx.models.zero_shot.prompts import PromptsLike
 from featx.system.option_checks import as_list
 from featx.system.terminal.progress import ProgressFunction, describing, reporting
 from featx.workflows.config import ComparisonConfig, validate_request
@@ -27,7 +29,7 @@ from featx.workflows.feature_sets import (
     extract_readable,
     unique_recipes,
 )
-from featx.workflows.image_estimators import bind_images, validate_image_estimators
+from featx.workflows.image_estimators import bind_images, bind_texts, validate_image_estimators, validate_zero_shot
 from featx.workflows.labeled_images import as_image_table, label_column, prepare_table
 from featx.workflows.result import ImageComparison
 
@@ -55,6 +57,7 @@ def compare_images(
     n_jobs: int | None = -1,
     time_limit: float | None = None,
     exact: bool = False,
+    prompts: PromptsLike = None,
     cache: str | os.PathLike[str] | None = "auto",
     on_error: Literal["skip", "raise"] = "skip",
     verbose: bool | None = None,
@@ -76,7 +79,7 @@ def compare_images(
         Names of backbones, or extractors for other layers, poolings and settings.
     estimators : sequence, mapping or None, default=None
         See :func:`compare_baselines`. ``"fine-tune"`` trains the backbone itself, see :class:`FineTunedClassifier`,
-        which takes minutes per fold.
+        which takes minutes per fold. ``"zero-shot"`` compares images with texts, see :class:`ZeroShotClassifier`.
     task : {"auto", "classification", "regression"}, default="auto"
         See :func:`compare_baselines`.
     cv : int or None, default=None
@@ -108,6 +111,8 @@ def compare_images(
     exact : bool, default=False
         Whether kernel machines are exact for any number of images. False: beyond 10,000 images, ``svm`` and ``svr`` are
         approximated, see :func:`compare_baselines`.
+    prompts : str, Path, sequence of str, dict or None, default=None
+        Texts for ``"zero-shot"``: templates, texts for each class, or a file. See :class:`ZeroShotClassifier`.
     cache : str, Path or None, default="auto"
         Path of the feature cache. See :class:`FeatureExtractor`.
     on_error : {"skip", "raise"}, default="skip"
@@ -165,6 +170,7 @@ def compare_images(
         n_jobs=n_jobs,
         time_limit=time_limit,
         exact=exact,
+        prompts=prompts,
     )
     if test is not None and not isinstance(test, ImageTable):
         hint = f"featx.find_images({os.fspath(test)!r})" if isinstance(test, str | os.PathLike) else "featx.find_images"
@@ -212,6 +218,7 @@ def compare_tables(
     all_resolved = [option.resolve() for option in options]
     options_by_recipe = {backbone.recipe: option for backbone, option in zip(all_resolved, options, strict=True)}
     resolved = unique_recipes(all_resolved, notes)
+    notes += validate_zero_shot(config, resolved, validate_labels(label_column(table.labels), config.task))
     detector = duplicate_detector(options).resolve()
     images = extract_readable(table, resolved, detector, notes, cache=cache, on_error=on_error)
     y = validate_labels(label_column(images.table.labels), config.task)
@@ -221,7 +228,8 @@ def compare_tables(
     for position, (name, backbone, features) in enumerate(
         zip(backbone_names(resolved), resolved, images.feature_sets, strict=True)
     ):
-        estimators = bind_images(config, images.table, options_by_recipe[backbone.recipe], cache)
+        with_texts = dataclasses.replace(config, estimators=bind_texts(config, backbone, y, cache))
+        estimators = bind_images(with_texts, images.table, options_by_recipe[backbone.recipe], cache)
         with describing(name):
             comparison = experiment.compare(features.rows, estimators, share=1 / (len(resolved) - position))
         backbones.append(

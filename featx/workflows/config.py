@@ -15,6 +15,7 @@ from featx.datasets.image_table import ImageTable
 from featx.datasets.labels import describe_inferred_regression, infer_task, validate_labels
 from featx.errors import ComparisonError, OptionError, SourceError
 from featx.features.duplicates.find import DUPLICATE_THRESHOLD, check_threshold
+from featx.models.zero_shot.prompts import PromptsLike
 from featx.system.array_types import IntArray
 from featx.workflows.labeled_images import label_column
 
@@ -37,6 +38,8 @@ class ComparisonConfig:
         Minimum cosine similarity of near-duplicates. See :func:`featx.find_duplicates`.
     diagnostics : bool, default=False
         Whether to compute a learning curve, and to search for label errors even if logistic regression is not compared.
+    prompts : str, Path, sequence, mapping or None, default=None
+        Texts for ``"zero-shot"``. See :class:`featx.ZeroShotClassifier`.
     task_note : str, default=""
         Note on how `task` was inferred, if that may be wrong. Set by :func:`validate_request`.
 
@@ -58,6 +61,7 @@ class ComparisonConfig:
     n_jobs: int | None = -1
     time_limit: float | None = None
     exact: bool = False
+    prompts: PromptsLike = None
     task_note: str = ""
 
     def __post_init__(self) -> None:

@@ -1,40 +1,52 @@
-"""Estimators that are fitted on images instead of features: the backbone itself, fine-tuned."""
+"""Estimators that need more than features: images, for the backbone itself, fine-tuned; or texts, for zero-shot."""
 
 from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from sklearn.base import clone
 
 from featx.backbones.files.network_file import as_backbone_name
 from featx.backbones.registry import load_backbone
 from featx.baselines.builtin_baselines import Baseline
-from featx.baselines.estimators import FINE_TUNE, EstimatorsLike, is_fine_tune
+from featx.baselines.estimators import FINE_TUNE, ZERO_SHOT, EstimatorsLike, is_fine_tune, is_zero_shot
 from featx.datasets.image_table import ImageTable
 from featx.errors import OptionError
-from featx.extraction.options import ExtractionOptions
+from featx.extraction.options import ExtractionOptions, Resolved
+from featx.extraction.text.text_rows import check_text_support
 from featx.models.fine_tuning.classifier import FineTunedClassifier
+from featx.models.zero_shot.classifier import make_bound
+from featx.models.zero_shot.prompts import texts_by_class
+from featx.system.array_types import AnyArray
 from featx.workflows.config import ComparisonConfig
 
 #: Parameters that may differ from those of the extraction, because they do not change its features.
 _INDEPENDENT_PARAMETERS = ("batch_size", "cache", "verbose")
 
 
+def _values(estimators: EstimatorsLike | None) -> list[Any]:
+    return list(estimators.values() if isinstance(estimators, Mapping) else estimators or [])
+
+
 def image_estimators(estimators: EstimatorsLike | None) -> list[Any]:
     """Return the estimators that are fitted on images."""
-    values = estimators.values() if isinstance(estimators, Mapping) else estimators or []
-    return [estimator for estimator in values if _takes_images(estimator)]
+    return [estimator for estimator in _values(estimators) if _takes_images(estimator)]
 
 
 def feature_estimators(estimators: EstimatorsLike | None) -> EstimatorsLike | None:
-    """Return the estimators that are fitted on features; None stands for the default ones."""
+    """Return the estimators that are fitted on features alone; None stands for the default ones."""
+    return _without(estimators, lambda estimator: _takes_images(estimator) or is_zero_shot(estimator))
+
+
+def _without(estimators: EstimatorsLike | None, is_omitted: Callable[[Any], bool]) -> EstimatorsLike | None:
     if isinstance(estimators, Mapping):
-        return {name: estimator for name, estimator in estimators.items() if not _takes_images(estimator)}
-    return estimators if estimators is None else [item for item in estimators if not _takes_images(item)]
+        return {name: estimator for name, estimator in estimators.items() if not is_omitted(estimator)}
+    return estimators if estimators is None else [item for item in estimators if not is_omitted(item)]
 
 
 def _takes_images(estimator: Any) -> bool:
@@ -87,6 +99,80 @@ def validate_image_estimators(config: ComparisonConfig, options: Sequence[Extrac
             if isinstance(estimator, FineTunedClassifier):
                 _check_same_parameters(estimator, extraction)
     return [f"{FINE_TUNE} is not tuned (tune, --tune): it uses its default parameters."] if config.tune else []
+
+
+def uses_texts(config: ComparisonConfig) -> bool:
+    """Return whether an estimator compares images with texts."""
+    return any(map(is_zero_shot, _values(config.estimators)))
+
+
+def validate_zero_shot(config: ComparisonConfig, backbones: Sequence[Resolved], y: AnyArray) -> list[str]:
+    """Check that zero-shot classification suits a backbone and the prompts the classes, and return notes on it.
+
+    Parameters
+    ----------
+    config : ComparisonConfig
+    backbones : sequence of Resolved
+    y : ndarray of shape (n_samples,)
+        Labels.
+
+    Raises
+    ------
+    OptionError
+        If no backbone has a text tower, or a class has no prompt.
+    """
+    estimators = _values(config.estimators)
+    if not uses_texts(config):
+        if config.prompts is None:
+            return []
+        raise OptionError(f"prompts (--prompts) are for the estimator {ZERO_SHOT!r}, which is not compared. Add it.")
+    unsuited = [backbone for backbone in backbones if not _has_text(backbone)]
+    if unsuited and (len(unsuited) == len(backbones) or all(map(is_zero_shot, estimators))):
+        check_text_support(unsuited[0], ZERO_SHOT)  # raises
+    example = texts_by_class(np.unique(y).tolist(), config.prompts)[0][0]
+    notes = [f"{ZERO_SHOT} compares images with texts such as {example!r}. Other texts: prompts (--prompts)."]
+    notes += [
+        f"{ZERO_SHOT} was not compared on {backbone.backbone.name}, whose features are not comparable with texts."
+        for backbone in unsuited
+    ]
+    return notes
+
+
+def _has_text(resolved: Resolved) -> bool:
+    try:
+        check_text_support(resolved, ZERO_SHOT)
+    except OptionError:
+        return False
+    return True
+
+
+def bind_texts(config: ComparisonConfig, resolved: Resolved, y: AnyArray, cache: Path | None) -> EstimatorsLike | None:
+    """Return the estimators, with zero-shot classification bound to the texts of all classes.
+
+    It is omitted if the backbone has no text tower.
+
+    Parameters
+    ----------
+    config : ComparisonConfig
+    resolved : Resolved
+        Backbone of the features.
+    y : ndarray of shape (n_samples,)
+        Labels.
+    cache : Path or None
+    """
+    estimators = config.estimators
+    if not uses_texts(config):
+        return estimators
+    if not _has_text(resolved):
+        return _without(estimators, is_zero_shot)
+    classifier = make_bound(resolved, config.prompts, np.unique(y).tolist(), cache)
+
+    def bind(name: str, estimator: Any) -> Any:
+        return Baseline(name, lambda n_train: clone(classifier)) if is_zero_shot(estimator) else estimator
+
+    if isinstance(estimators, Mapping):
+        return {name: bind(name, estimator) for name, estimator in estimators.items()}
+    return [bind(ZERO_SHOT, estimator) for estimator in estimators or []]
 
 
 def _check_same_parameters(estimator: FineTunedClassifier, extraction: ExtractionOptions) -> None:

@@ -14,19 +14,21 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from featx.baselines.builtin_baselines import Baseline
-from featx.baselines.estimators import FINE_TUNE, EstimatorsLike, TaskOption, as_baselines
+from featx.baselines.estimators import FINE_TUNE, ZERO_SHOT, EstimatorsLike, TaskOption, as_baselines
 from featx.baselines.fitting import Dataset, check_calibration, fit_on_all, fit_on_images
 from featx.baselines.folds.split import Fold
 from featx.baselines.libraries.classes import is_class_name, make_by_class_name
 from featx.datasets.image_table import ImageTable, LabelsLike, PathsLike
 from featx.datasets.labels import validate_labels
 from featx.errors import ModelFileError, OptionError
-from featx.extraction.options import ExtractionOptions, check_on_error, resolve_cache
+from featx.extraction.options import ExtractionOptions, Resolved, check_on_error, resolve_cache
 from featx.features.duplicates.find import DUPLICATE_THRESHOLD
 from featx.models.card import format_scores
 from featx.models.fine_tuning.classifier import FineTunedClassifier
 from featx.models.model_file import save_pipeline
 from featx.models.pipeline_file import check_savable
+from featx.models.zero_shot.classifier import make_bound
+from featx.models.zero_shot.prompts import PromptsLike
 from featx.system.array_types import FloatArray, IntArray
 from featx.system.formatting import format_count, format_list
 from featx.system.notebook.cards import card_to_html, format_value
@@ -173,6 +175,7 @@ def train_images(
     calibrate: bool = False,
     random_state: int = 0,
     n_jobs: int | None = -1,
+    prompts: PromptsLike = None,
     cache: str | os.PathLike[str] | None = "auto",
     on_error: Literal["skip", "raise"] = "skip",
     verbose: bool | None = None,
@@ -214,6 +217,8 @@ def train_images(
         Seed of the shuffles and of random estimators.
     n_jobs : int or None, default=-1
         Number of folds to compute in parallel. -1: one per CPU core.
+    prompts : str, Path, sequence of str, dict or None, default=None
+        Texts for ``"zero-shot"``: templates, texts for each class, or a file. See :class:`ZeroShotClassifier`.
     cache : str, Path or None, default="auto"
         Path of the feature cache. See :class:`FeatureExtractor`.
     on_error : {"skip", "raise"}, default="skip"
@@ -278,6 +283,7 @@ def train_images(
         random_state=random_state,
         n_jobs=n_jobs,
         exact=True,  # the model that is fitted is the one that was scored
+        prompts=prompts,
     )
     with reporting(verbose, progress):
         return train_table(
@@ -319,8 +325,13 @@ def train_table(
     best_params: dict[str, Any] = {}
     if best.images is None:
         data = Dataset(comparison.backbones[0].rows[kept], y, config.task, groups, config.random_state)
+        resolved = comparison.backbones[0].resolved
         with stage("fit", 1, "estimators", best.name):
-            estimator, best_params = fit_on_all(best, data, tune=config.tune, notes=notes)
+            if best.needs_text and isinstance(resolved, Resolved):
+                classifier = make_bound(resolved, config.prompts, np.unique(y).tolist(), cache)
+                estimator = classifier.fit(data.X, y).as_pipeline()
+            else:
+                estimator, best_params = fit_on_all(best, data, tune=config.tune, notes=notes)
         pipeline, rows = _make_pipeline(options, estimator, config.task, cache), data.X
     else:
         paths = [comparison.paths[row] for row in kept]
@@ -350,9 +361,15 @@ def _validate_training(
     if calibrate:
         _check_calibration(table, config, baselines)
         baselines = [dataclasses.replace(baseline, is_calibrated=True) for baseline in baselines]
-    # The comparison binds images to baselines that it knows by this name.
-    candidates = {baseline.name: baseline if baseline.images is None else FINE_TUNE for baseline in baselines}
+    candidates = {baseline.name: _candidate(baseline) for baseline in baselines}
     return dataclasses.replace(config, estimators=candidates), baselines
+
+
+def _candidate(baseline: Baseline) -> Baseline | str:
+    """Return what is compared. The comparison binds images and texts to baselines that it knows by these names."""
+    if baseline.needs_text:
+        return ZERO_SHOT
+    return baseline if baseline.images is None else FINE_TUNE
 
 
 def check_savable_names(names: Sequence[str]) -> None:
@@ -379,7 +396,7 @@ def check_savable_names(names: Sequence[str]) -> None:
 
 def _note_on_saving(baseline: Baseline, task: str) -> list[str]:
     """Return a note if the fitted pipeline cannot be saved as a model."""
-    if baseline.is_builtin or baseline.images is not None:
+    if baseline.is_builtin or baseline.needs_text or baseline.images is not None:
         return []
     try:
         check_savable(baseline.make(_N_ROWS_OF_CHECK), task)
@@ -394,6 +411,8 @@ def _check_calibration(table: ImageTable, config: ComparisonConfig, baselines: S
         raise OptionError("calibrate (--calibrate) requires classes, got continuous targets. Remove it.")
     if any(baseline.images is not None for baseline in baselines):
         raise OptionError(f"calibrate (--calibrate) does not support {FINE_TUNE!r}. Remove one of them.")
+    if any(baseline.needs_text for baseline in baselines):
+        raise OptionError(f"calibrate (--calibrate) does not support {ZERO_SHOT!r}. Remove one of them.")
     y = validate_labels(label_column(table.labels), config.task)
     groups = user_groups(table)
     folds = make_configured_split(table, y, config, groups).folds

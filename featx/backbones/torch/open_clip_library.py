@@ -57,6 +57,22 @@ def build(
 ) -> TorchNetwork:
     """Return an image tower with the weights of a file, or with random weights."""
     del config_path
+    model = create_model(name, image_size, checkpoint)
+    return TorchNetwork(model.visual, lambda images: model.encode_image(images, normalize=False))
+
+
+def create_model(name: TorchName, image_size: tuple[int, int] | None, checkpoint: Path | None) -> Any:
+    """Return a network with both of its towers, in inference mode.
+
+    Parameters
+    ----------
+    name : TorchName
+        Name of the network.
+    image_size : tuple of (int, int) or None
+        Height and width of the images. None: those of the network.
+    checkpoint : Path or None
+        Path of the weights; None for random weights.
+    """
     config = _find_model(name)
     default = config["vision_cfg"].get("image_size", 224)
     pretrained = open_clip.get_pretrained_cfg(name.model, name.tag) if name.tag else {}
@@ -78,8 +94,7 @@ def build(
     if checkpoint is not None:
         with reading_checkpoint(checkpoint, name.text):
             open_clip.load_checkpoint(model, str(checkpoint), weights_only=True)
-    model.eval()
-    return TorchNetwork(model.visual, lambda images: model.encode_image(images, normalize=False))
+    return model.eval()
 
 
 def _find_model(name: TorchName) -> dict[str, Any]:

@@ -94,6 +94,11 @@ class TorchBackbone(NetworkBackbone):
         return has_local_weights(self.description.configuration)
 
     @property
+    def has_text(self) -> bool:
+        """Whether the network has a text tower: those of open_clip have one."""
+        return self.source.library == "open_clip"
+
+    @property
     def license(self) -> str:
         """License of the weights as the hub writes it; "" if it is unknown."""
         configuration = self.description.configuration

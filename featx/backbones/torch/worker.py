@@ -17,7 +17,8 @@ from featx.backbones.torch.names import TorchName
 from featx.recipe import Recipe
 from featx.system.child_process import serve_task
 
-_SEED = 0
+#: Seed of random weights.
+SEED = 0
 
 
 def build_graph(task: dict[str, Any], recipe: Recipe, weights_path: Path | None) -> Any:
@@ -82,7 +83,7 @@ def _build(task: dict[str, Any], image_size: tuple[int, int], weights_path: Path
     import torch
 
     name, config = _parts(task)
-    torch.manual_seed(_SEED)
+    torch.manual_seed(SEED)
     return _library(name.library).build(name, image_size, weights_path, config)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from featx.cli.console import (
+    cache_from,
     command_of,
     labeled_images_from,
     note_ignored,
@@ -26,6 +27,7 @@ from featx.cli.shared_options import (
     add_common,
     add_extraction_options,
     add_groups,
+    add_prompts,
     add_sources,
     add_tables,
     add_task,
@@ -52,6 +54,7 @@ _COMPARE_EXAMPLES = """examples:
   featx compare labels.csv --group-column patient --tune
   featx compare train/ --test test/
   featx compare job/ --time-limit 30
+  featx compare photos/ --backbone open_clip/ViT-B-32:laion2b_s34b_b79k --estimator zero-shot --estimator logreg
 """
 
 
@@ -78,10 +81,12 @@ def _add_compare(commands: Any) -> None:
         "--estimator",
         action="append",
         metavar="NAME",
-        help="dummy, logreg, svm, linear-svm, knn, ridge, lda, centroid, fine-tune (minutes per fold); for regression "
-        "dummy, ridge, svr, knn; a scikit-learn class; or a class of another library, such as xgboost.XGBClassifier; "
-        "repeatable (default: dummy, logreg, svm, knn)",
+        help="dummy, logreg, svm, linear-svm, knn, ridge, lda, centroid, fine-tune (minutes per fold), zero-shot "
+        "(compares with texts; needs a backbone with a text tower); for regression dummy, ridge, svr, knn; a "
+        "scikit-learn class; or a class of another library, such as xgboost.XGBClassifier; repeatable (default: dummy, "
+        "logreg, svm, knn)",
     )
+    add_prompts(parser)
     add_task(parser)
     parser.add_argument("--tune", action="store_true", help="Tune hyperparameters by inner cross-validation")
     parser.add_argument("--random-state", type=int, default=0, metavar="N", help="Seed of the folds (default: 0)")
@@ -189,6 +194,7 @@ def _comparison_options_from(args: argparse.Namespace) -> dict[str, Any]:
         "n_jobs": args.n_jobs,
         "time_limit": args.time_limit,
         "exact": args.exact,
+        "prompts": args.prompts,
     }
 
 
@@ -206,7 +212,7 @@ def _compare_features(args: argparse.Namespace) -> ImageComparison:
             f"--{given[0].replace('_', '-')} does not apply to features that are extracted already. Remove it, or "
             "compare the images."
         )
-    return compare_features(args.source[0], **_comparison_options_from(args))
+    return compare_features(args.source[0], cache=cache_from(args), **_comparison_options_from(args))
 
 
 def _is_given(args: argparse.Namespace, name: str) -> bool:

@@ -29,6 +29,7 @@ from featx.cli.shared_options import (
     add_groups,
     add_image_sources,
     add_no_cache,
+    add_prompts,
     add_quiet,
     add_reading_options,
     add_sources,
@@ -83,12 +84,13 @@ def add_train(commands: Any) -> None:
     which.add_argument(
         "--estimator",
         metavar="NAME",
-        help="dummy, logreg, svm, linear-svm, knn, ridge, lda, centroid, fine-tune (minutes); for regression dummy, "
-        "ridge, svr, knn; or a linear scikit-learn class (default: logreg; for regression ridge)",
+        help="dummy, logreg, svm, linear-svm, knn, ridge, lda, centroid, fine-tune (minutes), zero-shot (texts); for "
+        "regression dummy, ridge, svr, knn; or a linear scikit-learn class (default: logreg; for regression ridge)",
     )
     which.add_argument(
         "--select-from", metavar="NAMES", help="Select the best of several estimators, such as logreg,svm,knn"
     )
+    add_prompts(parser)
     add_task(parser)
     parser.add_argument("--tune", action="store_true", help="Tune hyperparameters by inner cross-validation")
     parser.add_argument(
@@ -205,6 +207,7 @@ def train(args: argparse.Namespace) -> None:
         tune=args.tune,
         calibrate=args.calibrate,
         random_state=args.random_state,
+        prompts=args.prompts,
         **workflow_options_from(args),
     )
     trained.save(output, graph=not args.no_graph)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,10 +23,12 @@ from featx.system.terminal.tables import format_table
 
 if TYPE_CHECKING:
     from featx.features.matrix import FeatureMatrix
+    from featx.workflows.search.matches import ImageMatches
 
 
 _SIMILAR_EXAMPLES = """examples:
   featx similar features.npy photo.jpg
+  featx similar features.npy --text "a red car" --text "a dog on a beach"
   featx similar job/ new/ --top 5 --html similar.html
   featx similar features.npy new/ -o similar.csv --backbone resnet50
   find /photos -name '*.jpg' | featx similar job/ - --json
@@ -52,9 +56,17 @@ def _add_similar(commands: Any) -> None:
     parser.add_argument("features", metavar="FEATURES", help=_FEATURES_HELP)
     parser.add_argument(
         "source",
-        nargs="+",
+        nargs="*",
         metavar="IMAGES",
         help="Image files, folders, archives, URLs or tables; - reads paths from standard input",
+    )
+    parser.add_argument(
+        "--text",
+        action="append",
+        default=[],
+        metavar="TEXT",
+        help="Description of the images to find; needs features of a backbone with a text tower, such as "
+        "open_clip/ViT-B-32:laion2b_s34b_b79k; repeatable",
     )
     parser.add_argument(
         "--top", type=int, default=10, metavar="K", help="Number of similar images per query (default: 10)"
@@ -95,13 +107,16 @@ def _add_duplicates(commands: Any) -> None:
 
 def similar(args: argparse.Namespace) -> None:
     """Run ``featx similar``."""
+    from featx.errors import OptionError
     from featx.system.files.output_paths import check_output_files
     from featx.system.terminal.progress import stage
     from featx.workflows.report.similar_page import max_queries
     from featx.workflows.result_output import is_report_file
-    from featx.workflows.search.matches import SearchSummary, is_matches_file, matches_csv
-    from featx.workflows.search.similar import ImageSearch
+    from featx.workflows.search.image_search import ImageSearch
+    from featx.workflows.search.matches import SearchSummary, is_matches_file
 
+    if not args.source and not args.text:
+        raise OptionError("IMAGES or --text is required: there is no query. Pass one of them.")
     check_output_files([(args.html, is_report_file), (args.output, is_matches_file)], args.source)
     search = ImageSearch(
         args.features,
@@ -112,27 +127,35 @@ def similar(args: argparse.Namespace) -> None:
         cache=cache_from(args),
         on_error=args.on_error,
     )
+    if args.text:
+        search.check_text_support()
     missing: list[str] = []
-    batches_of_paths, total = batches(args, missing)
+    batches_of_paths, total = batches(args, missing) if args.source else (iter(()), 0)
     print_message(args, search.description)
     summary = SearchSummary(max_kept=max_queries(args.top) if args.html else 0)
     with writing(args.output) as write, stage("search", total):
-        if args.output and not args.json:
-            write(matches_csv([], header=True))
-        for paths in batches_of_paths:
-            results = search.search(paths)
-            if args.json:
-                write("".join(f"{result.as_json()}\n" for result in results))
-            elif args.output:
-                write(matches_csv(results))
-            else:
-                write(format_table([record for result in results for record in result.records()]))
+        write_results = _writer(args, write)
+        of_texts = [search.search_texts(args.text)] if args.text else []
+        for results in itertools.chain(of_texts, map(search.search, batches_of_paths)):
+            write_results(results)
             summary.add(results)
     if args.html:
         search.write_page(Path(args.html), summary, command=command_of(args))
         print_message(args, f"Open {args.html} in a browser.")
     print_message(args, summary.as_text())
     raise_for_images(missing, summary.n_searched, summary.n_unreadable, summary.first_unreadable)
+
+
+def _writer(args: argparse.Namespace, write: Callable[[str], object]) -> Callable[[Sequence[ImageMatches]], object]:
+    """Return a function that writes results as JSON, CSV or a table."""
+    from featx.workflows.search.matches import matches_csv
+
+    if args.json:
+        return lambda results: write("".join(f"{result.as_json()}\n" for result in results))
+    if args.output:
+        write(matches_csv([], header=True))
+        return lambda results: write(matches_csv(results))
+    return lambda results: write(format_table([record for result in results for record in result.records()]))
 
 
 def duplicates(args: argparse.Namespace) -> None:

@@ -48,13 +48,14 @@ def load_or_compile(backbone: NetworkBackbone, recipe: Recipe, weights_path: Pat
         full_recipe = compiled_recipe(backbone, recipe)
         graph = _make_graph(backbone, full_recipe, weights_path, folder)
         if folder is not None:
-            _keep(graph, folder, full_recipe.graph_fingerprint)
+            keep_graph(graph, folder, full_recipe.graph_fingerprint)
     if recipe.calibration:
         check_quality(graph, recipe.layers, repr(backbone.name))
     return graph
 
 
-def _keep(graph: Graph, folder: Path, name: str) -> None:
+def keep_graph(graph: Graph, folder: Path, name: str) -> None:
+    """Write a graph to a folder of compiled graphs; a folder that is read-only is only warned about."""
     try:
         save_graph(graph, folder, name)
     except StoreError as error:
@@ -74,15 +75,16 @@ def load_known(backbone: NetworkBackbone, recipe: Recipe, folder: Path | None) -
 
 def _make_graph(backbone: NetworkBackbone, recipe: Recipe, weights_path: Path | None, folder: Path | None) -> Graph:
     if not recipe.calibration:
-        announce(f"Converting {backbone.name} for this machine, which takes 5 to 60 seconds. {_how_often(folder)}")
+        announce(f"Converting {backbone.name} for this machine, which takes 5 to 60 seconds. {how_often(folder)}")
         return convert_network(backbone, recipe, weights_path)
     check_nncf(backbone)
     graph = load_or_compile(backbone, dataclasses.replace(recipe, calibration=""), weights_path, folder)
-    announce(f"Quantizing {backbone.name}, which takes 10 seconds to a few minutes. {_how_often(folder)}")
+    announce(f"Quantizing {backbone.name}, which takes 10 seconds to a few minutes. {how_often(folder)}")
     return quantize_graph(backbone, recipe, graph)
 
 
-def _how_often(folder: Path | None) -> str:
+def how_often(folder: Path | None) -> str:
+    """Return how often a conversion is repeated, as a sentence."""
     if folder is None:
         return "Without a cache, each process repeats it."
     return f"It happens once: the result is kept in {str(folder)!r}."
@@ -125,8 +127,8 @@ def convert_network(backbone: NetworkBackbone, recipe: Recipe, weights_path: Pat
     }
     remedy = 'Pass engine="keras" (--engine keras), or reinstall tensorflow and openvino.'
     with stage("convert", 3, "steps", backbone.name) as progress:
-        return _run_worker(
-            "compile_worker",
+        return run_worker(
+            "featx.extraction.engines.compile_worker",
             task,
             {},
             f"converting {backbone.name!r} for OpenVINO",
@@ -157,10 +159,11 @@ def quantize_graph(backbone: NetworkBackbone, recipe: Recipe, graph: Graph) -> G
     sources = {"float32.xml": graph.xml, "float32.bin": graph.bin}
     with stage("quantize", 3, "steps", backbone.name) as progress:
         purpose = f"quantizing {backbone.name!r}"
-        return _run_worker("quantize_worker", task, sources, purpose, remedy, on_step=progress.begin_step)
+        module = "featx.extraction.engines.quantize_worker"
+        return run_worker(module, task, sources, purpose, remedy, on_step=progress.begin_step)
 
 
-def _run_worker(
+def run_worker(
     module: str,
     task: dict[str, Any],
     sources: dict[str, bytes],
@@ -169,13 +172,27 @@ def _run_worker(
     *,
     on_step: Callable[[str], object],
 ) -> Graph:
-    """Return the graph that a child process writes into the folder of its task."""
+    """Return the graph that a child process writes into the folder of its task.
+
+    Parameters
+    ----------
+    module : str
+        Module of the child process.
+    task : dict
+        JSON types; the folder is added.
+    sources : dict of str to bytes
+        Files that the child process reads from the folder, by name.
+    purpose, remedy
+        See :func:`run_child`.
+    on_step : callable
+        Called with the name of each step.
+    """
     try:
         with temporary_folder() as folder:
             for name, data in sources.items():
                 (folder / name).write_bytes(data)
             child_task = {**task, "folder": str(folder)}
-            run_child(f"featx.extraction.engines.{module}", child_task, purpose, remedy, on_step)
+            run_child(module, child_task, purpose, remedy, on_step)
             return Graph((folder / "graph.xml").read_bytes(), (folder / "graph.bin").read_bytes())
     except FeatxError:
         raise

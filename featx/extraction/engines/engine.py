@@ -255,6 +255,11 @@ def stop_engines() -> None:
         _started.engines.clear()
 
 
+def note_start() -> None:
+    """Record that this process runs a network, which processes that are forked from it cannot do."""
+    _started.has_begun = True
+
+
 def count_started() -> int:
     """Return the number of engines that are started in this process."""
     return len(_started.engines)

@@ -69,7 +69,7 @@ def write_similar(
     text = render(
         "similar.html.jinja",
         title=f"Similar images in {shorten(features.address)}",
-        summary=f"{format_count(len(readable), 'query image')}, {format_count(len(features), 'indexed row')}; {index}.",
+        summary=f"{_count_queries(readable)}, {format_count(len(features), 'indexed row')}; {index}.",
         notes=_notes(readable, features, paths, n_omitted, max_matches),
         results=[
             {
@@ -86,11 +86,19 @@ def write_similar(
     write_page(path, text, errors="replace")
 
 
+def _count_queries(results: Sequence[ReportedMatches]) -> str:
+    n_texts = sum(result.is_text for result in results)
+    n_images = len(results) - n_texts
+    parts = [format_count(n_texts, "query text")] if n_texts else []
+    return ", ".join([*parts, *([format_count(n_images, "query image")] if n_images or not n_texts else [])])
+
+
 def _pictured_paths(results: Sequence[ReportedMatches], features: FeatureMatrix, max_matches: int) -> list[str]:
     """Return the paths of queries and matches, each once."""
     paths: dict[str, None] = {}
     for result in results:
-        paths[result.path] = None
+        if not result.is_text:
+            paths[result.path] = None
         paths.update((features.resolve_path(match.path), None) for match in result.matches[:max_matches])
     return list(paths)[:MAX_THUMBNAILS]
 
@@ -104,6 +112,8 @@ class _Tiles:
         self.atlas: Atlas = make_atlas(paths)
 
     def query(self, result: ReportedMatches) -> dict[str, Any]:
+        if result.is_text:
+            return {"name": "text query", "text": result.path, "corner": None, "label": "", "is_identical": False}
         return self._tile(result.path, result.path, "query")
 
     def match(self, match: ReportedMatch) -> dict[str, Any]:
@@ -126,7 +136,10 @@ def _notes(
         notes.append(f"{n_missing:,} of {format_count(len(paths), 'image')} no longer exist at their paths (gray).")
     if any(_is_relative(match.path) for result in results for match in result.matches):
         notes.append(f"Relative paths of matches start at {features.folder or os.getcwd()}.")
-    if any(_is_relative(result.path) for result in results) and features.folder not in (None, os.getcwd()):
+    if any(_is_relative(result.path) for result in results if not result.is_text) and features.folder not in (
+        None,
+        os.getcwd(),
+    ):
         notes.append(f"Relative paths of query images start at {os.getcwd()}.")
     if n_omitted:
         notes.append(f"{format_count(n_omitted, 'more query image')} not shown. -o and --json list all of them.")

@@ -22,7 +22,7 @@ COLUMNS = ("path", "rank", "match", "cosine", "label", "note")
 IDENTICAL = "identical file"
 
 #: Whether an existing file holds matches, as CSV or JSON lines.
-is_matches_file = starts_with(header_pattern(COLUMNS), rb'\A\{"path": [^\n]*, "matches": \[')
+is_matches_file = starts_with(header_pattern(COLUMNS), rb'\A\{"(path|text)": [^\n]*, "matches": \[')
 
 #: Number of matches that notebooks show.
 _MAX_SHOWN = 30
@@ -69,19 +69,22 @@ class ImageMatches:
     Attributes
     ----------
     path : str
-        Path of the query.
+        Path of the query image, or the text.
     matches : list of Match
         Most similar image first.
     error : str, default=""
         Why the query cannot be read.
     self_excluded : bool, default=False
         Whether the query itself is indexed and is not among the matches.
+    is_text : bool, default=False
+        Whether the query is a text.
     """
 
     path: str
     matches: list[Match]
     error: str = ""
     self_excluded: bool = False
+    is_text: bool = False
 
     def _repr_html_(self) -> str:
         """Return the matches with thumbnails as HTML, for notebooks."""
@@ -106,7 +109,8 @@ class ImageMatches:
             }
             for rank, match in enumerate(self.matches, 1)
         ]
-        record = {"path": self.path, "matches": matches, "self_excluded": self.self_excluded}
+        query = {"text" if self.is_text else "path": self.path}
+        record = {**query, "matches": matches, "self_excluded": self.self_excluded}
         return json.dumps({**record, "error": self.error or None})
 
     def records(self) -> list[dict[str, object]]:
@@ -134,7 +138,8 @@ def matches_csv(results: Iterable[ImageMatches], *, header: bool = False) -> str
         writer.writerow(COLUMNS)
     for result in results:
         for record in result.records():
-            safe = {name: escape_path_cell(str(record[name])) for name in ("path", "match")}
+            escape_query = escape_cell if result.is_text else escape_path_cell
+            safe = {"path": escape_query(str(record["path"])), "match": escape_path_cell(str(record["match"]))}
             safe |= {name: escape_cell(str(record[name])) for name in ("label", "note")}
             cells = {name: "" if value is None else value for name, value in {**record, **safe}.items()}
             writer.writerow([cells[name] for name in COLUMNS])
@@ -154,6 +159,7 @@ class SearchSummary:
     max_kept: int = 0
     kept: list[ImageMatches] = dataclasses.field(default_factory=list)
     n_searched: int = 0
+    n_texts: int = 0
     n_indexed: int = 0
     n_excluded: int = 0
     n_unreadable: int = 0
@@ -165,7 +171,9 @@ class SearchSummary:
         if unreadable and self.first_unreadable is None:
             self.first_unreadable = Failure(self.n_searched, unreadable[0].path, unreadable[0].error)
         self.n_unreadable += len(unreadable)
-        self.n_searched += len(results) - len(unreadable)
+        n_texts = sum(result.is_text for result in results)
+        self.n_texts += n_texts
+        self.n_searched += len(results) - len(unreadable) - n_texts
         self.n_excluded += sum(result.self_excluded for result in results)
         self.n_indexed += sum(
             result.self_excluded or any(match.is_identical for match in result.matches) for result in results
@@ -175,11 +183,13 @@ class SearchSummary:
     @property
     def n_not_kept(self) -> int:
         """Number of queries whose results were not kept."""
-        return self.n_searched + self.n_unreadable - len(self.kept)
+        return self.n_searched + self.n_texts + self.n_unreadable - len(self.kept)
 
     def as_text(self) -> str:
         """Return the summary as one sentence."""
-        parts = [f"{format_count(self.n_searched, 'query image')}"]
+        n_images = self.n_searched + self.n_unreadable
+        parts = [format_count(self.n_texts, "query text")] if self.n_texts else []
+        parts += [format_count(self.n_searched, "query image")] if n_images or not self.n_texts else []
         parts += [f"{self.n_indexed:,} of them indexed"] if self.n_indexed else []
         parts += [f"{self.n_excluded:,} not listed as their own match (--include-self)"] if self.n_excluded else []
         parts += [f"{self.n_unreadable:,} unreadable"] if self.n_unreadable else []

@@ -1,37 +1,31 @@
-"""Find the indexed images that are most similar to query images."""
+"""Find the indexed images that are most similar to query images and texts."""
 
 from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from featx.datasets.image_table import ImagesLike
-from featx.errors import FeaturesError
+from featx.errors import OptionError
 from featx.extraction.engines.engine import PrecisionName
-from featx.extraction.extract import extract_rows
-from featx.extraction.options import ExtractionOptions, check_on_error, resolve_cache
+from featx.extraction.options import ExtractionOptions, resolve_cache
 from featx.features.matrix import FeatureMatrix
-from featx.features.open import open_features
-from featx.features.search.nearest import IndexName, check_top, find_similar, make_index
-from featx.features.shard_table import ROW_COLUMNS
-from featx.images.image import as_image_list, describe_image
+from featx.features.search.nearest import IndexName
+from featx.images.image import as_image_list
 from featx.images.thumbnails import thumbnail_url
-from featx.system.array_types import FloatArray
-from featx.system.files import remote
 from featx.system.files.atomic import write_text
 from featx.system.files.output_paths import as_output_error
-from featx.system.files.url_secrets import redact_secrets
 from featx.system.formatting import format_count
 from featx.system.notebook.cards import card_to_html
 from featx.system.notebook.html import table_to_html
 from featx.system.terminal.progress import ProgressFunction, reporting, stage
 from featx.system.terminal.tables import format_table
-from featx.workflows.report.similar_page import max_queries, write_similar
-from featx.workflows.search.matches import ImageMatches, Match, SearchSummary, matches_csv
-from featx.workflows.search.recipe_lookup import find_recorded_recipe
+from featx.workflows.report.similar_page import max_queries
+from featx.workflows.search.image_search import ImageSearch
+from featx.workflows.search.matches import ImageMatches, SearchSummary, matches_csv
 
 _BATCH_SIZE = 4096
 #: Maximum number of matches that notebooks show.
@@ -155,8 +149,9 @@ class SimilarImages(Sequence[ImageMatches]):
 
 def similar_images(
     features: FeatureMatrix | str | os.PathLike[str],
-    images: ImagesLike,
+    images: ImagesLike | None = None,
     *,
+    text: str | Sequence[str] = (),
     top: int = 10,
     include_self: bool = False,
     index: IndexName = "exact",
@@ -167,16 +162,19 @@ def similar_images(
     verbose: bool | None = None,
     progress: ProgressFunction | None = None,
 ) -> SimilarImages:
-    """Return the indexed images that are most similar to each query image.
+    """Return the indexed images that are most similar to each query image or text.
 
-    Similarity is the cosine of features. The query images are extracted with the recipe of the indexed features.
+    Similarity is the cosine of features. The query images are extracted with the recipe of the indexed features. Texts
+    need features of a backbone with a text tower, such as ``open_clip/ViT-B-32:laion2b_s34b_b79k``.
 
     Parameters
     ----------
     features : FeatureMatrix, str or Path
         Indexed features: the path of a ``.npy`` file, or the path or URL of a job. See :func:`open_features`.
-    images : sequence of images or ImageTable
-        Query images. See :class:`FeatureExtractor`.
+    images : sequence of images, ImageTable or None, default=None
+        Query images. See :class:`FeatureExtractor`. None: `text` alone.
+    text : str or sequence of str, default=()
+        Descriptions of the images to find, for example ``"a red car"``. Their matches precede those of `images`.
     top : int, default=10
         Number of matches for each query.
     include_self : bool, default=False
@@ -203,14 +201,14 @@ def similar_images(
     Returns
     -------
     SimilarImages
-        Matches of each query image.
+        Matches of each text and query image.
 
     Raises
     ------
     FeaturesError
         If the features are empty, have no table of paths, or were extracted with another recipe.
     OptionError
-        If an option is invalid.
+        If an option is invalid, or the backbone of the features has no text tower.
     UnreadableImageError
         If a query image cannot be read, with ``on_error="raise"``.
 
@@ -243,7 +241,10 @@ def similar_images(
         options = {field.name: getattr(backbone, field.name) for field in dataclasses.fields(ExtractionOptions)}
     if precision is not None:
         options["precision"] = precision
-    queries = as_image_list(images)
+    texts = [text] if isinstance(text, str) else list(text)
+    if images is None and not texts:
+        raise OptionError("images or text (--text) is required: there is no query. Pass one of them.")
+    queries = [] if images is None else as_image_list(images)
     search = ImageSearch(
         features,
         top=top,
@@ -253,136 +254,8 @@ def similar_images(
         cache=resolve_cache(cache),
         on_error=on_error,
     )
-    results: list[ImageMatches] = []
     with reporting(verbose, progress), stage("search", len(queries)):
+        results = search.search_texts(texts) if texts else []
         for start in range(0, len(queries), _BATCH_SIZE):
             results += search.search(queries[start : start + _BATCH_SIZE])
     return SimilarImages(results, search)
-
-
-class ImageSearch:
-    """Search of indexed features for query images, batch by batch.
-
-    Parameters
-    ----------
-    features : FeatureMatrix, str or Path
-    top, include_self, index, on_error
-        See :func:`similar_images`.
-    options : mapping, default={}
-        Extraction options of the features, as far as they are known.
-    cache : Path or None, default=None
-
-    Raises
-    ------
-    FeaturesError, OptionError
-        See :func:`similar_images`.
-    """
-
-    def __init__(
-        self,
-        features: FeatureMatrix | str | os.PathLike[str],
-        *,
-        top: int = 10,
-        include_self: bool = False,
-        index: IndexName = "exact",
-        options: Mapping[str, Any] | None = None,
-        cache: Path | None = None,
-        on_error: Literal["skip", "raise"] = "skip",
-    ) -> None:
-        check_top(top)
-        check_on_error(on_error)
-        self.features = features if isinstance(features, FeatureMatrix) else open_features(features)
-        self.top = top
-        self._recipe = find_recorded_recipe(self.features, options or {}, cache=cache)
-        if not len(self.features):
-            raise FeaturesError(
-                f"Cannot search {self.features.address!r}: it has no rows. If it is a job, run it first: featx job run."
-            )
-        self.features.metadata([0])  # raises if there is no table of paths, before a long search
-        self._index = make_index(self.features, index)
-        self._include_self = include_self
-        self._cache = cache
-        self._raise_on_error = on_error == "raise"
-
-    @property
-    def description(self) -> str:
-        """Description of the indexed features and of the recipe of queries."""
-        rows = format_count(len(self.features), "row")
-        return f"{rows} of {self.features.address}, {self._index.description}; recipe: {self._recipe.origin}."
-
-    def search(self, images: Sequence[Any]) -> list[ImageMatches]:
-        """Return the matches of each image, in order.
-
-        Parameters
-        ----------
-        images : sequence of images
-
-        Raises
-        ------
-        UnreadableImageError
-            If an image cannot be read, with ``on_error="raise"``.
-        """
-        with stage("search", len(images)) as progress:
-            rows, digests, errors = extract_rows(
-                images,
-                self._recipe.resolved,
-                cache=self._cache,
-                raise_on_error=self._raise_on_error,
-                progress=progress,
-            )
-        results = [
-            ImageMatches(describe_image(image), [], errors.get(position, "")) for position, image in enumerate(images)
-        ]
-        pending = [position for position in range(len(images)) if position not in errors]
-        n_neighbors = self.top + (not self._include_self)
-        while pending:
-            hex_digests = [digests[position].tobytes().hex() for position in pending]
-            neighbors = self._neighbors(rows[pending], hex_digests, n_neighbors)
-            unfinished = []
-            for position, matches in zip(pending, neighbors, strict=True):
-                results[position] = self._select(results[position], images[position], matches)
-                # A query that is indexed several times, under one path, may leave too few matches.
-                if len(results[position].matches) < self.top and len(matches) == n_neighbors < len(self.features):
-                    unfinished.append(position)
-            pending = unfinished
-            n_neighbors *= 2
-        return results
-
-    def _neighbors(self, rows: FloatArray, digests: Sequence[str], n_neighbors: int) -> list[list[Match]]:
-        """Return the nearest neighbors of each row; there may be fewer than `n_neighbors`."""
-        similar = find_similar(self.features, rows, n_neighbors, index=self._index)
-        lines = self.features.metadata(similar.rows.ravel().clip(0))
-        paths, labels, indexed_digests = (lines[name] for name in ROW_COLUMNS)
-        neighbors = []
-        for query, digest in enumerate(digests):
-            matches = []
-            for rank, row in enumerate(similar.rows[query].tolist()):
-                line = query * similar.rows.shape[1] + rank
-                if row >= 0:  # approximate indexes pad with -1
-                    is_identical = indexed_digests[line] == digest
-                    cosine = float(similar.cosine[query, rank])
-                    matches.append(Match(row, paths[line], cosine, labels[line], is_identical))
-            neighbors.append(matches)
-        return neighbors
-
-    def _select(self, result: ImageMatches, image: Any, matches: list[Match]) -> ImageMatches:
-        """Return a result with the best matches, without the query itself unless it is to be included."""
-        others = matches if self._include_self else [match for match in matches if not self._is_self(match, image)]
-        return dataclasses.replace(result, matches=others[: self.top], self_excluded=len(others) < len(matches))
-
-    def _is_self(self, match: Match, image: Any) -> bool:
-        """Return whether a match is the query itself, not a copy under another path."""
-        if not match.is_identical or not isinstance(image, str | os.PathLike):
-            return False
-        # Signatures of URLs are not stored, and change from one signing to the next.
-        query, indexed = (
-            redact_secrets(path) if remote.is_url(path) else os.path.abspath(path)
-            for path in (os.fspath(image), self.features.resolve_path(match.path))
-        )
-        return query == indexed
-
-    def write_page(self, path: Path, summary: SearchSummary, *, command: str = "") -> None:
-        """Write the kept results of a search to an HTML page. See :meth:`SimilarImages.to_html`."""
-        write_similar(
-            path, summary.kept, self.features, self._index.description, command=command, n_omitted=summary.n_not_kept
-        )

@@ -3,5 +3,6 @@
 ``compare``          :func:`featx.compare_features`
 ``stored_backbone``  what is known about the backbone of stored features
 
-May import: ``workflows``, ``baselines``, ``features``, ``datasets``, ``system``, ``errors``, ``recipe``.
+May import: ``workflows``, ``models``, ``extraction``, ``baselines``, ``features``, ``datasets``,
+``system``, ``errors``, ``recipe``.
 """

@@ -5,19 +5,23 @@ from __future__ import annotations
 import functools
 import os
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from featx.baselines.estimators import EstimatorsLike, TaskOption
+from featx.baselines.estimators import ZERO_SHOT, EstimatorsLike, TaskOption
 from featx.baselines.scaling.limits import ScaleLimits
 from featx.datasets.image_table import ImageTable, LabelsLike
 from featx.datasets.labels import validate_labels
 from featx.errors import ComparisonError, OptionError
+from featx.extraction.options import ExtractionOptions, resolve_cache
+from featx.extraction.recorded import resolve_with_recipe
 from featx.features.duplicates.find import DUPLICATE_THRESHOLD, Duplicates, find_equal_rows
 from featx.features.matrix import FeatureMatrix
 from featx.features.open import open_features
 from featx.features.selected_rows import SelectedRows
+from featx.models.zero_shot.prompts import PromptsLike
 from featx.system.array_types import AnyArray, DigestArray, IntArray
 from featx.system.formatting import format_count
 from featx.system.terminal.progress import ProgressFunction, reporting
@@ -27,7 +31,7 @@ from featx.workflows.duplicate_groups import GroupedSplit, make_configured_split
 from featx.workflows.experiment import BackboneComparison, Experiment
 from featx.workflows.feature_sets import FeatureSet, ReadableImages
 from featx.workflows.image_duplicates import ImageDuplicates, classify_duplicates, find_image_duplicates
-from featx.workflows.image_estimators import check_feature_estimators
+from featx.workflows.image_estimators import bind_texts, check_feature_estimators, uses_texts, validate_zero_shot
 from featx.workflows.labeled_images import as_image_table, label_column, prepare_table
 from featx.workflows.result import ImageComparison
 from featx.workflows.stored.stored_backbone import stored_backbone
@@ -56,6 +60,8 @@ def compare_features(
     n_jobs: int | None = -1,
     time_limit: float | None = None,
     exact: bool = False,
+    prompts: PromptsLike = None,
+    cache: str | os.PathLike[str] | None = "auto",
     verbose: bool | None = None,
     progress: ProgressFunction | None = None,
 ) -> ImageComparison:
@@ -99,6 +105,11 @@ def compare_features(
         Minutes for all estimators. Those that cannot finish are excluded, with a note. None: no limit.
     exact : bool, default=False
         Whether estimators are those of small comparisons for any number of rows, see :func:`compare_baselines`.
+    prompts : str, Path, sequence of str, dict or None, default=None
+        Texts for ``"zero-shot"``: templates, texts for each class, or a file. See :class:`ZeroShotClassifier`. The
+        features must be those of a job, which records its backbone.
+    cache : str, Path or None, default="auto"
+        Path of the feature cache, which keeps the rows of texts. See :class:`FeatureExtractor`.
     verbose : bool or None, default=None
         Whether to show progress on standard error. None: in a terminal or notebook only.
     progress : callable or None, default=None
@@ -151,13 +162,16 @@ def compare_features(
         n_jobs=n_jobs,
         time_limit=time_limit,
         exact=exact,
+        prompts=prompts,
     )
     check_feature_estimators(config)
     with reporting(verbose, progress):
         matrix = features if isinstance(features, FeatureMatrix) else open_features(_as_location(features))
         paths = _paths(matrix, has_labels=y is not None)
         labels = matrix.labels if y is None else y
-        return _compare(matrix, as_image_table(paths, labels, groups=groups, test_mask=test_mask), config)
+        return _compare(
+            matrix, as_image_table(paths, labels, groups=groups, test_mask=test_mask), config, resolve_cache(cache)
+        )
 
 
 def _as_location(features: object) -> str:
@@ -182,7 +196,7 @@ def _paths(matrix: FeatureMatrix, *, has_labels: bool) -> list[str]:
     return [f"row {row}" for row in range(len(matrix))]
 
 
-def _compare(matrix: FeatureMatrix, table: ImageTable, config: ComparisonConfig) -> ImageComparison:
+def _compare(matrix: FeatureMatrix, table: ImageTable, config: ComparisonConfig, cache: Path | None) -> ImageComparison:
     started = time.perf_counter()
     notes: list[str] = []
     rows = _used_rows(table)
@@ -201,9 +215,26 @@ def _compare(matrix: FeatureMatrix, table: ImageTable, config: ComparisonConfig)
     experiment = Experiment(prepared, y, config, grouped)
     backbone = stored_backbone(matrix)
     features = images.feature_sets[0].rows
-    comparison = experiment.compare(features, config.estimators)
+    comparison = experiment.compare(features, _bind(matrix, config, y, cache, notes))
     compared = BackboneComparison(backbone.backbone.name, backbone, features, comparison, 0, 0.0)
     return summarize(experiment, images, [compared], notes, cache=None, started=started)
+
+
+def _bind(
+    matrix: FeatureMatrix, config: ComparisonConfig, y: AnyArray, cache: Path | None, notes: list[str]
+) -> EstimatorsLike | None:
+    """Return the estimators, with zero-shot classification bound to texts by the recorded backbone."""
+    if not uses_texts(config):
+        validate_zero_shot(config, [], y)
+        return config.estimators
+    if matrix.recipe is None:
+        raise OptionError(
+            f"{ZERO_SHOT} needs to know the backbone, which {matrix.address!r} does not record. Compare a job "
+            "(featx job plan), or the images (featx compare photos/)."
+        )
+    resolved = resolve_with_recipe(ExtractionOptions(**(matrix.options or {})), matrix.recipe)
+    notes += validate_zero_shot(config, [resolved], y)
+    return bind_texts(config, resolved, y, cache)
 
 
 def _describe_missing(matrix: FeatureMatrix) -> list[str]:
