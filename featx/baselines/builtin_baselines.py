@@ -187,7 +187,8 @@ def is_unit_length_scaler(transformer: Any) -> bool:
     return getattr(transformer, "func", None) is scale_to_unit_length
 
 
-_GAMMAS = (0.3, 1.0, 3.0)
+#: Scales of the RBF kernel to tune over, as multiples of gamma="scale".
+GAMMAS = (0.3, 1.0, 3.0)
 _NEIGHBORS = (1, 3, 5, 10, 20)
 _ALPHAS = (0.001, 0.01, 0.1, 1, 10)
 _builtin = functools.partial(Baseline, is_builtin=True)
@@ -195,7 +196,7 @@ BASELINES = {
     "classification": (
         _builtin("dummy", _dummy_classifier),
         _builtin("logreg", _logreg, {"logisticregression__C": (1, 10, 30, 100, 1000)}, time_order=1.1),
-        _builtin("svm", _svm, {"C": (1, 10, 100), "gamma": _GAMMAS}, kernel="rbf", time_order=2),
+        _builtin("svm", _svm, {"C": (1, 10, 100), "gamma": GAMMAS}, kernel="rbf", time_order=2),
         _builtin("linear-svm", _linear_svm, {"C": (0.1, 1, 10)}, kernel="linear", time_order=2),
         _builtin("knn", _knn, {"n_neighbors": _NEIGHBORS}, time_order=2),
         _builtin("ridge", _ridge, {"ridgeclassifier__alpha": _ALPHAS}, time_order=1),
@@ -208,7 +209,7 @@ BASELINES = {
         _builtin(
             "svr",
             _svr,
-            {"regressor__C": (1, 10, 100), "regressor__gamma": _GAMMAS},
+            {"regressor__C": (1, 10, 100), "regressor__gamma": GAMMAS},
             kernel="rbf",
             prefix="regressor__",
             time_order=2,

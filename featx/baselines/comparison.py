@@ -12,6 +12,7 @@ from featx.baselines.label_issues import find_label_issues
 from featx.baselines.learning_curve import CURVE_ESTIMATORS
 from featx.baselines.metrics import METRIC_NAMES, METRICS, best_row, per_class
 from featx.baselines.plots import plot_confusion, plot_learning_curve, plot_scores
+from featx.baselines.scaling.limits import ScaleLimits
 from featx.errors import ComparisonError
 from featx.features.duplicates.find import Duplicates
 from featx.system.array_types import AnyArray, FloatArray
@@ -88,7 +89,7 @@ class Comparison:
     notes: list[str]
     duplicates: Duplicates | None
     _compute_curve: functools.partial[pd.DataFrame] = dataclasses.field(repr=False, compare=False)
-    _builtin_names: frozenset[str] = dataclasses.field(repr=False, compare=False)
+    _builtin_names: dict[str, str] = dataclasses.field(repr=False, compare=False)
 
     @property
     def best(self) -> str:
@@ -123,6 +124,11 @@ class Comparison:
         is a row of `X`.
         """
         usable = {name: probabilities for name, probabilities in self.probabilities.items() if name != "dummy"}
+        if self.task == "classification" and not ScaleLimits().keeps_probabilities(len(self.y), len(self.classes)):
+            raise ComparisonError(
+                f"Cannot detect label errors: class probabilities of {len(self.y):,} samples and "
+                f"{len(self.classes):,} classes take too much memory. Compare fewer samples or classes."
+            )
         if self.task != "classification" or not usable:
             raise ComparisonError(
                 "Cannot detect label errors without class probabilities. Use a classification task, and include logreg "
@@ -141,11 +147,13 @@ class Comparison:
         """
         not_worse = self.table["estimator"][self.table["verdict"] != "worse"].tolist()
         default = "logreg" if self.task == "classification" else "ridge"
-        candidates = [name for name in CURVE_ESTIMATORS if name in not_worse and name in self._builtin_names]
+        names = self._builtin_names
+        candidates = [name for name in CURVE_ESTIMATORS if names.get(name) in not_worse]
         estimator = candidates[0] if candidates else default
-        was_tuned = "best_params" in self.table and self.table.set_index("estimator")["best_params"].get(estimator)
-        is_known = estimator in self._builtin_names and not was_tuned
-        return self._compute_curve(estimators=[estimator], fold_scores=self.fold_scores if is_known else None)
+        shown = names.get(estimator, estimator)
+        was_tuned = "best_params" in self.table and self.table.set_index("estimator")["best_params"].get(shown)
+        is_known = estimator in names and not was_tuned
+        return self._compute_curve(estimator=estimator, name=shown, fold_scores=self.fold_scores if is_known else None)
 
     def plot_learning_curve(self, ax: Any = None) -> Any:
         """Plot the learning curve.

@@ -18,14 +18,13 @@ from featx.baselines.folds.given_folds import validate_row_indices
 from featx.baselines.folds.groups import resolve_groups
 from featx.baselines.folds.make_split import check_split_options, make_split
 from featx.baselines.folds.split import Split
-from featx.baselines.learning_curve import learning_curve
 from featx.baselines.metrics import misleading_accuracy, no_better_than_dummy
 from featx.baselines.scaling.approximate import approximate_baselines
 from featx.baselines.scaling.limits import ScaleLimits
 from featx.baselines.scaling.schedule import Schedule
 from featx.baselines.score_folds import check_images_of, score_all
 from featx.baselines.streaming.baselines import Streams, stream_baselines
-from featx.baselines.streaming.sample import curve_of_sample
+from featx.baselines.streaming.sample import curve_of_estimator
 from featx.baselines.streaming.scan import scan_columns, validate_rows
 from featx.datasets.labels import (
     as_label_array,
@@ -36,7 +35,7 @@ from featx.datasets.labels import (
 )
 from featx.errors import OptionError
 from featx.features.duplicates.find import Duplicates
-from featx.features.selected_rows import is_read_on_demand
+from featx.features.selected_rows import is_in_memory, is_read_on_demand
 from featx.system.array_types import Float64Array, IntArray
 from featx.system.formatting import format_count
 from featx.system.terminal.progress import ProgressFunction, reporting, stage
@@ -175,15 +174,17 @@ def compare_baselines(
     ``centroid``; for regression ``dummy``, ``ridge``, ``svr`` and ``knn``. Their settings suit features of frozen
     networks.
 
-    Beyond 10,000 samples, each estimator is first fitted on a small part, from which time and memory are estimated. One
-    that does not fit into memory is excluded, with a note. ``svm`` and ``svr`` become 1,000 components of Nystroem's
-    method and a ridge model, named so in the table.
+    Beyond 10,000 samples, or with a time limit, each estimator is first fitted on a small part, from which time and
+    memory are estimated. One that does not fit into memory is excluded, with a note. Beyond 10,000 samples, ``svm`` and
+    ``svr`` become 1,000 components of Nystroem's method and a ridge model, named so in the table.
 
-    Beyond 100,000 samples or 1 GB, features from :func:`open_features` or a memory map are read in blocks. ``ridge``
-    comes from one pass, which computes the Gram matrix of each fold; ``logreg`` takes some passes for all folds,
-    preconditioned by the same matrices; ``svm`` and ``svr`` are components and ridge from one pass. All other
-    estimators, and ``logreg`` of many classes, are fitted on 20,000 training rows of each fold, stratified by class,
-    and tested on all rows. The table names them so.
+    Features from :func:`open_features` or a memory map are read in blocks beyond 100,000 samples or 1 GB, an array in
+    memory beyond 1 GB. ``ridge`` comes from one pass, which computes the Gram matrix of each fold; ``logreg`` takes
+    some passes for all folds, preconditioned by the same matrices; ``svm`` and ``svr`` are components and ridge from
+    one pass, with the default ``gamma`` of all rows. All other estimators, and ``logreg`` of many classes, are fitted
+    on 20,000 training rows of each fold, stratified by class, and tested on all rows. The table names them so.
+
+    Class probabilities that take more than 512 MB for an estimator are not kept, with a note.
 
     Folds are shuffled, stratified by class and keep groups together. Confidence intervals and p-values account for
     overlapping training sets [1]_. If there is a single test set, or folds do not vary, intervals are Wilson's, and
@@ -209,8 +210,9 @@ def compare_baselines(
         estimators, task, cv, repeats, random_state=random_state, n_jobs=n_jobs, time_limit=time_limit
     )
     limits = limits or ScaleLimits()
-    is_streamed = not exact and limits.is_out_of_core(np.shape(X))
-    all_X: Any = X if is_streamed and is_read_on_demand(X) else np.asarray(X)
+    all_X: Any = X if is_read_on_demand(X) else np.asarray(X)
+    is_streamed = not exact and limits.is_out_of_core(all_X.shape, in_memory=is_in_memory(all_X))
+    all_X = all_X if is_streamed else np.asarray(all_X)
     all_y = as_label_array(y)
     labeled_X, labels, rows, notes = (validate_rows if is_streamed else validate_data)(all_X, all_y)
     resolved_task = infer_task(labels) if task == "auto" else task
@@ -223,17 +225,20 @@ def compare_baselines(
     cv = _select_labeled(cv, rows, len(all_X))
     split = make_split(labels, task=resolved_task, cv=cv, repeats=repeats, groups=codes, random_state=random_state)
     data = Dataset(labeled_X, labels, resolved_task, codes, random_state, limits)
+    data = _without_large_probabilities(data, split, notes)
     total = len(baselines) * len(split.folds)
     with reporting(verbose, progress), stage("compare", total, "folds") as advance:
         schedule = Schedule(data, split.folds, tune, n_jobs, time_limit, advance, notes)
         if is_streamed:
-            results = _score_streamed(baselines, schedule, rows)
+            scored, results = _score_streamed(baselines, schedule, rows)
         else:
-            baselines, results = _score_in_memory(baselines, schedule, exact=exact)
+            scored, results = _score_in_memory(baselines, schedule, exact=exact)
     combined = CombinedResults.combine(results, data, split, tune=tune)
     notes += [*split.notes, *_describe_scores(combined, resolved_task)]
     split = split.map_rows(rows)
-    curve: Any = functools.partial(curve_of_sample, n_rows=limits.subset_rows) if is_streamed else learning_curve
+    curve: Any = functools.partial(
+        curve_of_estimator, limits=limits, exact=exact, n_rows=limits.subset_rows if is_streamed else None
+    )
     return Comparison(
         table=combined.table,
         fold_scores=combined.fold_scores,
@@ -249,7 +254,7 @@ def compare_baselines(
         _compute_curve=functools.partial(
             curve, all_X, all_y, split, task=resolved_task, random_state=random_state, n_jobs=n_jobs
         ),
-        _builtin_names=_names_of_builtin(baselines),
+        _builtin_names=_names_of_builtin(baselines, scored),
     )
 
 
@@ -266,19 +271,40 @@ def _score_in_memory(
     return baselines, score_all(baselines, schedule)
 
 
-def _score_streamed(baselines: Sequence[Baseline], schedule: Schedule, rows: IntArray) -> dict[str, list[FoldResult]]:
-    """Return the results of baselines on rows that are read in blocks; `rows` are their indices for messages."""
+def _score_streamed(
+    baselines: Sequence[Baseline], schedule: Schedule, rows: IntArray
+) -> tuple[list[Baseline], dict[str, list[FoldResult]]]:
+    """Return what was scored on rows that are read in blocks, and the results; `rows` are indices for messages."""
     data = schedule.data
     statistics = scan_columns(data.X, rows)
     schedule.notes.extend(_note_different_scales(statistics.std, baselines))
     streamed = stream_baselines(baselines, Streams(schedule, statistics), schedule.notes)
     in_blocks = dataclasses.replace(data, limits=dataclasses.replace(data.limits, exact_rows=0))  # all predictions
     sampled = dataclasses.replace(schedule, data=in_blocks, folds=streamed.folds)
-    return score_all(streamed.baselines, sampled, streamed.direct)
+    return streamed.baselines, score_all(streamed.baselines, sampled, streamed.direct)
 
 
-def _names_of_builtin(baselines: Sequence[Baseline]) -> frozenset[str]:
-    return frozenset(baseline.name for baseline in baselines if baseline.is_builtin and not baseline.is_calibrated)
+def _names_of_builtin(baselines: Sequence[Baseline], scored: Sequence[Baseline]) -> dict[str, str]:
+    """Return the names of built-in baselines, and their names in the table, which differ for many samples."""
+    return {
+        baseline.name: replaced.name
+        for baseline, replaced in zip(baselines, scored, strict=True)
+        if baseline.is_builtin and not baseline.is_calibrated
+    }
+
+
+def _without_large_probabilities(data: Dataset, split: Split, notes: list[str]) -> Dataset:
+    """Return data whose class probabilities are not kept if they take too much memory, and add a note then."""
+    if data.task != "classification":
+        return data
+    n_tested, n_classes = sum(len(test) for _, test in split.folds), len(np.unique(data.y))
+    if data.limits.keeps_probabilities(n_tested, n_classes):
+        return data
+    notes.append(
+        f"Class probabilities are not kept: those of {n_tested:,} predictions and {n_classes:,} classes would take "
+        f"{4 * n_tested * n_classes / 1e9:.1f} GB for each estimator."
+    )
+    return dataclasses.replace(data, keeps_probabilities=False)
 
 
 def _describe_duplicates(duplicates: Duplicates | None) -> list[str]:

@@ -58,6 +58,8 @@ class Dataset:
         Seed of inner folds.
     limits : ScaleLimits
         Sizes above which predictions are computed in blocks.
+    keeps_probabilities : bool
+        Whether results have class probabilities, which take much memory for many samples and classes.
     """
 
     X: Any
@@ -66,6 +68,7 @@ class Dataset:
     groups: AnyArray | None = None
     random_state: int = 0
     limits: ScaleLimits = dataclasses.field(default_factory=ScaleLimits)
+    keeps_probabilities: bool = True
 
     def split(self, train: IntArray, n_folds: int) -> Split:
         """Return folds of the samples `train`, as positions in `train`."""
@@ -158,6 +161,9 @@ def score_fold(
     if scores_only:
         return result
     if hasattr(estimator, "predict_proba"):
+        if not data.keeps_probabilities:
+            margins = apply(lambda X: margins_of(np.asarray(estimator.predict_proba(X))))
+            return dataclasses.replace(result, margins=margins)
         probabilities = apply(lambda X: np.asarray(estimator.predict_proba(X)).astype(np.float32))
         probabilities = check_columns(probabilities, (len(test), len(estimator.classes_)), "predict_proba")
         return dataclasses.replace(
@@ -182,11 +188,22 @@ def _score_neighbors(
 ) -> FoldResult:
     """Return the result of nearest neighbors, which are searched once for predictions and probabilities."""
     start = time.perf_counter()
-    probabilities = apply(lambda X: estimator.predict_proba(X).astype(np.float32))
-    predicted = estimator.classes_[probabilities.argmax(axis=1)]
+    classes = estimator.classes_
+
+    def codes_and_margins(X: Any) -> AnyArray:
+        probabilities = estimator.predict_proba(X).astype(np.float32)
+        return np.column_stack([probabilities.argmax(axis=1), margins_of(probabilities)])
+
+    if data.keeps_probabilities:
+        probabilities = apply(lambda X: estimator.predict_proba(X).astype(np.float32))
+        codes, margins = probabilities.argmax(axis=1), margins_of(probabilities)
+    else:
+        probabilities, pairs = None, apply(codes_and_margins)
+        codes, margins = pairs[:, 0].astype(np.int64), pairs[:, 1].astype(np.float32)
+    predicted = classes[codes]
     seconds = {"fit_seconds": 0.0, "predict_seconds": time.perf_counter() - start}
     scores = {**score(data.task, data.y[test], predicted), **seconds}
-    return FoldResult(scores, {}, predicted, probabilities, estimator.classes_, margins_of(probabilities))
+    return FoldResult(scores, {}, predicted, probabilities, classes, margins)
 
 
 def margins_of(values: AnyArray) -> FloatArray:
@@ -241,13 +258,13 @@ def _fit(
         if shared is not None and baseline.is_precomputable:
             params[f"{baseline.prefix}kernel"] = "precomputed"
     estimator.set_params(**params)
-    if baseline.is_calibrated:
-        return _calibrate(estimator, data, train)
     X_train = _inputs(baseline, data.X, (train, train), shared, params)
     if baseline.images is not None:
         return fit_on_images(estimator, X_train, data.y[train], None if data.groups is None else data.groups[train])
     if baseline.is_builtin and (tolerance := smaller_tolerance(estimator, X_train, data.y[train])):
         estimator[-1].set_params(tol=tolerance)
+    if baseline.is_calibrated:
+        return _calibrate(estimator, X_train, data, train)
     return estimator.fit(X_train, data.y[train])
 
 
@@ -333,13 +350,13 @@ def check_calibration(y: AnyArray, groups: IntArray | None) -> None:
         )
 
 
-def _calibrate(estimator: Any, data: Dataset, train: IntArray) -> Any:
+def _calibrate(estimator: Any, X_train: Any, data: Dataset, train: IntArray) -> Any:
     from sklearn.calibration import CalibratedClassifierCV
 
     check_calibration(data.y[train], None if data.groups is None else data.groups[train])
     folds = data.split(train, _N_CALIBRATION_FOLDS).folds
     calibrated = CalibratedClassifierCV(estimator, method="sigmoid", ensemble=False, cv=folds)
-    calibrated.fit(data.X[train], data.y[train])
+    calibrated.fit(X_train, data.y[train])
     return calibrated.set_params(cv=_N_CALIBRATION_FOLDS)  # without the indices of the folds
 
 

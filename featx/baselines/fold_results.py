@@ -68,9 +68,8 @@ class OutOfFoldPredictions:
         for name, fold_results in results.items():
             first_repeat = [fold_results[index] for index in split.first_repeat]
             predicted[name] = np.concatenate([result.predicted for result in first_repeat])[order]
-            aligned = [_align(result, classes) for result in first_repeat]
-            if complete := _all_or_none(aligned):
-                probabilities[name] = np.concatenate(complete)[order]
+            if all(result.probabilities is not None for result in first_repeat):
+                probabilities[name] = _join_probabilities(first_repeat, classes, np.argsort(order))
             if complete := _all_or_none([result.margins for result in first_repeat]):
                 margins[name] = np.concatenate(complete)[order]
         return cls(tested[order], data.y[tested[order]], classes, predicted, probabilities, margins)
@@ -81,16 +80,23 @@ def _all_or_none(arrays: list[FloatArray | None]) -> list[FloatArray]:
     return present if len(present) == len(arrays) else []
 
 
-def _align(result: FoldResult, classes: AnyArray) -> FloatArray | None:
-    """Return probabilities with a column for each class. It is 0 for classes without training samples in the fold."""
-    if result.probabilities is None or result.classes is None:
-        return None
-    columns = {label: column for column, label in enumerate(result.classes.tolist())}
-    aligned = np.zeros((len(result.predicted), len(classes)), dtype=np.float32)
-    for column, label in enumerate(classes.tolist()):
-        if label in columns:
-            aligned[:, column] = result.probabilities[:, columns[label]]
-    return aligned
+def _join_probabilities(results: Sequence[FoldResult], classes: AnyArray, positions: IntArray) -> FloatArray:
+    """Return the probabilities of all folds at their positions, with a column for each class.
+
+    It is 0 for classes without training samples in the fold.
+    """
+    joined = np.zeros((len(positions), len(classes)), dtype=np.float32)
+    column_of = {label: column for column, label in enumerate(classes.tolist())}
+    start = 0
+    for result in results:
+        assert result.probabilities is not None
+        assert result.classes is not None
+        rows = positions[start : start + len(result.predicted)]
+        start += len(rows)
+        for column, label in enumerate(result.classes.tolist()):
+            if label in column_of:
+                joined[rows, column_of[label]] = result.probabilities[:, column]
+    return joined
 
 
 @dataclasses.dataclass(frozen=True)

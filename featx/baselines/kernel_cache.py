@@ -26,6 +26,11 @@ class SharedKernel:
         self._squared_norms = np.einsum("ij,ij->i", centered, centered)
         self._inner_products = centered @ centered.T
 
+    @property
+    def n_bytes(self) -> int:
+        """Memory of the inner products."""
+        return int(self._inner_products.nbytes)
+
     def compute(self, kind: str, rows: IntArray, train: IntArray, gamma: float) -> AnyArray:
         """Return the kernel between samples: exp(−gamma · squared distance), or gamma · inner product.
 

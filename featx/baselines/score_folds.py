@@ -12,6 +12,7 @@ from featx.baselines.builtin_baselines import Baseline
 from featx.baselines.fitting import FoldResult, collecting_warnings, score_fold
 from featx.baselines.folds.split import Fold
 from featx.baselines.kernel_cache import MAX_ROWS, SharedKernel
+from featx.baselines.scaling.limits import TimeUpError
 from featx.baselines.scaling.schedule import Schedule, describe_failure
 from featx.errors import ComparisonError, FeatxError
 from featx.system.terminal.progress import counted
@@ -67,7 +68,19 @@ def score_all(
 
 
 def _score_until(baseline: Baseline, schedule: Schedule, deadline: float) -> list[FoldResult]:
-    return _score_in_threads(baseline, schedule, None)
+    """Return the result of each fold, one after the other; a fit in this process cannot be stopped, only the next."""
+    started = time.perf_counter()
+    results: list[FoldResult] = []
+    for fold in schedule.folds:
+        now = time.perf_counter()
+        seconds = (now - started) / max(1, len(results)) * len(schedule.folds)
+        if results and started + seconds > deadline:
+            raise TimeUpError(seconds)
+        if now > deadline:
+            raise TimeUpError
+        results.append(score_fold(baseline, schedule.data, fold, None, tune=schedule.tune))
+        schedule.progress(1)
+    return results
 
 
 def _score_few(baselines: Sequence[Baseline], schedule: Schedule) -> dict[str, list[FoldResult]]:

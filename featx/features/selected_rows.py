@@ -67,3 +67,15 @@ class SelectedRows:
 def is_read_on_demand(X: Any) -> bool:
     """Return whether the rows of a matrix are read from files when they are needed."""
     return isinstance(X, FeatureMatrix | SelectedRows)
+
+
+def memory_map_of(X: Any) -> np.memmap[Any, Any] | None:
+    """Return the memory map whose rows an array shares, or None. ``np.asarray`` and slices hide that there is one."""
+    while isinstance(X, np.ndarray) and isinstance(X.base, np.ndarray):
+        X = X.base
+    return X if isinstance(X, np.memmap) else None
+
+
+def is_in_memory(X: Any) -> bool:
+    """Return whether the rows of a matrix are in memory, instead of in a file."""
+    return not is_read_on_demand(X) and memory_map_of(X) is None

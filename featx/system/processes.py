@@ -1,4 +1,4 @@
-"""Cores and processes of this machine: how many cores may be used, and whether a process still runs."""
+"""Cores, memory and processes of this machine: how much may be used, and whether a process still runs."""
 
 from __future__ import annotations
 
@@ -44,18 +44,24 @@ def cpu_quota(cgroups: Path, own_cgroups: Path) -> float:
 
 
 def _cpu_quotas(cgroups: Path, own_cgroups: Path) -> Iterator[float]:
+    for group in _own_groups(cgroups, own_cgroups, "cpu"):
+        yield from _cpu_quota_of(group)
+
+
+def _own_groups(cgroups: Path, own_cgroups: Path, controller: str) -> Iterator[Path]:
+    """Yield the folders of the control groups (v1 and v2) of this process that may limit a resource."""
     try:
         lines = own_cgroups.read_text().splitlines()
     except OSError:  # not Linux
         return
     for line in lines:
         _, controllers, name = line.split(":", 2)
-        if controllers and "cpu" not in controllers.split(","):
+        if controllers and controller not in controllers.split(","):
             continue
-        folder = cgroups / "cpu" if controllers else cgroups
+        folder = cgroups / controller if controllers else cgroups
         # In a container, the group may have its name on the host. Then only the root of the mount belongs to it.
         for group in [PurePosixPath(name), *PurePosixPath(name).parents]:
-            yield from _cpu_quota_of(folder / group.relative_to("/"))
+            yield folder / group.relative_to("/")
 
 
 def _cpu_quota_of(group: Path) -> Iterator[float]:
@@ -70,6 +76,50 @@ def _cpu_quota_of(group: Path) -> Iterator[float]:
         return
     if quota > 0 and period > 0:
         yield quota / period
+
+
+def available_memory() -> float:
+    """Return the bytes that processes can still take, or infinity if the system does not report them.
+
+    The memory limit of a container (``docker --memory``, Kubernetes ``limits``) counts, less what the container uses.
+    """
+    groups = _own_groups(_CGROUPS, _OWN_CGROUPS, "memory")
+    return min([_free_memory(), *(memory_left(group) for group in groups)])
+
+
+def memory_left(group: Path) -> float:
+    """Return the bytes that are left of the memory limit of a control group (v1 or v2); infinity if it has none.
+
+    Contents of files, which the system may drop from memory, do not count as used.
+
+    Parameters
+    ----------
+    group : Path
+        Folder of the group.
+    """
+    is_v2 = (group / "memory.max").exists()
+    names = ("memory.max", "memory.current") if is_v2 else ("memory.limit_in_bytes", "memory.usage_in_bytes")
+    try:
+        limit, used = (int((group / name).read_text()) for name in names)  # "max" raises ValueError
+        fields = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+        prefix = "" if is_v2 else "total_"
+        files = int(fields[f"{prefix}active_file"]) + int(fields[f"{prefix}inactive_file"])
+        return max(0, limit - used + files)
+    except (OSError, KeyError, ValueError):
+        return math.inf
+
+
+def _free_memory() -> float:
+    try:
+        with open("/proc/meminfo") as file:
+            lines = dict(line.split(":", 1) for line in file)
+        return float(lines["MemAvailable"].split()[0]) * 1024
+    except (OSError, KeyError, ValueError):
+        pass
+    try:
+        return float(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    except (AttributeError, ValueError, OSError):  # Windows, macOS
+        return math.inf
 
 
 def process_identity() -> dict[str, Any]:

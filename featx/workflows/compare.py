@@ -269,7 +269,7 @@ def summarize(
         notes.append("Diagnostics were skipped: no time of time_limit (--time-limit) was left.")
     if _ties_with_dummy(scores) and not _is_accuracy_misleading(backbones):
         notes.append("The dummy estimator ties with the best one: no estimator is better than chance.")
-    ungrouped_scores = experiment.ungrouped_scores(best)
+    ungrouped_scores = experiment.ungrouped_scores(best, notes)
     notes += duplicate_notes(
         table,
         config,

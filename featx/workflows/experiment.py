@@ -19,6 +19,7 @@ from featx.baselines.scaling.limits import ScaleLimits
 from featx.datasets.image_table import ImageTable
 from featx.datasets.labels import as_series
 from featx.errors import ComparisonError
+from featx.features.selected_rows import is_in_memory
 from featx.system.array_types import FloatArray
 from featx.system.notebook.cards import Record
 from featx.system.terminal.progress import describing
@@ -144,18 +145,22 @@ class Experiment:
             exact=self.config.exact,
         )
 
-    def ungrouped_scores(self, best: BackboneComparison) -> pd.DataFrame | None:
+    def ungrouped_scores(self, best: BackboneComparison, notes: list[str]) -> pd.DataFrame | None:
         """Return the scores on the best backbone if duplicates were split at random, or None if there are none.
 
-        They are computed without tuning, in one repetition, and without estimators that are fitted on images.
+        They are computed without tuning, in one repetition, and without estimators that are fitted on images. If rows
+        are read in blocks, they are not computed, with a note.
         """
         estimators = feature_estimators(self.config.estimators)
         if not (self.config.duplicate_groups and len(self.grouped.duplicates)) or self.is_time_up():
             return None
         if estimators is not None and not len(estimators):
             return None
-        if ScaleLimits().is_out_of_core(best.rows.shape) and not self.config.exact:
-            return None  # it would take two fifths of the time of the comparison again
+        is_streamed = ScaleLimits().is_out_of_core(best.rows.shape, in_memory=is_in_memory(best.rows))
+        if is_streamed and not self.config.exact:
+            # It would take two fifths of the time of the comparison again.
+            notes.append(f"Scores without grouping duplicates were not computed for {len(self.y):,} images.")
+            return None
         groups = user_groups(self.table)
         split = make_configured_split(self.table, self.y, self.config, groups)
         split = _first_folds(split, self.limits.few_folds if self._has_many_images else None)
@@ -187,6 +192,13 @@ class Experiment:
         if self.config.task != "classification":
             return None
         comparison = best.comparison
+        n_classes = len(np.unique(self.y))
+        if self.config.diagnostics and not ScaleLimits().keeps_probabilities(len(self.y), n_classes):
+            notes.append(
+                f"Label errors were not searched for: class probabilities of {len(self.y):,} images and {n_classes:,} "
+                "classes take too much memory."
+            )
+            return None
         is_compared = logreg_name(comparison.probabilities) is not None
         if not is_compared and self.is_time_up():
             return None

@@ -104,8 +104,8 @@ def test_votes_of_pairs_of_classes_are_computed_in_blocks():
 
 @pytest.mark.slow
 def test_a_time_limit_leaves_out_what_cannot_finish():
-    comparison = compare_baselines(X, y, estimators=["dummy", "knn", Sleeper()], time_limit=0.4, n_jobs=1)
-    assert comparison.table["estimator"].tolist() == ["dummy", "knn"]
+    comparison = compare_baselines(X, y, estimators=["dummy", Sleeper()], time_limit=0.1, n_jobs=1)
+    assert comparison.table["estimator"].tolist() == ["dummy"]
     assert any(re.search("Excluded Sleeper: .*time_limit", note) for note in comparison.notes)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from featx.system.processes import cpu_quota, n_cores, n_visible_cores
+from featx.system.processes import available_memory, cpu_quota, memory_left, n_cores, n_visible_cores
 
 
 def groups(folder: Path, own: str, files: dict[str, str]) -> tuple[Path, Path]:
@@ -60,3 +60,42 @@ def test_at_least_one_core(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_no_quota(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("featx.system.processes.cpu_quota", lambda *_: math.inf)
     assert n_cores() == n_visible_cores() <= (os.cpu_count() or 1)
+
+
+STAT = "anon 500\nactive_file 30\ninactive_file 70\n"
+
+
+def test_memory_left_in_a_container(tmp_path: Path) -> None:
+    files = {"memory.max": "1000\n", "memory.current": "600\n", "memory.stat": STAT}
+    cgroups, _ = groups(tmp_path, "0::/\n", files)
+    assert memory_left(cgroups) == 1000 - 500
+
+
+def test_memory_left_by_version_1(tmp_path: Path) -> None:
+    stat = "total_active_file 30\ntotal_inactive_file 70\n"
+    files = {"memory.limit_in_bytes": "1000\n", "memory.usage_in_bytes": "950\n", "memory.stat": stat}
+    cgroups, _ = groups(tmp_path, "0::/\n", files)
+    assert memory_left(cgroups) == 150
+
+
+@pytest.mark.parametrize("files", [{}, {"memory.max": "max\n", "memory.current": "6\n", "memory.stat": STAT}])
+def test_groups_without_a_memory_limit(files: dict[str, str], tmp_path: Path) -> None:
+    cgroups, _ = groups(tmp_path, "0::/\n", files)
+    assert memory_left(cgroups) == math.inf
+
+
+def test_the_smallest_limit_of_all_parent_groups_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    group = {"max": "1000\n", "current": "600\n", "stat": STAT}
+    files = {f"a/memory.{name}": text for name, text in group.items()}
+    files |= {f"a/b/memory.{name}": text for name, text in (group | {"max": "max\n"}).items()}
+    cgroups, own = groups(tmp_path, "0::/a/b\n", files)
+    monkeypatch.setattr("featx.system.processes._CGROUPS", cgroups)
+    monkeypatch.setattr("featx.system.processes._OWN_CGROUPS", own)
+    assert available_memory() == 500
+
+
+def test_available_memory_is_less_than_all_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("featx.system.processes._OWN_CGROUPS", tmp_path / "none")
+    assert available_memory() > 0
+    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        assert available_memory() < os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

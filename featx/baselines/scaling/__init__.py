@@ -6,8 +6,9 @@
 ``tolerance``    of logistic regression of many classes
 ``blocks``       predictions of a fold, block by block
 ``cost``         time and memory of a fit, estimated from small ones
+``mapped_file``  features in files that processes map
 ``workers``      folds in processes that can be stopped
 ``schedule``     estimators in turn, within the given time and memory
 
-May import: ``baselines``, ``datasets``, ``system``, ``errors``.
+May import: ``baselines``, ``features``, ``datasets``, ``system``, ``errors``.
 """

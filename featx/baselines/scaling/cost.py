@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import os
 import time
 import tracemalloc
 from collections.abc import Callable
@@ -31,10 +30,13 @@ class Cost:
     seconds : float
     n_bytes : float
         Peak memory of its process.
+    start_seconds : float, default=0
+        Duration of what each process does once, before its first fold.
     """
 
     seconds: float
     n_bytes: float
+    start_seconds: float = 0.0
 
 
 def estimate_cost(
@@ -122,17 +124,3 @@ def spread(rows: IntArray, y: AnyArray, part: float) -> IntArray:
     order = rows[np.argsort(y[rows], kind="stable")]
     n_rows = max(2, round(part * len(order)))
     return np.sort(order[np.linspace(0, len(order) - 1, n_rows).round().astype(int)])
-
-
-def available_bytes() -> float:
-    """Return the memory that processes can still take, or infinity if the system does not report it."""
-    try:
-        with open("/proc/meminfo") as file:
-            lines = dict(line.split(":", 1) for line in file)
-        return float(lines["MemAvailable"].split()[0]) * 1024
-    except (OSError, KeyError, ValueError):
-        pass
-    try:
-        return float(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    except (AttributeError, ValueError, OSError):  # Windows, macOS
-        return math.inf

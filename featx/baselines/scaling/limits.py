@@ -23,14 +23,14 @@ class ScaleLimits:
     memory_rows : int, default=100000
         Number of samples up to which features are in memory. Beyond it, they are read in blocks.
     memory_bytes : int, default=1073741824
-        Size of the features up to which they are in memory.
+        Size of the features up to which they are in memory. For an array in memory, only this limit counts.
     subset_rows : int, default=20000
         Number of training samples of estimators that have no form for rows in blocks.
     max_products : int, default=500000000000
         Samples × features × classes × folds up to which logistic regression uses all samples. One pass over more of
         them takes minutes on two cores.
     probability_bytes : int, default=536870912
-        Size up to which out-of-fold probabilities of an estimator are kept, if rows are read in blocks.
+        Size up to which out-of-fold probabilities of an estimator are kept.
     """
 
     exact_rows: int = 10_000
@@ -43,21 +43,52 @@ class ScaleLimits:
     max_products: int = 5 * 10**11
     probability_bytes: int = 2**29
 
-    def is_out_of_core(self, shape: tuple[int, ...]) -> bool:
+    def is_out_of_core(self, shape: tuple[int, ...], *, in_memory: bool = False) -> bool:
         """Return whether rows of this shape are read in blocks.
 
         Parameters
         ----------
         shape : tuple of int
             Number of samples, and of features.
+        in_memory : bool, default=False
+            Whether the rows are an array in memory already, instead of in a file.
 
         Returns
         -------
         bool
             Whether they exceed the limits of memory.
         """
-        return shape[0] > self.memory_rows or 4 * shape[0] * shape[1] > self.memory_bytes
+        is_long = shape[0] > self.memory_rows and not in_memory
+        return is_long or 4 * shape[0] * shape[1] > self.memory_bytes
+
+    def keeps_probabilities(self, n_samples: int, n_classes: int) -> bool:
+        """Return whether out-of-fold probabilities of an estimator are kept.
+
+        Parameters
+        ----------
+        n_samples : int
+            Number of predictions.
+        n_classes : int
+            Number of classes.
+
+        Returns
+        -------
+        bool
+            Whether they take at most ``probability_bytes``.
+        """
+        return 4 * n_samples * n_classes <= self.probability_bytes
 
 
 class TimeUpError(Exception):
-    """The time limit ended a computation."""
+    """The time limit ended a computation.
+
+    Parameters
+    ----------
+    needed : float, default=0
+        Estimated seconds from the start to the end of the computation, which were more than were left. 0: unknown; the
+        computation was stopped when the time was over.
+    """
+
+    def __init__(self, needed: float = 0.0) -> None:
+        super().__init__()
+        self.needed = needed

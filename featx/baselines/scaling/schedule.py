@@ -10,12 +10,12 @@ from typing import Any
 from featx.baselines.builtin_baselines import Baseline
 from featx.baselines.fitting import Dataset, FoldResult, collecting_warnings
 from featx.baselines.folds.split import Fold
-from featx.baselines.scaling.cost import Cost, available_bytes
+from featx.baselines.scaling.cost import Cost
 from featx.baselines.scaling.limits import TimeUpError
 from featx.baselines.scaling.workers import FoldWorkers
 from featx.errors import FeatxError
 from featx.system.formatting import first_line, shorten
-from featx.system.processes import n_cores
+from featx.system.processes import available_memory, n_cores
 from featx.system.terminal.progress import Stage
 
 #: Fraction of the available memory that folds may take.
@@ -61,12 +61,12 @@ class Schedule:
             By name, functions that score a baseline in this process until a deadline: the dummy, those that are
             trained on images, and those that read rows in blocks.
         """
-        started = time.perf_counter()
-        deadline = float("inf") if self.time_limit is None else started + 60 * self.time_limit
+        deadline = float("inf") if self.time_limit is None else time.perf_counter() + 60 * self.time_limit
         results: dict[str, Any] = {}
-        with FoldWorkers(self.data) as workers:
+        with FoldWorkers(self.data, min(self.n_workers, len(self.folds))) as workers:
             for baseline in baselines:
                 self.progress.describe(baseline.name)
+                started = time.perf_counter()
                 try:
                     with collecting_warnings(self.notes, baseline.name):
                         if baseline.name in direct:
@@ -75,33 +75,26 @@ class Schedule:
                             results[baseline.name] = scores
                 except FeatxError:
                     raise
-                except TimeUpError:
-                    self.notes.append(
-                        f"Excluded {baseline.name}: it was stopped after {self.time_limit:g} minutes of time_limit "
-                        "(--time-limit)."
-                    )
+                except TimeUpError as error:
+                    self.notes.append(_describe_time(baseline.name, error.needed, started, deadline))
                 except Exception as error:
                     self.notes.append(describe_failure(baseline.name, error))
         return results
 
     def _score(self, workers: FoldWorkers, baseline: Baseline, deadline: float) -> list[FoldResult]:
+        started = time.perf_counter()
         cost = workers.estimate(baseline, self.folds[0], tune=self.tune, deadline=deadline)
         n_processes = self._n_processes(cost)
         if n_processes == 0:
             self.notes.append(
                 f"Excluded {baseline.name}: a fold would take about {cost.n_bytes / 1e9:.1f} GB of memory, and "
-                f"{available_bytes() / 1e9:.1f} GB are available. Compare fewer samples."
+                f"{available_memory() / 1e9:.1f} GB are available. Compare fewer samples."
             )
             return []
-        rounds = -(-len(self.folds) // n_processes)
-        left = deadline - time.perf_counter()
-        if cost.seconds * rounds > left:
-            self.notes.append(
-                f"Excluded {baseline.name}: it would take about {format_minutes(cost.seconds * rounds)}, and "
-                f"{format_minutes(left)} of time_limit (--time-limit) were left."
-            )
-            return []
-        self.progress.describe(f"{baseline.name}, about {format_minutes(cost.seconds * rounds)}")
+        seconds = cost.start_seconds + cost.seconds * -(-len(self.folds) // n_processes)
+        if (end := time.perf_counter() + seconds) > deadline:
+            raise TimeUpError(end - started)
+        self.progress.describe(f"{baseline.name}, about {format_minutes(seconds)}")
         return workers.score(
             baseline, self.folds, tune=self.tune, n_processes=n_processes, deadline=deadline, progress=self.progress
         )
@@ -114,7 +107,20 @@ class Schedule:
 
     def _n_processes(self, cost: Cost) -> int:
         """Return how many folds fit into memory at the same time; may be 0."""
-        return min(self.n_workers, len(self.folds), int(_MEMORY_SHARE * available_bytes() / max(cost.n_bytes, 1)))
+        return min(self.n_workers, len(self.folds), int(_MEMORY_SHARE * available_memory() / max(cost.n_bytes, 1)))
+
+
+def _describe_time(name: str, needed: float, started: float, deadline: float) -> str:
+    """Return the note on an estimator that does not finish in time."""
+    if not needed:
+        return (
+            f"Excluded {name}: it was stopped after {format_minutes(time.perf_counter() - started)}, at the end of "
+            "time_limit (--time-limit)."
+        )
+    return (
+        f"Excluded {name}: it would take about {format_minutes(needed)}, and "
+        f"{format_minutes(max(0.0, deadline - started))} of time_limit (--time-limit) were left."
+    )
 
 
 def describe_failure(name: str, error: Exception) -> str:

@@ -7,10 +7,13 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csr_array
 
-from featx.system.array_types import AnyArray
+from featx.system.array_types import AnyArray, Float64Array, IntArray
 
 #: The tolerance is at most this fraction of the largest value of the first gradient.
 _MAX_FRACTION = 0.5
+#: Number of classes up to which the default tolerance is small enough.
+_FEW_CLASSES = 50
+_BLOCK_ROWS = 8192
 
 
 def smaller_tolerance(estimator: Any, X: AnyArray, y: AnyArray) -> float:
@@ -32,9 +35,23 @@ def smaller_tolerance(estimator: Any, X: AnyArray, y: AnyArray) -> float:
     if not steps or not isinstance(steps[-1][1], LogisticRegression):
         return 0.0
     classes, codes = np.unique(y, return_inverse=True)
-    mean, std = X.mean(axis=0, dtype=np.float64), X.std(axis=0, dtype=np.float64)
-    one_hot = csr_array((np.ones(len(X)), (codes, np.arange(len(X)))), shape=(len(classes), len(X)))
-    sums = (one_hot @ X - np.outer(np.bincount(codes), mean)) / np.where(std > 0, std, 1)
+    if len(classes) <= _FEW_CLASSES:
+        return 0.0
+    sums, mean, std = _class_sums(X, codes, len(classes))
+    sums = (sums - np.outer(np.bincount(codes), mean)) / np.where(std > 0, std, 1)
     largest = float(np.abs(sums).max()) / (len(X) * np.sqrt(X.shape[1]))
     tolerance = _MAX_FRACTION * largest
     return tolerance if 0 < tolerance < steps[-1][1].tol else 0.0
+
+
+def _class_sums(X: AnyArray, codes: IntArray, n_classes: int) -> tuple[Float64Array, Float64Array, Float64Array]:
+    """Return the sum of the rows of each class, and means and standard deviations of the columns, block by block."""
+    sums, squares = np.zeros((n_classes, X.shape[1])), np.zeros(X.shape[1])
+    mean = X.mean(axis=0, dtype=np.float64)
+    for start in range(0, len(X), _BLOCK_ROWS):
+        rows = X[start : start + _BLOCK_ROWS].astype(np.float64)
+        one_hot = (np.ones(len(rows)), (codes[start : start + _BLOCK_ROWS], np.arange(len(rows))))
+        sums += csr_array(one_hot, shape=(n_classes, len(rows))) @ rows
+        rows -= mean
+        squares += np.square(rows, out=rows).sum(axis=0)
+    return sums, mean, np.sqrt(squares / len(X))

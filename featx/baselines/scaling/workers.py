@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import concurrent.futures
 import dataclasses
-import os
 import shutil
 import tempfile
 import time
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from joblib.externals.loky import ProcessPoolExecutor
@@ -23,7 +22,7 @@ from featx.baselines.folds.split import Fold
 from featx.baselines.kernel_cache import MAX_ROWS, SharedKernel
 from featx.baselines.scaling.cost import Cost, estimate_cost
 from featx.baselines.scaling.limits import TimeUpError
-from featx.system.array_types import AnyArray
+from featx.baselines.scaling.mapped_file import open_again, without_arrays
 from featx.system.files.temporary import temporary_place
 
 Warned = list[tuple[Warning | str, type[Warning], str, int]]
@@ -40,14 +39,17 @@ class FoldWorkers:
     ----------
     data : Dataset
         Features and targets. An array is written to a temporary file, unless it is mapped from one already.
+    n_processes : int
+        Number of processes at the start. It takes seconds to start others, so that estimates use these, too.
     """
 
-    def __init__(self, data: Dataset) -> None:
+    def __init__(self, data: Dataset, n_processes: int = 1) -> None:
         self._folder = tempfile.mkdtemp(prefix="featx-compare-", dir=temporary_place())
         self._X = data.X
+        self._features: Any = None
         self._data = dataclasses.replace(data, X=np.empty((0, data.X.shape[1]), data.X.dtype))
         self._pool: Any = None
-        self._n_processes = 0
+        self._n_processes = n_processes
 
     def __enter__(self) -> FoldWorkers:
         return self
@@ -64,7 +66,8 @@ class FoldWorkers:
 
     def estimate(self, baseline: Baseline, fold: Fold, *, tune: bool, deadline: float) -> Cost:
         """Return the estimated cost of a fold; see :func:`estimate_cost`."""
-        cost: Cost = self._run(1, _estimate, [(baseline, fold, tune)], deadline, lambda n_done: None)[0]
+        arguments = [(baseline, fold, tune)]
+        cost: Cost = self._run(self._n_processes, _estimate, arguments, deadline, lambda n_done: None)[0]
         return cost
 
     def score(
@@ -111,9 +114,10 @@ class FoldWorkers:
         if self._pool is None or self._n_processes != n_processes:
             self.stop()
             self._n_processes = n_processes
-            if isinstance(self._X, np.ndarray):  # once, and only if a process is needed
-                self._X = _as_file(self._X, Path(self._folder))
-            self._pool = ProcessPoolExecutor(n_processes, initializer=_start_worker, initargs=(self._X, self._data))
+            if self._features is None:  # once, and only if a process is needed
+                self._features = without_arrays(self._X, Path(self._folder))
+            initial = (self._features, self._data)
+            self._pool = ProcessPoolExecutor(n_processes, initializer=_start_worker, initargs=initial)
         futures = [self._pool.submit(task, *values) for values in arguments]
         try:
             _wait(futures, deadline, progress)
@@ -145,31 +149,20 @@ def _wait(futures: Sequence[Any], deadline: float, progress: Callable[[int], obj
         progress(len(done))
 
 
-class MappedFile(NamedTuple):
-    """A file with features."""
-
-    path: str
-    offset: int
-    dtype: Any
-    shape: tuple[int, ...]
-
-
-def _as_file(X: AnyArray, folder: Path) -> MappedFile:
-    """Return a file with these features."""
-    mapped = X
-    while isinstance(mapped.base, np.memmap):
-        mapped = mapped.base
-    if isinstance(X, np.memmap) and X.filename is not None and X.flags.c_contiguous and X is mapped:
-        return MappedFile(os.fspath(X.filename), int(X.offset), X.dtype, X.shape)
-    path = folder / "features"
-    np.ascontiguousarray(X).tofile(path)
-    return MappedFile(str(path), 0, X.dtype, X.shape)
-
-
 @dataclasses.dataclass
 class _WorkerState:
     data: Dataset
-    shared: SharedKernel | None = None
+    kernel: SharedKernel | None = None
+
+    def kernel_for(self, baseline: Baseline) -> tuple[SharedKernel | None, float]:
+        """Return the kernel that a baseline uses, if it uses one, and the seconds that it took to compute it now."""
+        if not baseline.is_precomputable or baseline.is_calibrated or len(self.data.X) > MAX_ROWS:
+            self.kernel = None  # its memory is for others
+            return None, 0.0
+        started = time.perf_counter()
+        if self.kernel is None:
+            self.kernel = SharedKernel(self.data.X)
+        return self.kernel, time.perf_counter() - started
 
 
 _state: list[_WorkerState] = []
@@ -179,39 +172,34 @@ def _start_worker(features: Any, data: Dataset) -> None:
     from threadpoolctl import threadpool_limits
 
     threadpool_limits(limits=1)  # for the life of the process
-    X = features
-    if isinstance(features, MappedFile):
-        path, offset, dtype, shape = features
-        X = np.memmap(path, dtype=dtype, mode="r", offset=offset, shape=shape).view(np.ndarray)
-    _state[:] = [_WorkerState(dataclasses.replace(data, X=X))]
+    _state[:] = [_WorkerState(dataclasses.replace(data, X=open_again(features)))]
 
 
 def _score(baseline: Baseline, fold: Fold, tune: bool) -> tuple[FoldResult, Warned]:
     state = _state[0]
-    kernel_seconds = 0.0
-    if state.shared is None and baseline.is_precomputable and len(state.data.X) <= MAX_ROWS:
-        started = time.perf_counter()
-        state.shared = SharedKernel(state.data.X)
-        kernel_seconds = time.perf_counter() - started
+    kernel, kernel_seconds = state.kernel_for(baseline)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        result = score_fold(baseline, state.data, fold, state.shared, tune=tune)
+        result = score_fold(baseline, state.data, fold, kernel, tune=tune)
     result.scores["fit_seconds"] += kernel_seconds
     return result, [(item.message, item.category, item.filename, item.lineno) for item in caught]
 
 
 def _estimate(baseline: Baseline, fold: Fold, tune: bool) -> tuple[Cost, Warned]:
-    data = _state[0].data
+    state = _state[0]
+    data = state.data
+    kernel, kernel_seconds = state.kernel_for(baseline)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         cost = estimate_cost(
-            lambda part: score_fold(baseline, data, part, None, tune=tune),
+            lambda part: score_fold(baseline, data, part, kernel, tune=tune),
             fold,
             data.y,
             _sample_rows(data),
             baseline.time_order,
         )
-    return cost, []
+    n_bytes = cost.n_bytes + (0 if kernel is None else kernel.n_bytes)
+    return dataclasses.replace(cost, n_bytes=n_bytes, start_seconds=kernel_seconds), []
 
 
 def _sample_rows(data: Dataset) -> int:

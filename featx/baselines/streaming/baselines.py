@@ -15,17 +15,18 @@ from featx.baselines.builtin_baselines import Baseline
 from featx.baselines.fitting import Dataset, FoldResult, score_fold
 from featx.baselines.folds.split import Fold
 from featx.baselines.scaling.approximate import ALPHAS
-from featx.baselines.scaling.cost import available_bytes
 from featx.baselines.scaling.limits import ScaleLimits
 from featx.baselines.scaling.schedule import Schedule
 from featx.baselines.streaming.folded_rows import FoldedRows
 from featx.baselines.streaming.linear import LinearFit, score_linear
 from featx.baselines.streaming.logistic import fit_logistic
 from featx.baselines.streaming.moments import FoldMoments, collect_moments
-from featx.baselines.streaming.nystroem import choose_landmarks, fit_nystroem
+from featx.baselines.streaming.nystroem import choose_landmarks, fit_nystroem, read_landmarks
 from featx.baselines.streaming.ridge import fit_ridge
 from featx.baselines.streaming.sample import sample_folds
 from featx.baselines.streaming.scan import ColumnStatistics
+from featx.system.array_types import BoolArray, IntArray
+from featx.system.processes import available_memory
 from featx.system.terminal.progress import counted
 
 #: Share of the available memory that Gram matrices may take.
@@ -64,20 +65,24 @@ class Streams:
         data = schedule.data
         self.rows = FoldedRows(data.X, data.y, data.task, schedule.folds, progress=schedule.progress.describe)
         self.statistics, self.tune, self.n_threads = statistics, schedule.tune, schedule.n_workers
-        self._advance = schedule.progress
+        self._advance, self._keeps_probabilities = schedule.progress, data.keeps_probabilities
         self.limits, self.random_state = data.limits, data.random_state
         self._moments: FoldMoments | None = None
 
     def has_memory(self, n_columns: int) -> bool:
         """Return whether Gram matrices of all folds fit into memory."""
-        return 8 * n_columns**2 * (len(self.rows.folds) + 4) < _MEMORY_SHARE * available_bytes()
+        return 8 * n_columns**2 * (len(self.rows.folds) + 4) < _MEMORY_SHARE * available_memory()
+
+    @functools.cached_property
+    def _landmarks(self) -> tuple[IntArray, BoolArray]:
+        return choose_landmarks(self.rows, self.limits.n_components, self.random_state)
 
     def function_for(self, baseline: Baseline) -> tuple[str, Callable[[], LinearFit]] | None:
         """Return the suffix of the name and the function that fits a baseline; None if it has no such form."""
         n_features, n_folds = self.rows.n_features, len(self.rows.folds)
         if not baseline.is_builtin or baseline.is_calibrated:
             return None
-        if baseline.kernel == "rbf" and self.has_memory(2 * self.limits.n_components):
+        if baseline.kernel == "rbf" and self.has_memory(len(self._landmarks[0])):
             return f"Nystroem, {self.limits.n_components:,} components, out of core", functools.partial(
                 self._fit_nystroem, baseline.name
             )
@@ -92,9 +97,11 @@ class Streams:
 
     def score(self, name: str, fit: Callable[[], LinearFit], deadline: float) -> list[FoldResult]:
         """Return the result of each fold."""
-        self.rows.deadline = deadline
+        self.rows.start(deadline)
         with threadpool_limits(limits=self.n_threads):
-            results = score_linear(self.rows, fit(), f"{name}, predicting", self.limits.probability_bytes)
+            results = score_linear(
+                self.rows, fit(), f"{name}, predicting", keeps_probabilities=self._keeps_probabilities
+            )
         self._advance(len(results))
         return results
 
@@ -127,13 +134,8 @@ class Streams:
         return fit_logistic(self.rows, moments, baseline.make(2)[-1].C, baseline.name)
 
     def _fit_nystroem(self, name: str) -> LinearFit:
-        landmarks = choose_landmarks(
-            self.rows,
-            self.statistics.mean,
-            self.statistics.scale_gamma,
-            self.limits.n_components,
-            self.random_state,
-        )
+        statistics = self.statistics
+        landmarks = read_landmarks(self.rows, *self._landmarks, statistics.mean, statistics.scale_gamma)
         return fit_nystroem(self.rows, landmarks, ALPHAS, f"{name}, components")
 
 
@@ -148,9 +150,10 @@ def stream_baselines(baselines: Sequence[Baseline], streams: Streams, notes: lis
         Receives the note.
     """
     rows, limits = streams.rows, streams.limits
+    is_sampled = max(len(train) for train, _ in rows.folds) > limits.subset_rows
     replaced: list[Baseline] = []
     direct: dict[str, Any] = {}
-    whole, sampled = [], []
+    whole, others, untuned = [], [], []
     for baseline in baselines:
         if baseline.is_builtin and baseline.name == "dummy":
             replaced.append(baseline)
@@ -160,13 +163,22 @@ def stream_baselines(baselines: Sequence[Baseline], streams: Streams, notes: lis
             replaced.append(dataclasses.replace(baseline, name=f"{baseline.name} ({suffix})"))
             direct[replaced[-1].name] = functools.partial(streams.score, baseline.name, fit)
             whole.append(baseline.name)
+            untuned += [baseline.name] if streams.tune and baseline.name != "ridge" else []
         else:
-            name = f"{baseline.name} (sample of {limits.subset_rows:,})"
+            name = f"{baseline.name} (sample of {limits.subset_rows:,})" if is_sampled else baseline.name
             replaced.append(dataclasses.replace(baseline, name=name))
-            sampled.append(baseline.name)
-    codes = rows.codes if len(rows.classes) else rows.y
-    folds = sample_folds(rows.folds, codes, limits.subset_rows, streams.random_state) if sampled else []
+            others.append(baseline.name)
+    folds = list(rows.folds)
+    if others and is_sampled:
+        codes = rows.codes if len(rows.classes) else rows.y
+        folds = sample_folds(rows.folds, codes, limits.subset_rows, streams.random_state)
+    whole, sampled = (whole, others) if is_sampled else (whole + others, [])
     notes.append(_describe(len(rows.y), whole, sampled, limits))
+    if untuned:
+        notes.append(
+            f"Not tuned, as they are fitted on rows in blocks: {', '.join(untuned)}. Generalized cross-validation "
+            "selects the penalty of components; other parameters are those without tune (--tune)."
+        )
     return OutOfCore(replaced, direct, folds)
 
 

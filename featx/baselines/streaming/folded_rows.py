@@ -16,7 +16,7 @@ from featx.system.array_types import AnyArray, BoolArray, FloatArray, IntArray
 
 #: Size of a block of float32 rows. Several arrays of this size, or twice, are in memory at the same time.
 _BLOCK_BYTES = 32 * 2**20
-#: Progress of a pass is reported after so many seconds.
+#: Progress of a pass is reported, and its end estimated, after so many seconds.
 _PROGRESS_SECONDS = 2.0
 
 
@@ -51,8 +51,6 @@ class FoldedRows:
         Labels or continuous targets.
     task : {"classification", "regression"}
     folds : sequence of (ndarray of int, ndarray of int)
-    deadline : float
-        Time (``time.perf_counter``) at which reading raises TimeUpError.
     progress : callable
         Receives what is done, with the time left of a pass.
 
@@ -73,11 +71,11 @@ class FoldedRows:
         task: str,
         folds: Sequence[Fold],
         *,
-        deadline: float = float("inf"),
         progress: Callable[[str], object] = lambda text: None,
     ) -> None:
         self.X, self.y, self.task, self.folds = X, y, task, folds
-        self.deadline, self.progress = deadline, progress
+        self.progress = progress
+        self.start(deadline=float("inf"))
         self.classes: AnyArray = np.empty(0)
         self.codes: IntArray = np.empty(0, dtype=np.int64)
         if task == "classification":
@@ -95,18 +93,24 @@ class FoldedRows:
         """Number of columns."""
         return int(self.X.shape[1])
 
-    def blocks(self, label: str) -> Iterator[Block]:
+    def start(self, deadline: float) -> None:
+        """Start a computation that has to end at a deadline (``time.perf_counter``)."""
+        self.started, self.deadline = time.perf_counter(), deadline
+
+    def blocks(self, label: str, n_passes: int = 1) -> Iterator[Block]:
         """Yield all rows in blocks.
 
         Parameters
         ----------
         label : str
             What the pass is for, shown as progress.
+        n_passes : int, default=1
+            Number of such passes that the computation takes at least, from this one on.
 
         Raises
         ------
         TimeUpError
-            The deadline passed.
+            The deadline passed, or the passes cannot end before it at the rate of the first blocks.
         """
         started = shown = time.perf_counter()
         self.progress(label)
@@ -116,8 +120,10 @@ class FoldedRows:
                 raise TimeUpError
             if block.start and now - shown > _PROGRESS_SECONDS:
                 shown, fraction = now, block.start / len(self.y)
-                left = (now - started) * (1 - fraction) / fraction
-                self.progress(f"{label}, {fraction:.0%} of all rows, {left:.0f} seconds left")
+                end = started + (now - started) / fraction
+                self.progress(f"{label}, {fraction:.0%} of all rows, {end - now:.0f} seconds left")
+                if (end_of_all := end + (n_passes - 1) * (end - started)) > self.deadline:
+                    raise TimeUpError(end_of_all - self.started)
             yield block
 
 

@@ -57,7 +57,7 @@ class LinearFit:
     has_probabilities: bool = False
 
 
-def score_linear(data: FoldedRows, fit: LinearFit, label: str, probability_bytes: int) -> list[FoldResult]:
+def score_linear(data: FoldedRows, fit: LinearFit, label: str, *, keeps_probabilities: bool) -> list[FoldResult]:
     """Return the result of each fold.
 
     Parameters
@@ -66,14 +66,13 @@ def score_linear(data: FoldedRows, fit: LinearFit, label: str, probability_bytes
     fit : LinearFit
     label : str
         What the pass is for, shown as progress.
-    probability_bytes : int
-        Size up to which probabilities are kept.
+    keeps_probabilities : bool
+        Whether results have probabilities, if the models have any.
     """
     started = time.perf_counter()
     weights = [model.weights.astype(np.float32) for model in fit.models]
     biases = [model.bias.astype(np.float32) for model in fit.models]
-    n_values = int(data.is_test.sum()) * max(1, len(data.classes))
-    keeps_probabilities = fit.has_probabilities and 4 * n_values <= probability_bytes
+    keeps_probabilities = keeps_probabilities and fit.has_probabilities
     parts: list[list[tuple[AnyArray, ...]]] = [[] for _ in data.folds]
     for block in data.blocks(label):
         columns = block.rows if fit.transform is None else fit.transform(block.rows)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 import time
 import warnings
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 
-from featx.baselines.streaming.folded_rows import FoldedRows
+from featx.baselines.streaming.folded_rows import Block, FoldedRows
 from featx.baselines.streaming.linear import LinearFit, LinearModel, softmax
 from featx.baselines.streaming.moments import FoldMoments, Moments, standard_scale
 from featx.system.array_types import BoolArray, Float64Array, FloatArray
@@ -18,6 +19,8 @@ from featx.system.array_types import BoolArray, Float64Array, FloatArray
 #: A fold is done once a step lowers its loss by less than this fraction.
 _MIN_DECREASE = 1e-4
 _MAX_PASSES = 60
+#: Number of passes that are expected at least, to see early that time does not suffice. Ten classes take ten or more.
+_MIN_PASSES = 6
 _N_UPDATES = 10
 #: Sufficient decrease of a step, as a fraction of the linear prediction (Armijo).
 _SUFFICIENT = 1e-4
@@ -157,7 +160,9 @@ def fit_logistic(data: FoldedRows, moments: FoldMoments, strength: float, label:
         if not active:
             break
         models = [minimizers[fold].problem.model(minimizers[fold].candidate) for fold in active]
-        evaluations = _evaluate(data, moments.shift, models, active, f"{label}, pass {number}")
+        n_left = max(1, _MIN_PASSES - number + 1)
+        blocks = data.blocks(f"{label}, pass {number}", n_left)
+        evaluations = _evaluate(data, blocks, moments.shift, models, active)
         for fold, (loss, products, sums) in zip(active, evaluations, strict=True):
             minimizer = minimizers[fold]
             minimizer.report(*_penalized(minimizer.problem, minimizer.candidate, loss, products, sums))
@@ -180,7 +185,7 @@ def _penalized(
 
 
 def _evaluate(
-    data: FoldedRows, shift: FloatArray, models: list[LinearModel], folds: list[int], label: str
+    data: FoldedRows, blocks: Iterable[Block], shift: FloatArray, models: list[LinearModel], folds: list[int]
 ) -> list[tuple[float, Float64Array, Float64Array]]:
     """Return, for each fold, the loss, the products of rows and residuals, and the sums of residuals."""
     n_folds, n_classes = len(folds), len(data.classes)
@@ -189,7 +194,7 @@ def _evaluate(
     losses, sums = np.zeros(n_folds), np.zeros((n_folds, n_classes))
     products = np.zeros((weights.shape[0], n_folds * n_classes))
     is_train = data.is_train[folds]
-    for block in data.blocks(label):
+    for block in blocks:
         rows = block.rows - shift
         codes = data.codes[block.span]
         in_fold = is_train[:, block.span].T.astype(np.float32)

@@ -42,13 +42,20 @@ class Landmarks:
     is_used: BoolArray
     gamma: float
 
+    @functools.cached_property
+    def _squared_norms(self) -> FloatArray:
+        norms: FloatArray = np.einsum("ij,ij->i", self.rows, self.rows)
+        return norms
+
     def kernel(self, rows: FloatArray) -> FloatArray:
         """Return the kernel between rows and all landmarks."""
-        centered = rows - self.center
+        return self._kernel_of_centered(rows - self.center)
+
+    def _kernel_of_centered(self, centered: FloatArray) -> FloatArray:
         kernel: Any = centered @ self.rows.T
         kernel *= -2
         kernel += np.einsum("ij,ij->i", centered, centered)[:, None]
-        kernel += np.einsum("ij,ij->i", self.rows, self.rows)
+        kernel += self._squared_norms
         np.maximum(kernel, 0, out=kernel)
         kernel *= np.float32(-self.gamma)
         np.exp(kernel, out=kernel)
@@ -58,28 +65,34 @@ class Landmarks:
     @functools.cached_property
     def own_kernel(self) -> FloatArray:
         """Kernel between the landmarks."""
-        return self.kernel(self.rows + self.center)
+        return self._kernel_of_centered(self.rows)
 
 
-def choose_landmarks(
-    data: FoldedRows, mean: Float64Array, gamma: float, n_components: int, random_state: int
-) -> Landmarks:
+def choose_landmarks(data: FoldedRows, n_components: int, random_state: int) -> tuple[IntArray, BoolArray]:
     """Return random landmarks: for each fold the first training rows of one permutation, so that folds share most.
 
     Parameters
     ----------
     data : FoldedRows
-    mean : ndarray of float64 of shape (n_features,)
-        Mean row.
-    gamma : float
     n_components : int
         Number of landmarks of a fold.
     random_state : int
+
+    Returns
+    -------
+    rows : ndarray of int of shape (n_landmarks,)
+        Sorted rows.
+    is_used : ndarray of bool of shape (n_folds, n_landmarks)
+        Landmarks of each fold.
     """
     order = np.random.default_rng(random_state).permutation(len(data.y))
     chosen: list[IntArray] = [order[is_train[order]][:n_components] for is_train in data.is_train]
     rows = np.unique(np.concatenate(chosen))
-    is_used = np.stack([np.isin(rows, fold_rows) for fold_rows in chosen])
+    return rows, np.stack([np.isin(rows, fold_rows) for fold_rows in chosen])
+
+
+def read_landmarks(data: FoldedRows, rows: IntArray, is_used: BoolArray, mean: Float64Array, gamma: float) -> Landmarks:
+    """Return the landmarks that :func:`choose_landmarks` chose, with their features; `mean` is the mean row."""
     center = mean.astype(np.float32)
     return Landmarks(np.asarray(data.X[rows], dtype=np.float32) - center, center, is_used, gamma)
 

@@ -255,7 +255,7 @@ def _split(images: ReadableImages, y: AnyArray, config: ComparisonConfig, notes:
             notes.append(
                 f"Near-duplicates were not searched for among {len(y):,} rows, as the time grows with the square of "
                 "their number. Rows of equal features are kept together. To keep near-duplicates together too, use "
-                "groups=find_duplicates(features).groups."
+                "compare_features(features, groups=find_duplicates(features).groups) in Python."
             )
             equal = classify_duplicates(find_equal_rows(features), table.paths, images.digests, y, max_decoded=0)
             return split_with_groups(images, y, config, notes, find=lambda threshold: equal)

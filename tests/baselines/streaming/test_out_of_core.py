@@ -1,20 +1,33 @@
 """Comparisons of rows that are read in blocks, reached with few rows by lower limits."""
 
+import time
+
 import numpy as np
 import pytest
 from sklearn.datasets import load_diabetes, load_digits
-from sklearn.model_selection import GroupKFold
+from sklearn.model_selection import GroupKFold, StratifiedKFold
 from sklearn.tree import DecisionTreeClassifier
 
-from featx import compare_baselines
-from featx.baselines.scaling.limits import ScaleLimits
-from featx.baselines.streaming import folded_rows
+from featx import compare_baselines, open_features
+from featx.baselines.estimators import as_baselines
+from featx.baselines.fitting import Dataset
+from featx.baselines.scaling.limits import ScaleLimits, TimeUpError
+from featx.baselines.scaling.schedule import Schedule
+from featx.baselines.streaming import baselines as streaming_baselines
+from featx.baselines.streaming import folded_rows, logistic
+from featx.baselines.streaming.baselines import Streams
+from featx.baselines.streaming.folded_rows import FoldedRows
+from featx.baselines.streaming.nystroem import choose_landmarks
+from featx.baselines.streaming.scan import scan_columns
 from featx.errors import ComparisonError
+from featx.features.selected_rows import SelectedRows
+from featx.system.terminal.progress import reporting, stage
 
 X, y = load_digits(return_X_y=True)
 X, y = X[:900].astype(np.float32), y[:900]
+FOLDS = list(StratifiedKFold(5).split(X, y))
 NAMES = np.array([f"digit {label}" for label in y])
-BLOCKS = ScaleLimits(memory_rows=100, n_components=150, subset_rows=400, sample_rows=60)
+BLOCKS = ScaleLimits(memory_bytes=1000, n_components=150, subset_rows=400, sample_rows=60)
 RIDGE, LOGREG, KNN = "ridge (Gram, out of core)", "logreg (out of core)", "knn (sample of 400)"
 SVM = "svm (Nystroem, 150 components, out of core)"
 
@@ -75,8 +88,8 @@ def test_logistic_regression_has_the_probabilities_of_scikit_learn(labels):
 
 
 def test_components_of_a_kernel_score_like_the_support_vector_machine():
-    in_blocks = streamed(estimators=["svm"])
-    assert accuracy(in_blocks, SVM) > accuracy(compare_baselines(X, y, estimators=["svm"]), "svm") - 0.02
+    in_blocks = streamed(estimators=["svm"], cv=3)
+    assert accuracy(in_blocks, SVM) > accuracy(compare_baselines(X, y, estimators=["svm"], cv=3), "svm") - 0.02
 
 
 @pytest.mark.slow
@@ -96,11 +109,22 @@ def test_other_estimators_are_fitted_on_a_sample_and_named_so():
 
 
 @pytest.mark.slow
-def test_a_sample_of_all_rows_gives_the_nearest_neighbors_of_a_comparison_in_memory():
-    limits = ScaleLimits(memory_rows=100, subset_rows=1000, sample_rows=60)
+def test_folds_with_few_rows_are_not_sampled():
+    limits = ScaleLimits(memory_bytes=1000, subset_rows=1000, sample_rows=60)
     in_blocks = streamed(limits=limits, estimators=["knn"])
     in_memory = compare_baselines(X, NAMES, estimators=["knn"])
-    assert (in_blocks.predictions["knn (sample of 1,000)"] == in_memory.predictions["knn"]).all()
+    assert (in_blocks.predictions["knn"] == in_memory.predictions["knn"]).all()
+    assert any("Fitted on all training rows: knn." in note for note in in_blocks.notes)
+
+
+def test_only_files_are_read_in_blocks_for_their_number_of_rows(tmp_path):
+    np.save(tmp_path / "X.npy", X)
+    mapped, limits = np.load(tmp_path / "X.npy", mmap_mode="r"), ScaleLimits(memory_rows=100)
+    names = [
+        streamed(features, limits=limits, estimators=["ridge"]).best
+        for features in (X, mapped, np.asarray(mapped), open_features(tmp_path / "X.npy"))
+    ]
+    assert names == ["ridge", RIDGE, RIDGE, RIDGE]
 
 
 def test_exact_gives_the_estimators_of_small_comparisons():
@@ -152,7 +176,7 @@ def test_a_value_that_is_not_finite_is_an_error():
 
 
 def test_the_random_state_decides_what_is_drawn():
-    first, again = (streamed(estimators=["svm"], random_state=3) for _ in range(2))
+    first, again = (streamed(estimators=["svm"], random_state=3, cv=2) for _ in range(2))
     other = streamed(estimators=["svm"], random_state=4, cv=first.split)
     assert (first.predictions[SVM] == again.predictions[SVM]).all()
     assert np.array_equal(first.margins[SVM], again.margins[SVM])
@@ -166,9 +190,66 @@ def test_a_class_that_is_only_tested_is_never_predicted():
         assert "digit 7" not in set(comparison.predictions[name])
 
 
-def test_tuning_selects_the_penalty_of_ridge():
-    table = streamed(estimators=["ridge"], tune=True).table
-    assert "alpha=" in table["best_params"].iloc[0]
+def test_tuning_selects_the_penalty_of_ridge_and_leaves_the_rest():
+    comparison = streamed(estimators=["ridge", "logreg"], tune=True)
+    assert "alpha=" in comparison.table["best_params"].iloc[0]
+    assert comparison.table["best_params"].iloc[1] == ""
+    assert any(
+        note.startswith("Not tuned, as they are fitted on rows in blocks: logreg. ") for note in comparison.notes
+    )
+
+
+@pytest.mark.parametrize(("estimator", "shown"), [("ridge", RIDGE), ("svm", SVM)])
+def test_the_learning_curve_is_that_of_the_best_estimator(estimator, shown):
+    curve = streamed(estimators=["dummy", estimator], cv=2).learning_curve
+    assert set(curve["estimator"]) == {shown}
+    assert curve["score_mean"].iloc[-1] > 0.9
+
+
+def test_logistic_regression_that_does_not_converge_is_noted(monkeypatch):
+    monkeypatch.setattr(logistic, "_MAX_PASSES", 2)
+    notes = streamed(estimators=["logreg"]).notes
+    assert any("did not converge: logreg: the loss still decreased after 2 passes" in note for note in notes)
+
+
+def test_without_memory_for_gram_matrices_estimators_are_sampled(monkeypatch):
+    schedule = Schedule(Dataset(X, y, "classification"), FOLDS, False, 1, None, no_progress(), [])
+    baselines = as_baselines(["ridge", "logreg", "svm"], "classification", 0)
+    streams = Streams(schedule, scan_columns(X, np.arange(len(X))))
+    assert all(streams.function_for(baseline) is not None for baseline in baselines)
+    monkeypatch.setattr(streaming_baselines, "available_memory", lambda: 1e5)
+    assert all(streams.function_for(baseline) is None for baseline in baselines)
+
+
+def test_memory_counts_the_landmarks_of_all_folds():
+    rows = np.arange(len(y))
+    folds = [(rows[start : start + 100], rows[start + 100 : start + 150]) for start in range(0, 600, 100)]
+    data = FoldedRows(X, y, "classification", folds)
+    landmarks, is_used = choose_landmarks(data, 50, 0)
+    assert len(landmarks) == 300
+    assert is_used.sum(axis=1).tolist() == [50] * 6
+
+
+def test_a_pass_that_cannot_end_in_time_is_stopped_early(monkeypatch):
+    monkeypatch.setattr(folded_rows, "_PROGRESS_SECONDS", 0.0)
+    data = FoldedRows(SlowRows(X, np.arange(len(X))), y, "classification", FOLDS)
+    started = time.perf_counter()
+    data.start(started + 0.2)
+    with pytest.raises(TimeUpError) as caught:  # nine blocks take 0.18 seconds, and two passes twice as long
+        list(data.blocks("ridge", n_passes=2))
+    assert time.perf_counter() - started < 0.15
+    assert caught.value.needed > 0.2
+
+
+class SlowRows(SelectedRows):
+    def __getitem__(self, rows):
+        time.sleep(0.02)
+        return super().__getitem__(rows)
+
+
+def no_progress():
+    with reporting(False, None), stage("compare", 5, "folds") as advance:
+        return advance
 
 
 @pytest.mark.slow
@@ -179,7 +260,7 @@ def test_a_time_limit_leaves_out_what_does_not_finish():
 
 
 def test_probabilities_that_take_too_much_memory_are_not_kept():
-    limits = ScaleLimits(memory_rows=100, probability_bytes=1000)
+    limits = ScaleLimits(memory_bytes=1000, probability_bytes=1000)
     comparison = streamed(limits=limits, estimators=["logreg"])
     assert not comparison.probabilities
     assert len(comparison.margins[LOGREG]) == len(y)
@@ -187,6 +268,6 @@ def test_probabilities_that_take_too_much_memory_are_not_kept():
 
 @pytest.mark.slow
 def test_many_classes_get_logistic_regression_on_a_sample():
-    limits = ScaleLimits(memory_rows=100, max_products=1000, subset_rows=400, sample_rows=60)
+    limits = ScaleLimits(memory_bytes=1000, max_products=1000, subset_rows=400, sample_rows=60)
     table = streamed(limits=limits, estimators=["logreg"]).table
     assert table["estimator"].tolist() == ["logreg (sample of 400)"]

@@ -41,7 +41,7 @@ def job(digits):
 @pytest.fixture
 def out_of_core(monkeypatch):
     """Read more than 100 rows in blocks."""
-    monkeypatch.setattr(ScaleLimits, "is_out_of_core", lambda limits, shape: shape[0] > 100)
+    monkeypatch.setattr(ScaleLimits, "is_out_of_core", lambda limits, shape, **options: shape[0] > 100)
 
 
 def without_times(table):

@@ -1,0 +1,109 @@
+"""Estimators that are excluded: for their memory, or for their time."""
+
+import re
+import time
+
+import numpy as np
+import pytest
+from sklearn.dummy import DummyClassifier
+from sklearn.model_selection import StratifiedKFold
+
+from featx.baselines.builtin_baselines import BASELINES, Baseline
+from featx.baselines.fitting import Dataset
+from featx.baselines.scaling import schedule as scheduling
+from featx.baselines.scaling.cost import Cost
+from featx.baselines.scaling.limits import ScaleLimits, TimeUpError
+from featx.baselines.scaling.schedule import Schedule
+from featx.baselines.scaling.workers import _estimate, _start_worker
+from featx.baselines.score_folds import score_all
+from featx.system.terminal.progress import reporting, stage
+
+y = np.arange(300) % 3
+X = (np.eye(8, dtype=np.float32)[y] + np.random.default_rng(0).standard_normal((300, 8))).astype(np.float32)
+FOLDS = list(StratifiedKFold(3).split(X, y))
+KNN = next(baseline for baseline in BASELINES["classification"] if baseline.name == "knn")
+
+
+class SlowDummy(DummyClassifier):
+    def fit(self, X, y):
+        time.sleep(0.3)
+        return super().fit(X, y)
+
+
+@pytest.fixture
+def make_schedule():
+    with reporting(False, None), stage("compare", 3, "folds") as advance:
+        yield lambda **options: Schedule(
+            **{"data": Dataset(X, y, "classification"), "folds": FOLDS, "tune": False, "n_jobs": 1, "time_limit": None}
+            | {"progress": advance, "notes": []}
+            | options
+        )
+
+
+class Estimated:
+    """Processes of which only the estimate is needed."""
+
+    def __init__(self, cost):
+        self.cost = cost
+
+    def estimate(self, *_, **__):
+        return self.cost
+
+
+def test_an_estimator_that_does_not_fit_into_memory_is_excluded(make_schedule, monkeypatch):
+    monkeypatch.setattr(scheduling, "available_memory", lambda: 4e9)
+    schedule = make_schedule()
+    assert schedule._score(Estimated(Cost(1.0, 7.5e9)), KNN, float("inf")) == []
+    (note,) = schedule.notes
+    assert note == (
+        "Excluded knn: a fold would take about 7.5 GB of memory, and 4.0 GB are available. Compare fewer samples."
+    )
+
+
+@pytest.mark.parametrize(("gigabytes", "n_processes"), [(0.1, 3), (1.5, 2), (3.0, 1), (3.3, 0)])
+def test_fewer_folds_run_at_a_time_in_little_memory(gigabytes, n_processes, make_schedule, monkeypatch):
+    monkeypatch.setattr(scheduling, "available_memory", lambda: 4e9)
+    assert make_schedule(n_jobs=8)._n_processes(Cost(1.0, gigabytes * 1e9)) == n_processes
+
+
+def test_an_estimator_that_cannot_finish_is_excluded_with_both_times(make_schedule):
+    schedule = make_schedule(time_limit=2)
+
+    def too_slow(deadline):
+        return schedule._score(Estimated(Cost(100.0, 1.0, start_seconds=20.0)), KNN, deadline)
+
+    assert schedule.run([KNN], {"knn": too_slow}) == {}
+    assert schedule.notes == [
+        "Excluded knn: it would take about 5 minutes, and 2 minutes of time_limit (--time-limit) were left."
+    ]
+
+
+def test_an_estimator_that_is_stopped_is_noted_with_its_own_time(make_schedule):
+    schedule = make_schedule(time_limit=10 / 3)
+
+    def stopped(deadline):
+        raise TimeUpError
+
+    schedule.run([KNN], {"knn": stopped})
+    assert schedule.notes == ["Excluded knn: it was stopped after 1 seconds, at the end of time_limit (--time-limit)."]
+
+
+def test_an_estimator_that_is_trained_on_images_stops_between_folds(make_schedule):
+    slow = Baseline("slow", lambda n_train: SlowDummy(), images=[b""] * len(y))
+    dummy = BASELINES["classification"][0]
+    schedule = make_schedule(time_limit=0.01)
+    started = time.perf_counter()
+    assert list(score_all([dummy, slow], schedule)) == ["dummy"]
+    assert time.perf_counter() - started < 0.9  # three folds take that long
+    assert re.fullmatch(r"Excluded slow: it would take about \d+ seconds, and .* were left\.", schedule.notes[0])
+
+
+def test_an_estimate_counts_the_kernel_that_all_folds_share():
+    svm = BASELINES["classification"][2]
+    data = Dataset(X, y, "classification", limits=ScaleLimits(sample_rows=60))
+    _start_worker(X, data)  # in this process
+    cost, _ = _estimate(svm, FOLDS[0], False)
+    assert cost.start_seconds > 0
+    assert cost.n_bytes > 250_000_000 + 4 * len(X) ** 2
+    cost, _ = _estimate(KNN, FOLDS[0], False)
+    assert cost.start_seconds == 0
