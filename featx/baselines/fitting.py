@@ -15,10 +15,10 @@ from featx.baselines.builtin_baselines import Baseline
 from featx.baselines.folds.make_split import make_split
 from featx.baselines.folds.split import Fold, Split
 from featx.baselines.folds.validation_split import validation_split
-from featx.baselines.kernel_cache import SharedKernel
+from featx.baselines.kernel_cache import SharedKernel, scale_gamma
 from featx.baselines.libraries.outputs import as_column, check_columns
 from featx.baselines.metrics import METRICS, score
-from featx.baselines.scaling.blocks import block_rows, in_blocks
+from featx.baselines.scaling.blocks import block_rows, in_blocks, margins_of
 from featx.baselines.scaling.limits import ScaleLimits
 from featx.baselines.scaling.tolerance import smaller_tolerance
 from featx.errors import ComparisonError, TrainingError
@@ -28,8 +28,6 @@ from featx.system.formatting import format_count, format_list
 _N_INNER_FOLDS, _N_CALIBRATION_FOLDS = 3, 5
 #: Fraction of the images in the validation split of estimators without the parameter ``validation_fraction``.
 _VALIDATION_FRACTION = 0.15
-#: Number of rows up to which float64 copies are made of all of them.
-_MAX_COPIED_ROWS = 10_000
 #: Parts of scikit-learn's warnings and file names to ignore, as frozen features often have constant columns within a
 #: class (which NearestCentroid divides by), and image data sets many small classes.
 _IGNORED_WARNINGS = (
@@ -160,12 +158,20 @@ def score_fold(
     result = FoldResult({**score(data.task, data.y[test], predicted), **seconds}, params, predicted)
     if scores_only:
         return result
+    return _with_probabilities(result, estimator, data, apply)
+
+
+def _with_probabilities(
+    result: FoldResult, estimator: Any, data: Dataset, apply: Callable[[Callable[[Any], Any]], AnyArray]
+) -> FoldResult:
+    """Return a result with probabilities, if the estimator has any and they are kept, and with margins."""
     if hasattr(estimator, "predict_proba"):
         if not data.keeps_probabilities:
             margins = apply(lambda X: margins_of(np.asarray(estimator.predict_proba(X))))
             return dataclasses.replace(result, margins=margins)
         probabilities = apply(lambda X: np.asarray(estimator.predict_proba(X)).astype(np.float32))
-        probabilities = check_columns(probabilities, (len(test), len(estimator.classes_)), "predict_proba")
+        shape = (len(result.predicted), len(estimator.classes_))
+        probabilities = check_columns(probabilities, shape, "predict_proba")
         return dataclasses.replace(
             result, probabilities=probabilities, classes=estimator.classes_, margins=margins_of(probabilities)
         )
@@ -204,22 +210,6 @@ def _score_neighbors(
     seconds = {"fit_seconds": 0.0, "predict_seconds": time.perf_counter() - start}
     scores = {**score(data.task, data.y[test], predicted), **seconds}
     return FoldResult(scores, {}, predicted, probabilities, classes, margins)
-
-
-def margins_of(values: AnyArray) -> FloatArray:
-    """Return the difference between the largest and the second-largest value of each row.
-
-    One decision value of two classes stands for itself and its negative.
-    """
-    margins: AnyArray
-    if values.ndim == 1:
-        margins = np.abs(2 * values)
-    elif values.shape[1] < 2:
-        margins = np.zeros(len(values))
-    else:
-        top_two = np.partition(values, -2, axis=1)[:, -2:]
-        margins = top_two[:, 1] - top_two[:, 0]
-    return margins.astype(np.float32)
 
 
 def _tune(baseline: Baseline, data: Dataset, train: IntArray, shared: SharedKernel | None) -> dict[str, Any]:
@@ -276,20 +266,6 @@ def _inputs(baseline: Baseline, X: AnyArray, fold: Fold, shared: SharedKernel | 
     if shared is None or not baseline.is_precomputable:
         return np.asarray(X[rows])  # not a memmap
     return shared.compute(str(baseline.kernel), rows, train, params[f"{baseline.prefix}gamma"])
-
-
-def scale_gamma(X: AnyArray, train: IntArray) -> float:
-    """Return the value of ``gamma="scale"`` for the samples `train`: 1 / (n_features · variance)."""
-    if len(train) <= _MAX_COPIED_ROWS:
-        variance = float(X[train].astype(np.float64).var())
-    else:
-        sums = np.zeros(2)
-        for start in range(0, len(train), _MAX_COPIED_ROWS):
-            block = X[train[start : start + _MAX_COPIED_ROWS]].astype(np.float64)
-            sums += block.sum(), np.square(block, out=block).sum()
-        mean, mean_square = sums / (len(train) * X.shape[1])
-        variance = float(mean_square - mean**2)
-    return 1 / (X.shape[1] * variance) if variance else 1.0
 
 
 def fit_on_images(estimator: Any, images: Sequence[Any], y: AnyArray, groups: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Kernel between all samples, computed once and shared by all folds and support vector machines."""
+"""Kernel between all samples, computed once and shared by all folds and support vector machines, and its scale."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from featx.system.array_types import AnyArray, IntArray
 
 #: Maximum number of samples. Their inner products take 400 MB, and the kernel of a fold 500 MB during the fit.
 MAX_ROWS = 10_000
+#: Number of rows up to which float64 copies are made of all of them.
+_MAX_COPIED_ROWS = 10_000
 
 
 class SharedKernel:
@@ -61,3 +63,17 @@ class SharedKernel:
         if kind == "rbf":
             np.exp(kernel, out=kernel)
         return kernel.astype(np.float64)
+
+
+def scale_gamma(X: AnyArray, train: IntArray) -> float:
+    """Return the value of ``gamma="scale"`` for the samples `train`: 1 / (n_features · variance)."""
+    if len(train) <= _MAX_COPIED_ROWS:
+        variance = float(X[train].astype(np.float64).var())
+    else:
+        sums = np.zeros(2)
+        for start in range(0, len(train), _MAX_COPIED_ROWS):
+            block = X[train[start : start + _MAX_COPIED_ROWS]].astype(np.float64)
+            sums += block.sum(), np.square(block, out=block).sum()
+        mean, mean_square = sums / (len(train) * X.shape[1])
+        variance = float(mean_square - mean**2)
+    return 1 / (X.shape[1] * variance) if variance else 1.0

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from featx.baselines.scaling.limits import ScaleLimits
-from featx.system.array_types import AnyArray, IntArray
+from featx.system.array_types import AnyArray, FloatArray, IntArray
 
 #: Arrays of the size of the votes that scikit-learn has at the same time: values, signs, confidences.
 _N_VOTE_COPIES = 4
@@ -59,3 +59,19 @@ def in_blocks(function: Callable[[IntArray], AnyArray], rows: IntArray, n_rows: 
         return function(rows)
     joined: AnyArray = np.concatenate([function(rows[start : start + n_rows]) for start in range(0, len(rows), n_rows)])
     return joined
+
+
+def margins_of(values: AnyArray) -> FloatArray:
+    """Return the difference between the largest and the second-largest value of each row.
+
+    One decision value of two classes stands for itself and its negative.
+    """
+    margins: AnyArray
+    if values.ndim == 1:
+        margins = np.abs(2 * values)
+    elif values.shape[1] < 2:
+        margins = np.zeros(len(values))
+    else:
+        top_two = np.partition(values, -2, axis=1)[:, -2:]
+        margins = top_two[:, 1] - top_two[:, 0]
+    return margins.astype(np.float32)

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from featx.baselines.fitting import FoldResult, margins_of
+from featx.baselines.fitting import FoldResult
 from featx.baselines.metrics import score
+from featx.baselines.scaling.blocks import margins_of
 from featx.baselines.streaming.folded_rows import FoldedRows
 from featx.system.array_types import AnyArray, Float64Array, FloatArray
 
