@@ -18,8 +18,8 @@ from docs.tools import api_pages, cards, links
 from featx.system.version import __version__
 
 project = "featx"
-author = "the featx authors"
-project_copyright = "the featx authors, Apache-2.0"
+author = "the featx developers"
+project_copyright = "the featx developers, Apache-2.0"
 version = release = __version__
 language = "en"
 

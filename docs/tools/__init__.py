@@ -7,6 +7,7 @@
 ``command_page``   the page of the command line, from its parsers
 ``backbone_pages`` a page for each family of backbones, from their records
 ``generated``      all pages that are generated and committed
+``notebooks``      running the notebooks, and saving their outputs
 ``links``          names in code that become links
 ``site``           building and checking the site
 """

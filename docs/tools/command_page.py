@@ -32,6 +32,8 @@ FUNCTIONS = {
     "cache compact": "compact_cache",
     "cache clear": "clear_cache",
 }
+#: Further functions of a command: for another kind of input or an option.
+MORE_FUNCTIONS = {"compare": ["compare_features"], "backbones": ["load_backbone", "search_backbones"]}
 _HEAD = """\
 # Command line
 
@@ -76,8 +78,13 @@ def anchor(command: str) -> str:
 
 
 def _overview_row(name: str, parser: argparse.ArgumentParser) -> str:
-    function = f"`{FUNCTIONS[name]}`" if name in FUNCTIONS else ""
-    return f"| [featx {name}](#{anchor(name)}) | {_summary(parser)} | {function} |"
+    functions = ", ".join(f"`{function}`" for function in functions_of(name))
+    return f"| [featx {name}](#{anchor(name)}) | {_summary(parser)} | {functions} |"
+
+
+def functions_of(name: str) -> list[str]:
+    """Return the public functions that do the same as a command."""
+    return ([FUNCTIONS[name]] if name in FUNCTIONS else []) + MORE_FUNCTIONS.get(name, [])
 
 
 def _summary(parser: argparse.ArgumentParser) -> str:

@@ -32,6 +32,7 @@ from featx import (
     find_duplicates,
     find_images,
     find_label_issues,
+    load_pipeline,
     predict_images,
     rank_images,
     train_images,
@@ -276,6 +277,22 @@ def novelty(collections: Collections) -> None:
     show(["", "other photos", "digits", "AUC"], [["above 1", *(f"{(s > 1).mean():.1%}" for s in scores), f"{auc:.3f}"]])
 
 
+def precision(collections: Collections) -> None:
+    """Probabilities of new photos in float32, relative to those of a model in bfloat16, as its export computes them."""
+    paths, y = collections["photos"]
+    with tempfile.TemporaryDirectory() as folder:
+        model = Path(folder) / "model.skops"
+        backbone = FeatureExtractor(precision="bfloat16")
+        train_images(paths[::2], y[::2], backbone=backbone, estimator="logreg").save(model)
+        recorded = load_pipeline(model).predict_proba(paths[1::2])
+        computed = load_pipeline(model, precision="float32").predict_proba(paths[1::2])
+    of_label = np.abs(recorded - computed)[np.arange(len(recorded)), recorded.argmax(axis=1)]
+    changed = (recorded.argmax(axis=1) != computed.argmax(axis=1)).sum()
+    header = ["difference of the probability of the label", "median", "99 %", "largest", "labels changed"]
+    cells = [f"{np.quantile(of_label, quantile):.4f}" for quantile in (0.5, 0.99, 1)]
+    show(header, [[f"{len(recorded)} new photos", *cells, changed]])
+
+
 def fine_tuning(collections: Collections) -> None:
     """Fine-tuning against frozen features on the photos, with a fifth of them as test images."""
     from scipy.stats import binomtest
@@ -307,6 +324,7 @@ TABLES = {
     "layers": layers,
     "estimators": estimators,
     "novelty": novelty,
+    "precision": precision,
     "fine-tuning": fine_tuning,
 }
 

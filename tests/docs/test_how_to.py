@@ -22,6 +22,8 @@ from featx.testing import registered
 HOW_TO = DOCS / "how_to"
 PAGES = sorted(page for page in HOW_TO.glob("*.md") if page.stem != "index")
 FIRST_PAGE = DOCS / "get_started" / "index.md"
+#: Pages that take longer than ten seconds, and about a minute.
+MARKS = {"export_a_model": [pytest.mark.slow], "fine_tune": [pytest.mark.slow, pytest.mark.thorough]}
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", flags=re.MULTILINE | re.DOTALL)
 
 
@@ -38,10 +40,7 @@ def shared_cache(tmp_path_factory: pytest.TempPathFactory, compiled_cache: Path)
 @pytest.mark.filterwarnings("ignore::featx.errors.UnreadableImagesWarning")  # one page shows it
 @pytest.mark.parametrize(
     "page",
-    [
-        pytest.param(page, id=page.stem, marks=[pytest.mark.slow] if page.stem == "export_a_model" else [])
-        for page in (FIRST_PAGE, *PAGES)
-    ],
+    [pytest.param(page, id=page.stem, marks=MARKS.get(page.stem, [])) for page in (FIRST_PAGE, *PAGES)],
 )
 def test_page_runs(
     page: Path,

@@ -148,6 +148,13 @@ def test_every_family_is_described() -> None:
     assert families == {record.family for record in backbone_pages.read_records()}
 
 
+def test_functions_of_commands_are_public() -> None:
+    commands = [name for name, _ in command_page.commands_of(make_parser())]
+    assert {*command_page.FUNCTIONS, *command_page.MORE_FUNCTIONS} <= set(commands)
+    assert {function for name in commands for function in command_page.functions_of(name)} <= set(featx.__all__)
+    assert command_page.functions_of("compare") == ["compare_images", "compare_features"]
+
+
 def test_glossary_names_every_field_of_the_recipe() -> None:
     meaning = next(row[1] for row in table_rows("glossary.md") if row[0] == "recipe")
     words = {"pixels": "pixel code", "tta": "test-time augmentation"}
