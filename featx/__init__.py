@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from featx.features.search.nearest import Similar, find_similar
     from featx.jobs.merge import JobMerge, merge_job
     from featx.jobs.plan import JobPlan, plan_job
-    from featx.jobs.run import JobRun, run_job
+    from featx.jobs.run import run_job
     from featx.jobs.status import JobStatus, job_status
     from featx.models.card import ModelCard
     from featx.models.explain.attribution import Attribution
@@ -115,7 +115,6 @@ __all__ = [
     "ImageTable",
     "JobMerge",
     "JobPlan",
-    "JobRun",
     "JobStatus",
     "KerasBackbone",
     "LabelEncodedClassifier",
@@ -228,7 +227,7 @@ _EXPORTS = {
     "features.search.nearest": ("Similar", "find_similar"),
     "jobs.merge": ("JobMerge", "merge_job"),
     "jobs.plan": ("JobPlan", "plan_job"),
-    "jobs.run": ("JobRun", "run_job"),
+    "jobs.run": ("run_job",),
     "jobs.status": ("JobStatus", "job_status"),
     "models.card": ("ModelCard",),
     "models.explain.attribution": ("Attribution",),

@@ -188,16 +188,20 @@ class RecipeMismatchError(FeatxError, ValueError):
         self.file = file
         super().__init__(backbone, self.differences, file)
 
-    def __str__(self) -> str:
+    def described_differences(self) -> str:
+        """Return the differences as a sentence, and what they mean where the version of featx is the reason."""
         differences = "; ".join(
             f"expected {name} {str(fitted)[:16]!r}, got {str(current)[:16]!r}"
             for name, (fitted, current) in self.differences.items()
         )
+        return " ".join([f"{differences}.", *recipe_change_notes(self.differences)])
+
+    def __str__(self) -> str:
         subject = f"Model {self.file!r}" if self.file else f"FeatureExtractor({self.backbone!r})"
         refit = "train the model again (featx train)" if self.file else "refit the pipeline"
         remedies = [_MISMATCH_REMEDIES[name] for name in self.differences if name in _MISMATCH_REMEDIES]
         last = f"Or {refit}." if remedies else f"{refit[0].upper()}{refit[1:]}."
-        parts = [differences + ".", *recipe_change_notes(self.differences), *remedies, last]
+        parts = [self.described_differences(), *remedies, last]
         return f"{subject} cannot reproduce its fitted features: {' '.join(parts)}"
 
 

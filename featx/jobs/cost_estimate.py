@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import random
@@ -42,12 +43,6 @@ class Speed(NamedTuple):
     images_per_second: float | None = None
     n_images: int = 0
     n_unreadable: int = 0
-
-
-class _Block(NamedTuple):
-    n_images: int
-    seconds: float
-    failures: list[Failure]
 
 
 class CostEstimate:
@@ -93,42 +88,40 @@ class CostEstimate:
         engine = self._resolved.start(None if self._cache is None else self._cache / "compiled")
         engine(np.zeros((1, *self._resolved.recipe.image_size, 3), dtype=np.uint8))  # the first call is slower
         self._random.shuffle(self._sample)  # so that a part of the sample is a sample
-        blocks: list[_Block] = []
-        try:
+        blocks: list[tuple[int, float, list[Failure]]] = []  # number of images, seconds, failures
+        with contextlib.suppress(TimeoutError):
             remote.run_with_timeout(lambda: self._extract_blocks(blocks), self.limits.max_seconds)
-        except TimeoutError:
-            if not blocks:
-                _warn(
-                    f"The duration of the job is unknown: {self.limits.first_block} images of the sample took more "
-                    f"than {self.limits.max_seconds:.0f} s. Check the source, or skip the sample with --sample 0 "
-                    "(sample=0)."
-                )
-                return Speed()
-        done = list(blocks)
-        n_images, failures = sum(block.n_images for block in done), [it for block in done for it in block.failures]
+        done = list(blocks)  # after the timeout, blocks may still be added
+        n_images, failures = sum(n for n, _, _ in done), [failure for *_, found in done for failure in found]
+        if not done:
+            return _unknown(
+                f"The duration of the job is unknown: {self.limits.first_block} images of the sample took more than "
+                f"{self.limits.max_seconds:.0f} s. Check the source, or skip the sample with --sample 0 (sample=0)."
+            )
         if n_images == len(failures):
-            _warn(
+            return _unknown(
                 f"None of the {n_images:,} images of the sample can be read, the first is {failures[0].image!r}: "
                 f"{failures[0].reason.rstrip('.')}. Check their paths, and that their disk is mounted or their server "
-                "runs."
+                "runs.",
+                n_images,
             )
-            return Speed(None, n_images, n_images)
-        largest = max(reversed(done), key=lambda block: block.n_images)  # the last of several
-        return Speed(largest.n_images / largest.seconds, n_images, len(failures))
+        n_largest, seconds, _ = max(reversed(done), key=lambda block: block[0])  # the last of several
+        return Speed(n_largest / seconds, n_images, len(failures))
 
-    def _extract_blocks(self, blocks: list[_Block]) -> None:
+    def _extract_blocks(self, blocks: list[tuple[int, float, list[Failure]]]) -> None:
         """Extract the sample in growing blocks, at least two: the first is slow."""
         limits, rest, n_images = self.limits, self._sample, self.limits.first_block
-        while rest and (len(blocks) < 2 or blocks[-1].seconds < limits.block_seconds):
+        while rest and (len(blocks) < 2 or blocks[-1][1] < limits.block_seconds):
             paths, rest = rest[:n_images], rest[n_images:]
             started = time.perf_counter()
             rows = np.empty((len(paths), self._resolved.n_features), dtype=np.float32)
             # Without the cache, so that every image is computed.
             failures = extract_into(rows, paths, self._resolved, cache=None, raise_on_error=False).failures
-            blocks.append(_Block(len(paths), time.perf_counter() - started, failures))
-            n_enough = int(1.2 * limits.block_seconds * len(paths) / blocks[-1].seconds)
+            blocks.append((len(paths), time.perf_counter() - started, failures))
+            n_enough = int(1.2 * limits.block_seconds * len(paths) / blocks[-1][1])
             n_images = max(limits.first_block, min(n_enough, limits.max_growth * n_images))
 
 
-def _warn(message: str) -> None:
-    warnings.warn(message, FeatxWarning, stacklevel=4)  # the caller of plan_job
+def _unknown(reason: str, n_unreadable: int = 0) -> Speed:
+    warnings.warn(reason, FeatxWarning, stacklevel=4)  # the caller of plan_job
+    return Speed(None, n_unreadable, n_unreadable)

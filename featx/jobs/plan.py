@@ -13,7 +13,6 @@ from featx.datasets.find import as_sources
 from featx.datasets.image_listing import ListedImage
 from featx.datasets.image_table import PathsLike
 from featx.datasets.source_options import SourceOptions
-from featx.errors import OptionError
 from featx.extraction.options import ExtractionOptions, resolve_cache
 from featx.extraction.recorded import portable_options, with_absolute_paths
 from featx.features.job_files import FORMAT, JobManifest, shards_per_file
@@ -27,7 +26,7 @@ from featx.system.files.parquet import import_pyarrow
 from featx.system.files.url_secrets import check_no_secrets
 from featx.system.formatting import format_bytes, format_count, format_duration
 from featx.system.notebook.html import TextResult
-from featx.system.option_checks import check_integer, is_integer
+from featx.system.option_checks import check_integer
 from featx.system.terminal.progress import ProgressFunction, reporting, stage
 from featx.system.terminal.tables import wrap_text
 from featx.system.version import __version__
@@ -191,12 +190,12 @@ def plan_job(
     >>> from featx import merge_job, plan_job, run_job
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     os.mkdir(f"{folder}/photos")
-    ...     for number in range(5):
-    ...         PIL.Image.new("RGB", (32, 32), (50 * number, 0, 0)).save(f"{folder}/photos/{number}.png")
+    ...     for red in range(5):
+    ...         PIL.Image.new("RGB", (32, 32), (50 * red, 0, 0)).save(f"{folder}/photos/{red}.png")
     ...     plan = plan_job(f"{folder}/photos", f"{folder}/job", backbone="color_histogram", shard_size=2, cache=None)
     ...     run = run_job(f"{folder}/job", cache=None)
     ...     merged = merge_job(f"{folder}/job", f"{folder}/features.npy")
-    >>> plan.shards, run.done, merged.rows
+    >>> plan.shards, run.shards_done, merged.rows
     (3, 3, 5)
     """
     started = time.perf_counter()
@@ -206,14 +205,9 @@ def plan_job(
     _check_options(extraction, shard_size, sample)
     extraction = with_absolute_paths(extraction)
     resolved = extraction.resolve()
-    source_options = SourceOptions(
-        path_column=path_column,
-        label_column=label_column,
-        path_template=path_template,
-        root=None if root is None else os.fspath(root),
-        class_level=class_level,
-        zip_encoding=zip_encoding,
-    )
+    columns = {"path_column": path_column, "label_column": label_column, "path_template": path_template}
+    start = None if root is None else os.fspath(root)
+    source_options = SourceOptions(**columns, root=start, class_level=class_level, zip_encoding=zip_encoding)
     listing = ShardListing(sources, source_options)
     check_not_nested(sources, folder)
     check_free(folder)
@@ -284,11 +278,7 @@ def _summarize(location: str, manifest: JobManifest, estimate: CostEstimate, spe
 
 
 def _check_options(options: ExtractionOptions, shard_size: int, sample: int) -> None:
-    if not is_integer(shard_size, 1) or shard_size > _MAX_SHARD_SIZE:
-        raise OptionError(
-            f"shard_size (--shard-size) must be an integer from 1 to {_MAX_SHARD_SIZE:,}, got {shard_size!r}. Omit it "
-            f"to use the default, {SHARD_SIZE:,}."
-        )
+    check_integer("shard_size", shard_size, 1, _MAX_SHARD_SIZE, remedy=f"The default is {SHARD_SIZE:,}.")
     check_integer("sample", sample, 0, remedy="Pass 0 to skip the measurement.")
     for path in (options.backbone, options.weights or ""):
         check_no_secrets(os.fspath(path))

@@ -8,6 +8,7 @@ import itertools
 import os
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from featx.datasets.image_listing import ImageListing, ListedImage
@@ -51,7 +52,8 @@ class ShardListing(ImageListing):
 @contextlib.contextmanager
 def new_plan(folder: Folder) -> Iterator[str]:
     """Yield the identifier of a new job, which is planned in the block. If that fails, nothing is left behind."""
-    missing = _missing_folders(folder)
+    above = [folder.location, *map(str, Path(folder.location).parents)] if folder.is_local else []
+    missing = [path for path in above if not os.path.lexists(path)]  # the deepest first
     job_id = uuid.uuid4().hex
     try:
         folder.make_folders("plan", *FOLDERS)
@@ -70,16 +72,6 @@ def new_plan(folder: Folder) -> Iterator[str]:
             with contextlib.suppress(OSError):  # it is not empty
                 os.rmdir(path)
         raise
-
-
-def _missing_folders(folder: Folder) -> list[str]:
-    """Return the folder and those above it that do not exist yet, the deepest first."""
-    missing = []
-    path = folder.location
-    while folder.is_local and not os.path.lexists(path):
-        missing.append(path)
-        path = os.path.dirname(path)
-    return missing
 
 
 def write_plan(folder: Folder, job_id: str, shard_size: int, tables: Iterable[Any]) -> None:

@@ -6,6 +6,7 @@ import os
 import re
 import shlex
 from collections.abc import Sequence
+from pathlib import Path
 
 from featx.datasets.source_options import SourceOptions
 from featx.errors import JobError, OutputError
@@ -59,31 +60,31 @@ def check_not_nested(sources: Sequence[str], folder: Folder) -> None:
         return
     output = os.path.realpath(folder.location)
     if outer := _job_around(output):
-        raise JobError(
-            f"The output {folder.location!r} is in another job, {outer!r}. Choose another output folder, such as "
-            f"{_sibling(outer)!r}."
-        )
+        raise _nested_error(f"The output {folder.location!r} is in another job, {outer!r}.", outer)
     for source in sources:
         path = remote.local_path(source) if remote.is_url(source) else source
         if path is None or not os.path.exists(path):
             continue
         path = os.path.realpath(path)
-        remedy = f"Choose another output folder, such as {_sibling(path)!r}."
         if os.path.isdir(path) and (output == path or _is_within(output, path)):
             relation = "is" if output == path else "is within"
-            raise JobError(f"The output {folder.location!r} {relation} the source {source!r}. {remedy}")
+            raise _nested_error(f"The output {folder.location!r} {relation} the source {source!r}.", path)
         if _is_within(path, output):
-            raise JobError(f"The source {source!r} is within the output {folder.location!r}. {remedy}")
+            raise _nested_error(f"The source {source!r} is within the output {folder.location!r}.", path)
+
+
+def _nested_error(problem: str, path: str) -> JobError:
+    """Return an error that names a new folder beside `path`, relative to the working folder if it is below."""
+    root = path if os.path.isdir(path) else os.path.splitext(path)[0]
+    name = f"{root.rstrip(os.sep)}-{'2' if root.endswith('job') else 'job'}"
+    name = os.path.relpath(name) if name.startswith(os.getcwd() + os.sep) else name
+    return JobError(f"{problem} Choose another output folder, such as {name!r}.")
 
 
 def _job_around(path: str) -> str | None:
     """Return the innermost folder above a path that holds a job."""
-    folder = os.path.dirname(path)
-    while folder != os.path.dirname(folder):
-        if os.path.isfile(os.path.join(folder, MANIFEST)) and os.path.isdir(os.path.join(folder, "shards")):
-            return folder
-        folder = os.path.dirname(folder)
-    return None
+    parents = map(str, Path(path).parents)
+    return next((it for it in parents if os.path.isfile(f"{it}/{MANIFEST}") and os.path.isdir(f"{it}/shards")), None)
 
 
 def check_outside_job(output: str | os.PathLike[str], folder: Folder) -> None:
@@ -97,13 +98,6 @@ def check_outside_job(output: str | os.PathLike[str], folder: Folder) -> None:
 
 def _is_within(path: str, folder: str) -> bool:
     return path.startswith(folder.rstrip(os.sep) + os.sep)
-
-
-def _sibling(source: str) -> str:
-    """Return the name of a new folder beside a source, relative to the working folder if it is below."""
-    root = source if os.path.isdir(source) else os.path.splitext(source)[0]
-    name = f"{root.rstrip(os.sep)}-{'2' if root.endswith('job') else 'job'}"
-    return os.path.relpath(name) if name.startswith(os.getcwd() + os.sep) else name
 
 
 def check_same_job(job: Job, sources: Sequence[str], options: ExtractionOptions, source_options: SourceOptions) -> None:
@@ -125,23 +119,14 @@ def check_same_job(job: Job, sources: Sequence[str], options: ExtractionOptions,
             f"The job in {location!r} differs from the requested one in: {', '.join(different)}. Resume it (featx job "
             f"run {shlex.quote(location)}), or choose another output folder."
         )
-    _check_same_images(job, ShardListing(sources, source_options))
-
-
-def _check_same_images(job: Job, listing: ShardListing) -> None:
-    planned = job.manifest
+    listing = ShardListing(sources, source_options)
     for _ in listing.shards(planned.shard_size):
         pass
-    if listing.digest == planned.listed:
-        return
-    n_more = listing.n_images - planned.n_images
-    difference = (
-        f"{format_count(abs(n_more), 'image')} {'more' if n_more > 0 else 'fewer'}"
-        if n_more
-        else "other images or labels"
-    )
-    raise JobError(
-        f"The source of the job in {job.folder.location!r} has {difference} than were planned ({planned.n_images:,}). "
-        "Plan it again in another output folder, where cached rows are not computed again; or resume what was planned: "
-        f"featx job run {shlex.quote(job.folder.location)}"
-    )
+    if listing.digest != planned.listed:
+        n_more = listing.n_images - planned.n_images
+        number = f"{format_count(abs(n_more), 'image')} {'more' if n_more > 0 else 'fewer'}"
+        raise JobError(
+            f"The source of the job in {location!r} has {number if n_more else 'other images or labels'} than were "
+            f"planned ({planned.n_images:,}). Plan it again in another output folder, where cached rows are not "
+            f"computed again; or resume what was planned: featx job run {shlex.quote(location)}"
+        )

@@ -1,4 +1,4 @@
-"""Run what is missing of a job, and summarize it."""
+"""Run what is missing of a job."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import functools
 import os
-import shlex
 import time
 import uuid
 import warnings
@@ -15,103 +14,15 @@ from typing import Literal
 from featx.backbones import registry
 from featx.errors import FeatxWarning, OptionError
 from featx.extraction.options import check_on_error, resolve_cache
-from featx.features.job_files import sum_counts
 from featx.jobs.job import Job, open_job
 from featx.jobs.running.coordinator import Coordinator, recover
 from featx.jobs.running.executors import CLUSTERS, TaskExecutor, check_backend
 from featx.jobs.running.heartbeats import DoneImages, registered_client
 from featx.jobs.running.worker import Task, resolve_job
-from featx.jobs.status import describe_bad_shards, describe_counts
+from featx.jobs.status import JobStatus, status_of
 from featx.system.files.parquet import import_pyarrow
-from featx.system.formatting import format_count
-from featx.system.notebook.html import TextResult
 from featx.system.terminal.progress import ProgressFunction, reporting, stage
 from featx.system.version import __version__
-
-
-@dataclasses.dataclass(frozen=True)
-class JobRun(TextResult):
-    """Result of :func:`featx.run_job`; its fields are those of ``featx job run --json``.
-
-    Attributes
-    ----------
-    output : str
-        Path or URL of the job.
-    shards, done : int
-        Number of shards of the job, and of those that are done.
-    images, rows, failed : int
-        Number of images of the done shards, of their rows, and of their unreadable images.
-    computed, cached : int
-        Number of images of these shards that the network computed, and that have the row of the cache or of an equal
-        image.
-    padded, changed : int
-        Number of truncated images, and of files that changed since planning.
-    quarantined : dict of int to str
-        Shards that failed repeatedly, and the reason.
-    corrupt : dict of int to str
-        Shards that became corrupt during the run, and the reason.
-    recomputed : dict of int to str
-        Shards that were corrupt before the run and were computed again, and the reason.
-    seconds, images_per_second : float
-        Duration and speed of this run.
-
-    See Also
-    --------
-    run_job : Run what is missing of a job.
-
-    Examples
-    --------
-    >>> import os, tempfile, PIL.Image
-    >>> from featx import plan_job, run_job
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     os.mkdir(f"{folder}/photos")
-    ...     PIL.Image.new("RGB", (32, 32)).save(f"{folder}/photos/0.png")
-    ...     plan = plan_job(f"{folder}/photos", f"{folder}/job", backbone="color_histogram", sample=0, cache=None)
-    ...     run = run_job(f"{folder}/job", cache=None)
-    >>> run.shards, run.done, run.rows
-    (1, 1, 1)
-    """
-
-    output: str
-    shards: int
-    done: int
-    images: int
-    rows: int
-    failed: int
-    computed: int
-    cached: int
-    padded: int
-    changed: int
-    quarantined: dict[int, str]
-    corrupt: dict[int, str]
-    recomputed: dict[int, str]
-    seconds: float
-    images_per_second: float
-
-    def as_text(self) -> str:
-        """Return a human-readable summary."""
-        lines = [
-            f"{self.done:,} of {format_count(self.shards, 'shard')} done in {self.output}: "
-            f"{format_count(self.rows, 'row')}, {self.failed:,} failed",
-            f"{describe_counts(self.computed, self.cached)}; this run took {self.seconds:.1f} s, "
-            f"{self.images_per_second:.0f} images/s",
-        ]
-        if self.changed:
-            lines.append(f"{format_count(self.changed, 'file')} changed since planning; rows are of the current files")
-        if self.padded:
-            lines.append(f"{format_count(self.padded, 'truncated image')} padded: missing pixels are gray or black")
-        if self.failed:
-            lines.append(
-                "The tables of the shards list what failed, and why; so does featx job merge. Try again: featx job run "
-                f"{shlex.quote(self.output)} --retry-failed"
-            )
-        lines += [
-            f"shard {shard} was corrupt ({reason}) and was recomputed" for shard, reason in self.recomputed.items()
-        ]
-        lines += describe_bad_shards(self.corrupt, self.quarantined, self.output)
-        if self.done == self.shards:
-            lines.append(f"Next: featx job merge {shlex.quote(self.output)} -o features.npy")
-        return "\n".join(lines)
 
 
 def run_job(
@@ -129,7 +40,7 @@ def run_job(
     batch_size: int = 32,
     verbose: bool | None = None,
     progress: ProgressFunction | None = None,
-) -> JobRun:
+) -> JobStatus:
     """Run what is missing of a job.
 
     Shards that are done are not computed again. Several clients may run the same job at the same time, on all machines
@@ -170,8 +81,8 @@ def run_job(
 
     Returns
     -------
-    JobRun
-        What is done.
+    JobStatus
+        State of the job after the run, with the duration and speed of the run.
 
     Raises
     ------
@@ -192,14 +103,12 @@ def run_job(
     >>> from featx import open_features, plan_job, run_job
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     os.mkdir(f"{folder}/photos")
-    ...     for number in range(3):
-    ...         PIL.Image.new("RGB", (32, 32), (80 * number, 0, 0)).save(f"{folder}/photos/{number}.png")
-    ...     options = {"backbone": "color_histogram", "shard_size": 2, "sample": 0, "cache": None}
-    ...     plan = plan_job(f"{folder}/photos", f"{folder}/job", **options)
+    ...     PIL.Image.new("RGB", (32, 32)).save(f"{folder}/photos/0.png")
+    ...     plan = plan_job(f"{folder}/photos", f"{folder}/job", backbone="color_histogram", sample=0, cache=None)
     ...     run = run_job(f"{folder}/job", cache=None)
     ...     shape = open_features(f"{folder}/job").shape
-    >>> run.done, run.computed, run.failed, shape
-    (2, 3, 0, (3, 512))
+    >>> run.is_done, run.computed, run.failed, shape
+    (True, 1, 0, (1, 512))
     """
     started = time.perf_counter()
     import_pyarrow()
@@ -222,7 +131,9 @@ def run_job(
         where = backend if opened.folder.is_shared else "inline"  # no other process can see the job
         executor = functools.partial(_open_executor, where, n_jobs, scheduler)
         Coordinator(opened, task, executor, recompute=recompute, on_wait=watch).run()
-    return _summarize(opened, n_before, corrupt, time.perf_counter() - started)
+    state, seconds = status_of(opened), round(time.perf_counter() - started, 3)
+    speed = round((state.images_done - n_before) / seconds, 1)
+    return dataclasses.replace(state, recomputed=corrupt, seconds=seconds, images_per_second=speed)
 
 
 def _make_task(
@@ -289,20 +200,3 @@ def _open_executor(
     from featx.jobs.running.local import LocalExecutor
 
     return LocalExecutor(1 if backend == "sequential" else n_jobs)
-
-
-def _summarize(job: Job, n_before: int, recomputed: dict[int, str], seconds: float) -> JobRun:
-    done, corrupt = job.committed()
-    n_images = sum(shard.n_images for shard in done.values())
-    return JobRun(
-        output=job.folder.location,
-        shards=job.manifest.n_shards,
-        done=len(done),
-        images=n_images,
-        quarantined=job.quarantined(done),
-        corrupt=corrupt,
-        recomputed=recomputed,
-        seconds=round(seconds, 3),
-        images_per_second=round((n_images - n_before) / seconds, 1),
-        **sum_counts(done.values()),
-    )

@@ -1,4 +1,4 @@
-"""Report how far a job is."""
+"""The state of a job: how far it is, and what a run of it has done."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import shlex
 import time
 
 from featx.features.job_files import CommittedShard, sum_counts
-from featx.jobs.job import open_job
+from featx.jobs.job import Job, open_job
 from featx.jobs.running.heartbeats import Client, count_done_images, read_heartbeats, running_clients
 from featx.system.files.parquet import import_pyarrow
 from featx.system.formatting import format_count, format_duration
@@ -18,11 +18,11 @@ from featx.system.notebook.html import TextResult
 
 @dataclasses.dataclass(frozen=True)
 class JobStatus(TextResult):
-    """Result of :func:`featx.job_status`; its fields are those of ``featx job status --json``.
+    """State of a job: the result of :func:`featx.job_status` and :func:`featx.run_job`, as ``--json`` prints it.
 
     Attributes
     ----------
-    output : str
+    job : str
         Path or URL of the job.
     images, shards : int
         Number of images and shards of the whole job.
@@ -31,16 +31,21 @@ class JobStatus(TextResult):
     images_done, images_left : int
         Number of images of done shards and of those that workers have done so far; and of all others.
     rows, failed, computed, cached, padded, changed : int
-        Counts of the done shards; see :class:`featx.JobRun`.
+        Counts of the done shards: rows; unreadable images; images that the network computed, and that have the row of
+        the cache or of an equal image; truncated images; and files that changed since planning.
     quarantined, corrupt : dict of int to str
         Shards that failed repeatedly, and shards that differ from what was committed; and the reasons.
         ``featx job run`` computes the latter again.
+    recomputed : dict of int to str
+        Shards that were corrupt before this run and were computed again, and the reasons. Empty without a run.
     running : list of str
         Clients that run the job now.
     in_progress : dict of int to int
         Shards that workers are at, and the number of images that they have done.
+    seconds : float or None
+        Duration of this run; None without a run.
     images_per_second : float or None
-        Speed of the clients that run the job now; else of a single worker at the done shards.
+        Speed of this run; without one, of the clients that run the job now, or else of a single worker.
     seconds_left : float or None
         Remaining time at that speed.
     backbone, fingerprint, featx : str
@@ -49,6 +54,7 @@ class JobStatus(TextResult):
     See Also
     --------
     job_status : Report how far a job is.
+    run_job : Run what is missing of a job.
 
     Examples
     --------
@@ -63,7 +69,7 @@ class JobStatus(TextResult):
     (False, 1)
     """
 
-    output: str
+    job: str
     images: int
     shards: int
     shards_done: int
@@ -84,6 +90,8 @@ class JobStatus(TextResult):
     backbone: str
     fingerprint: str
     featx: str
+    recomputed: dict[int, str]
+    seconds: float | None
 
     @property
     def is_done(self) -> bool:
@@ -93,67 +101,65 @@ class JobStatus(TextResult):
     def _repr_html_(self) -> str:
         """Return the state of the shards as a bar, and the counts, as HTML, for notebooks."""
         n_bad, n_active = len(self.quarantined) + len(self.corrupt), len(self.in_progress)
-        shards = bar_to_html(
-            [
-                ("done", self.shards_done, COLORS["done"]),
-                ("in progress", n_active, COLORS["active"]),
-                ("quarantined or corrupt", n_bad, COLORS["bad"]),
-                ("left", max(0, self.shards - self.shards_done - n_active - n_bad), COLORS["left"]),
-            ]
-        )
-        images = bar_to_html(
-            [
-                ("done", self.images_done - self.failed, COLORS["done"]),
-                ("unreadable", self.failed, COLORS["bad"]),
-                ("left", self.images_left, COLORS["left"]),
-            ]
-        )
+        n_left = max(0, self.shards - self.shards_done - n_active - n_bad)
+        names = ("done", "in progress", "quarantined or corrupt", "left")
+        colors = [COLORS[name] for name in ("done", "active", "bad", "left")]
+        shards = bar_to_html(zip(names, (self.shards_done, n_active, n_bad, n_left), colors, strict=True))
+        counts = (self.images_done - self.failed, 0, self.failed, self.images_left)
+        images = bar_to_html(zip(("done", "", "unreadable", "left"), counts, colors, strict=True))
         facts = {
             "backbone": self.backbone,
             "images per second": f"{self.images_per_second:.0f}" if self.images_per_second else "",
             "time left": "" if self.seconds_left is None else format_duration(self.seconds_left),
             "run by": ", ".join(self.running) or ("" if self.is_done else "nobody"),
         }
-        notes = describe_bad_shards(self.corrupt, self.quarantined, self.output)
+        notes = self._bad_shards()
         if self.changed:
             notes.append(f"{format_count(self.changed, 'file')} changed since planning")
-        return card_to_html(self.output, facts, f"<b>shards</b>{shards}", f"<b>images</b>{images}", notes=notes)
+        return card_to_html(self.job, facts, f"<b>shards</b>{shards}", f"<b>images</b>{images}", notes=notes)
 
     def as_text(self) -> str:
         """Return a human-readable summary."""
         lines = [
-            f"{self.output}: {self.shards_done:,} of {format_count(self.shards, 'shard')} done, {self.images_done:,} "
+            f"{self.job}: {self.shards_done:,} of {format_count(self.shards, 'shard')} done, {self.images_done:,} "
             f"of {format_count(self.images, 'image')}; {self.images_left:,} left",
-            f"{format_count(self.rows, 'row')}, {self.failed:,} failed; {describe_counts(self.computed, self.cached)}",
+            f"{format_count(self.rows, 'row')}, {self.failed:,} failed; {self.computed:,} computed, {self.cached:,} "
+            "cached or equal to another image",
         ]
-        if self.images_per_second and self.images_left:
-            left = "" if self.seconds_left is None else f", {format_duration(self.seconds_left)} left"
+        left = "" if self.seconds_left is None else f", {format_duration(self.seconds_left)} left"
+        if self.seconds is not None:
+            lines.append(f"this run took {self.seconds:.1f} s, {self.images_per_second:.0f} images/s")
+        elif self.images_per_second and self.images_left:
             lines.append(f"{self.images_per_second:.0f} images/s{left}")
-        if self.running and not self.images_per_second and self.images_left:
+        elif self.running and self.images_left:
             lines.append("no image done in this run so far: workers load the network first")
         if self.changed:
-            lines.append(f"{format_count(self.changed, 'file')} changed since planning")
-        lines += [f"run by {client}" for client in self.running]
-        if not self.running and self.shards_done + len(self.quarantined) < self.shards:
-            lines.append(f"Not running. Run it: featx job run {shlex.quote(self.output)}")
-        return "\n".join([*lines, *describe_bad_shards(self.corrupt, self.quarantined, self.output)])
+            lines.append(f"{format_count(self.changed, 'file')} changed since planning; rows are of the current files")
+        if self.padded:
+            lines.append(f"{format_count(self.padded, 'truncated image')} padded: missing pixels are gray or black")
+        job = shlex.quote(self.job)
+        if self.failed:
+            lines.append(
+                "The tables of the shards list what failed, and why; so does featx job merge. Try again: featx job run "
+                f"{job} --retry-failed"
+            )
+        reasons = self.recomputed.items()
+        lines += [f"shard {shard} was corrupt ({reason}) and was recomputed" for shard, reason in reasons]
+        lines += [f"run by {client}" for client in self.running] + self._bad_shards()
+        if self.is_done:
+            lines.append(f"Next: featx job merge {job} -o features.npy")
+        elif not self.running and self.shards_done + len(self.quarantined) < self.shards:
+            lines.append(f"Not running. Run it: featx job run {job}")
+        return "\n".join(lines)
 
-
-def describe_counts(computed: int, cached: int) -> str:
-    """Return where rows come from; without a cache, too, equal images of a shard are computed once."""
-    return f"{computed:,} computed, {cached:,} cached or equal to another image"
-
-
-def describe_bad_shards(corrupt: dict[int, str], quarantined: dict[int, str], output: str) -> list[str]:
-    """Return a line for each corrupt and each quarantined shard, and the remedies."""
-    command = f"featx job run {shlex.quote(output)}"
-    lines = [f"shard {shard} is corrupt: {reason}" for shard, reason in corrupt.items()]
-    if corrupt:
-        lines.append(f"Compute these again: {command}")
-    lines += [f"shard {shard} is quarantined: {reason}" for shard, reason in quarantined.items()]
-    if quarantined:
-        lines.append(f"Try these again: {command} --retry-quarantined")
-    return lines
+    def _bad_shards(self) -> list[str]:
+        """Return a line for each corrupt and each quarantined shard, and the remedies."""
+        command = f"featx job run {shlex.quote(self.job)}"
+        lines = [f"shard {shard} is corrupt: {reason}" for shard, reason in self.corrupt.items()]
+        if self.corrupt:
+            lines.append(f"Compute these again: {command}")
+        lines += [f"shard {shard} is quarantined: {reason}" for shard, reason in self.quarantined.items()]
+        return [*lines, *([f"Try these again: {command} --retry-quarantined"] if self.quarantined else [])]
 
 
 def job_status(job: str | os.PathLike[str]) -> JobStatus:
@@ -184,31 +190,33 @@ def job_status(job: str | os.PathLike[str]) -> JobStatus:
     >>> from featx import job_status, plan_job
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     os.mkdir(f"{folder}/photos")
-    ...     for number in range(3):
-    ...         PIL.Image.new("RGB", (32, 32), (80 * number, 0, 0)).save(f"{folder}/photos/{number}.png")
-    ...     options = {"backbone": "color_histogram", "shard_size": 2, "sample": 0, "cache": None}
-    ...     plan = plan_job(f"{folder}/photos", f"{folder}/job", **options)
+    ...     PIL.Image.new("RGB", (32, 32)).save(f"{folder}/photos/0.png")
+    ...     plan = plan_job(f"{folder}/photos", f"{folder}/job", backbone="color_histogram", sample=0, cache=None)
     ...     status = job_status(f"{folder}/job")
-    >>> status.shards, status.shards_done, status.images_left, status.is_done
-    (2, 0, 3, False)
+    >>> status.shards, status.shards_done, status.images_left
+    (1, 0, 1)
     """
     import_pyarrow()
-    opened = open_job(job)
-    manifest = opened.manifest
-    done, corrupt = opened.committed()
-    clients = running_clients(opened.folder)
-    beats = [beat for beat in read_heartbeats(opened.folder) if beat.is_alive and beat.shard not in done]
-    n_done = count_done_images(opened) - sum(opened.n_images(shard) for shard in corrupt if shard < manifest.n_shards)
+    return status_of(open_job(job))
+
+
+def status_of(job: Job) -> JobStatus:
+    """Report how far an opened job is."""
+    manifest = job.manifest
+    done, corrupt = job.committed()
+    clients = running_clients(job.folder)
+    beats = [beat for beat in read_heartbeats(job.folder) if beat.is_alive and beat.shard not in done]
+    n_done = count_done_images(job) - sum(job.n_images(shard) for shard in corrupt if shard < manifest.n_shards)
     speed = _images_per_second(n_done, clients, list(done.values()))
     n_left = manifest.n_images - n_done
     return JobStatus(
-        output=opened.folder.location,
+        job=job.folder.location,
         images=manifest.n_images,
         shards=manifest.n_shards,
         shards_done=len(done),
         images_done=n_done,
         images_left=n_left,
-        quarantined=opened.quarantined(done),
+        quarantined=job.quarantined(done),
         corrupt=corrupt,
         running=[str(client) for client in clients],
         in_progress={beat.shard: beat.n_done for beat in beats},
@@ -217,6 +225,8 @@ def job_status(job: str | os.PathLike[str]) -> JobStatus:
         backbone=str(manifest.recipe["backbone"]),
         fingerprint=manifest.fingerprint,
         featx=manifest.featx,
+        recomputed={},
+        seconds=None,
         **sum_counts(done.values()),
     )
 

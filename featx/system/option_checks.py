@@ -111,8 +111,10 @@ def is_integer(value: object, minimum: int | None = None) -> bool:
     return minimum is None or int(value) >= minimum
 
 
-def check_integer(name: str, value: object, minimum: int = 1, *, is_option: bool = True, remedy: str = "") -> None:
-    """Raise if a parameter is not an integer of at least a minimum.
+def check_integer(
+    name: str, value: object, minimum: int = 1, maximum: int | None = None, *, is_option: bool = True, remedy: str = ""
+) -> None:
+    """Raise if a parameter is not an integer of at least a minimum, and at most a maximum if there is one.
 
     Parameters
     ----------
@@ -122,6 +124,8 @@ def check_integer(name: str, value: object, minimum: int = 1, *, is_option: bool
         Its value.
     minimum : int, default=1
         Smallest valid value.
+    maximum : int or None, default=None
+        Largest valid value.
     is_option : bool, default=True
         Whether the command line has an option of this name.
     remedy : str, default=""
@@ -137,8 +141,9 @@ def check_integer(name: str, value: object, minimum: int = 1, *, is_option: bool
     Traceback (most recent call last):
     featx.errors.OptionError: top (--top) must be an integer of at least 1, got 0.
     """
-    if not is_integer(value, minimum):
+    if not is_integer(value, minimum) or (maximum is not None and int(value) > maximum):  # type: ignore[call-overload]
+        expected = f"of at least {minimum}" if maximum is None else f"from {minimum} to {maximum:,}"
         raise OptionError(
-            f"{name_with_option(name) if is_option else name} must be an integer of at least {minimum}, got {value!r}."
+            f"{name_with_option(name) if is_option else name} must be an integer {expected}, got {value!r}."
             f"{remedy and f' {remedy}'}"
         )

@@ -24,11 +24,11 @@ def test_other_recipe_version_or_format(images: Path, tmp_path: Path) -> None:
     whole = json.loads(path.read_text())
     path.write_text(json.dumps({**whole, "featx": "0.0.9"}))
     with pytest.warns(FeatxWarning, match="planned by featx 0.0.9, and this is"):
-        assert run_job(tmp_path / "job").done == 4
+        assert run_job(tmp_path / "job").shards_done == 4
     path.write_text(json.dumps({**whole, "recipe": {**whole["recipe"], "pixels": 2}}))
     with pytest.raises(
         JobError,
-        match="another recipe than this machine has: pixels was '2', but is .*This version of featx decodes or "
+        match="another recipe than this machine has: expected pixels '2', got .*This version of featx decodes or "
         "resizes images in another way.* plan the job again under a new name.$",
     ):
         run_job(tmp_path / "job")

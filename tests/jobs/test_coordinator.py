@@ -133,7 +133,7 @@ def test_connection_that_breaks_repeatedly(job: Path, caplog: pytest.LogCaptureF
         make_coordinator(job, Breaks(), limits).run()
     assert Breaks.n_rounds == 25
     assert time.monotonic() - started >= 0.1
-    assert run_job(job, cache=None).done == 10
+    assert run_job(job, cache=None).shards_done == 10
 
 
 def test_faults_of_the_cluster_that_alternate_stop_the_run(job: Path) -> None:
@@ -196,7 +196,7 @@ def test_heartbeat_that_cannot_be_written(
         write(folder, name, data)
 
     monkeypatch.setattr(LocalFolder, "write", refuse)
-    assert run_job(job, cache=None, batch_size=1).done == 10
+    assert run_job(job, cache=None, batch_size=1).shards_done == 10
     messages = [record.getMessage() for record in caplog.records if "Slow Down" in record.getMessage()]
     assert len(messages) == 10  # once for each shard, which has two batches
     assert messages[0].startswith("The progress of shard 0 is not shown, but it goes on: ")
@@ -299,7 +299,7 @@ def test_failed_retry_is_not_quarantined(
     with monkeypatch.context() as patch:
         patch.setattr(Fatal, "extract", _fail)
         run = run_job(job, cache=None, retry_failed=True)
-    assert (run.done, run.quarantined, notes(job)) == (10, {}, [])
+    assert (run.shards_done, run.quarantined, notes(job)) == (10, {}, [])
     assert committed(job) == before
     assert "is kept as it was: 3 failures; " in caplog.text
     assert run_job(job, cache=None, retry_failed=True).rows == 20
@@ -323,7 +323,7 @@ def test_backbone_that_always_fails_quarantines_nothing(job: Path, monkeypatch: 
     assert len(calls) == 5
     assert (job_status(job).quarantined, set(open_job(job).marked("suspects"))) == ({}, {0, 1, 2, 3, 4})
     assert pending(job)[:2] == (5, 6)  # the shards may be the cause: the next run begins with others
-    assert run_job(job, cache=None).done == 10
+    assert run_job(job, cache=None).shards_done == 10
     assert notes(job) == []
 
 
@@ -337,7 +337,7 @@ def test_failing_shards_are_quarantined(job: Path, monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(Fatal, "extract", fail)
     run = run_job(job, cache=None)
-    assert run.done == 10 - len(run.quarantined)
+    assert run.shards_done == 10 - len(run.quarantined)
     assert len(run.quarantined) > 5
     assert all(reason.startswith("3 failures; ") for reason in run.quarantined.values())
 
@@ -392,7 +392,7 @@ def test_rounds_without_progress_stop(job: Path, monkeypatch: pytest.MonkeyPatch
     with pytest.raises(JobError, match=r"in 5 attempts in a row: 10 shards left, the first is 0. Check that"):
         make_coordinator(job, limits=Limits(pause_seconds=0.01)).run()
     monkeypatch.setattr(LocalFolder, "names", names)
-    assert run_job(job, cache=None).done == 10
+    assert run_job(job, cache=None).shards_done == 10
 
 
 @pytest.mark.parametrize(("backend", "message"), [("dask", "no Dask scheduler"), ("ray", "no Ray cluster")])
@@ -428,6 +428,6 @@ def test_run_reports_corrupt_shards(job: Path, monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(Coordinator, "run", damage)
     done = run_job(job, cache=None)
-    assert (done.done, list(done.corrupt)) == (9, [3])
+    assert (done.shards_done, list(done.corrupt)) == (9, [3])
     assert "shard 3 is corrupt: its matrix has 7 bytes" in done.as_text()
     assert f"Compute these again: featx job run {job}" in done.as_text()

@@ -19,10 +19,10 @@ import pytest
 from featx import job_status, run_job
 from featx.errors import FeatxWarning, JobError, MissingDependencyError, OptionError
 from featx.jobs.job import open_job_folder
-from featx.jobs.run import JobRun
 from featx.jobs.running.dask import DaskExecutor
 from featx.jobs.running.executors import run_tasks
 from featx.jobs.running.heartbeats import read_heartbeats
+from featx.jobs.status import JobStatus
 from tests.jobs.cluster import Cluster, cluster
 from tests.jobs.helpers import merged_files, merged_files_of_a_plain_run
 
@@ -38,7 +38,7 @@ def job(cluster_job: Path) -> Path:
     return cluster_job
 
 
-def on(address: str, job: Path) -> JobRun:
+def on(address: str, job: Path) -> JobStatus:
     return run_job(job, backend="dask", scheduler=address, cache=None)
 
 
@@ -47,7 +47,7 @@ def test_killed_worker_loses_no_row(dask: Cluster, job: Path, order: Path) -> No
     order.write_text("once")
     run = on(dask.address, job)
     assert not order.exists()
-    assert (run.done, run.rows, run.failed) == (10, 39, 1)
+    assert (run.shards_done, run.rows, run.failed) == (10, 39, 1)
     assert merged_files(job) == merged_files_of_a_plain_run(job)
 
 
@@ -55,12 +55,12 @@ def test_killed_worker_loses_no_row(dask: Cluster, job: Path, order: Path) -> No
 def test_shard_that_kills_its_workers_is_quarantined(dask: Cluster, job: Path, order: Path) -> None:
     order.write_text("always")
     run = on(dask.address, job)
-    assert run.done == 9
+    assert run.shards_done == 9
     assert list(run.quarantined) == [1]
     assert "its worker died" in run.quarantined[1]
     assert "shard 1 is quarantined: 4 failures; its worker died" in job_status(job).as_text()
     order.unlink()
-    assert run_job(job, backend="dask", scheduler=dask.address, cache=None, retry_quarantined=True).done == 10
+    assert run_job(job, backend="dask", scheduler=dask.address, cache=None, retry_quarantined=True).shards_done == 10
     assert merged_files(job) == merged_files_of_a_plain_run(job)
 
 
@@ -111,7 +111,7 @@ def test_restarted_scheduler(
 
         with soon(lambda: 2 <= job_status(job).shards_done < 8, restart):
             run = on(dask.address, job)
-    assert (run.done, run.rows, run.failed) == (10, 39, 1)
+    assert (run.shards_done, run.rows, run.failed) == (10, 39, 1)
     assert next(record.getMessage() for record in caplog.records if record.name == "featx").startswith(
         "The connection to the cluster broke: its scheduler is gone. Waiting up to 60 s"
     )
@@ -124,7 +124,7 @@ def test_without_allowed_failures_only_the_deadly_shard_is_blamed(job: Path, ord
     order.write_text("slow 0.1 always")
     with cluster(tmp_path / "cluster", DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES="0") as dask:
         run = on(dask.address, job)
-    assert (run.done, list(run.quarantined)) == (9, [1])
+    assert (run.shards_done, list(run.quarantined)) == (9, [1])
     assert run.quarantined[1].startswith("3 failures; its worker died around image")
     assert not os.listdir(job / "heartbeats")
 
@@ -138,7 +138,7 @@ def test_workers_in_other_networks(job: Path, tmp_path: Path) -> None:
         run = on(dask.address, job)
         assert "10.213.1.2" in dask.logs()
         assert "10.213.2.2" in dask.logs()
-    assert run.done == 10
+    assert run.shards_done == 10
     assert merged_files(job) == merged_files_of_a_plain_run(job)
 
 
@@ -160,7 +160,7 @@ def test_late_worker_gets_work(job: Path, order: Path, tmp_path: Path) -> None:
 
         with soon(lambda: job_status(job).shards_done >= 1, watch):
             run = on(dask.address, job)
-    assert run.done == 10
+    assert run.shards_done == 10
     assert len(pids) == 2
     assert held[0] > 6  # of ten tasks for a single worker: more workers would have work, too
 
@@ -203,7 +203,7 @@ def test_late_worker_without_featx_ends(job: Path, order: Path, without: Path, t
         with soon(lambda: job_status(job).shards_done >= 1, come):
             run = on(dask.address, job)
         assert "No module named featx" in dask.logs()
-    assert (run.done, run.quarantined) == (10, {})
+    assert (run.shards_done, run.quarantined) == (10, {})
     assert merged_files(job) == merged_files_of_a_plain_run(job)
 
 
@@ -257,7 +257,7 @@ def test_slow_worker_does_less(job: Path, order: Path, tmp_path: Path) -> None:
         is_over.set()
         watcher.join()
     slow, *fast = sorted(seen.values(), key=len)
-    assert (run.done, len(seen)) == (10, 3)
+    assert (run.shards_done, len(seen)) == (10, 3)
     assert len(slow) < min(map(len, fast))  # the slow worker needs over two seconds for one shard
     assert merged_files(job) == merged_files_of_a_plain_run(job)
 
@@ -267,7 +267,7 @@ def test_two_clients(dask: Cluster, job: Path, order: Path, tmp_path: Path, monk
     order.write_text("slow 0.1")
     monkeypatch.chdir(tmp_path)  # another folder than that of the workers
 
-    def run() -> JobRun:
+    def run() -> JobStatus:
         return run_job(job, backend="dask", scheduler=dask.address, cache="kept")
 
     with concurrent.futures.ThreadPoolExecutor(1) as other:
@@ -276,7 +276,7 @@ def test_two_clients(dask: Cluster, job: Path, order: Path, tmp_path: Path, monk
             time.sleep(0.05)
         with pytest.warns(FeatxWarning, match="This job is already being run by process"):
             second = run()
-        assert (first.result(60).done, second.done, second.quarantined) == (10, 10, {})
+        assert (first.result(60).shards_done, second.shards_done, second.quarantined) == (10, 10, {})
     assert os.listdir(tmp_path / "kept" / "features")
     assert os.getcwd() == str(tmp_path)
     assert merged_files(job) == merged_files_of_a_plain_run(job)

@@ -35,19 +35,19 @@ def test_shard_that_kills_its_workers_is_quarantined(
     order.write_text(fault)
     plan(images, tmp_path / "job")
     run = run_job(tmp_path / "job", backend=backend, n_jobs=2, batch_size=1)
-    assert run.done == 3
+    assert run.shards_done == 3
     (aside,) = run.quarantined
     assert run.quarantined[aside].startswith("3 failures; " + ("its worker died" if fault == "always" else "Backbone"))
     assert fault == "raise" or re.search(r"around image 7 of the plan \('.*0014.png'\)", run.quarantined[aside])
     assert aside in job_status(tmp_path / "job").quarantined
     assert f"shard {aside} is quarantined" in job_status(tmp_path / "job").as_text()
-    assert run_job(tmp_path / "job").done == 3  # not tried again without --retry-quarantined
+    assert run_job(tmp_path / "job").shards_done == 3  # not tried again without --retry-quarantined
     with pytest.raises(JobError, match="1 of 4 shards .* not done, the first is 1.*Quarantined: 1;"):
         merge_job(tmp_path / "job", tmp_path / "f.npy")
     partial = merge_job(tmp_path / "job", tmp_path / "partial.npy", allow_incomplete=True)
     assert (partial.rows + partial.failed, partial.missing) == (14, 6)
     order.unlink()
-    assert run_job(tmp_path / "job", retry_quarantined=True).done == 4
+    assert run_job(tmp_path / "job", retry_quarantined=True).shards_done == 4
     check_equal(tmp_path / "job", images, tmp_path)
     assert not list((tmp_path / "job" / "heartbeats").iterdir())
 
@@ -57,7 +57,7 @@ def test_killed_worker_loses_no_row(backend: str, images: Path, order: Path, tmp
     order.write_text("once")
     plan(images, tmp_path / "job")
     run = run_job(tmp_path / "job", backend=backend, n_jobs=2)
-    assert (run.done, run.quarantined, order.exists()) == (4, {}, False)
+    assert (run.shards_done, run.quarantined, order.exists()) == (4, {}, False)
     check_equal(tmp_path / "job", images, tmp_path)
 
 
@@ -72,7 +72,7 @@ def test_terminated_worker_is_replaced(images: Path, order: Path, tmp_path: Path
     os.kill(json.loads(note.read_text())["pid"], signal.SIGTERM)
     out, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (0, "")
-    assert json.loads(out)["done"] == 4
+    assert json.loads(out)["shards_done"] == 4
     check_equal(tmp_path / "job", images, tmp_path)
 
 
@@ -82,7 +82,7 @@ def test_on_error_raise_ends_run(images: Path, tmp_path: Path, capsys: pytest.Ca
     assert cli.main(["job", "run", str(tmp_path / "job"), "--on-error", "raise", "--quiet"]) == 1
     assert "Error: Cannot read image" in capsys.readouterr().err
     assert not list((tmp_path / "job" / "heartbeats").iterdir())
-    assert run_job(tmp_path / "job").done == 4
+    assert run_job(tmp_path / "job").shards_done == 4
 
 
 @pytest.mark.slow
@@ -106,7 +106,7 @@ def test_run_resumes_after_client_ends(number: int, images: Path, order: Path, t
     time.sleep(2)  # a worker whose client died commits its rows and exits
     order.unlink()
     run = run_job(tmp_path / "job")
-    assert run.done == 4
+    assert run.shards_done == 4
     assert run.quarantined == {}
     check_equal(tmp_path / "job", images, tmp_path)
 
@@ -122,7 +122,7 @@ def test_two_clients(images: Path, order: Path, tmp_path: Path) -> None:
     out, err = second.communicate(timeout=60)
     assert second.returncode == 0, err
     assert "This job is already being run by" in err
-    assert json.loads(out)["done"] == 10
+    assert json.loads(out)["shards_done"] == 10
     first.communicate(timeout=60)
     assert first.returncode == 0
     check_equal(tmp_path / "job", images, tmp_path)
@@ -146,7 +146,7 @@ def test_full_disk_blames_no_shard(images: Path, tmp_path: Path, monkeypatch: py
     status = job_status(tmp_path / "job")
     assert (status.shards_done, status.quarantined, status.in_progress) == (2, {}, {})
     assert not list((tmp_path / "job" / "heartbeats").iterdir())
-    assert run_job(tmp_path / "job").done == 4
+    assert run_job(tmp_path / "job").shards_done == 4
     check_equal(tmp_path / "job", images, tmp_path)
 
 

@@ -34,5 +34,5 @@ def test_ray(job: Path, order: Path, instruction: str) -> None:
     pytest.importorskip("ray", reason="Ray is an extra that other tests do not need")
     order.write_text(instruction)
     run = run_job(job, backend="ray", n_jobs=2, cache=None)
-    assert (run.done, run.rows, run.failed) == (10, 39, 1)
+    assert (run.shards_done, run.rows, run.failed) == (10, 39, 1)
     assert merged_files(job) == merged_files_of_a_plain_run(job)

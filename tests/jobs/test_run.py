@@ -29,12 +29,12 @@ def test_run_equals_extract(images: Path, tmp_path: Path) -> None:
     assert (planned.images, planned.shards, planned.features, planned.bytes) == (20, 4, 3, 240)
     seen: list[Progress] = []
     run = run_job(tmp_path / "job", progress=seen.append)
-    assert (run.done, run.rows, run.failed, run.computed, run.cached) == (4, 19, 1, 19, 0)
+    assert (run.shards_done, run.rows, run.failed, run.computed, run.cached) == (4, 19, 1, 19, 0)
     check_progress(seen)
     assert {(report.stage, report.total) for report in seen} == {("extract", 20)}
     check_equal(tmp_path / "job", images, tmp_path)
     again = run_job(tmp_path / "job")
-    assert (again.done, again.computed) == (4, 19)
+    assert (again.shards_done, again.computed) == (4, 19)
 
 
 @pytest.mark.usefixtures("in_this_process")

@@ -64,7 +64,7 @@ def test_two_clients_on_a_bucket(s3: Proxy, tmp_path: Path) -> None:
     for client in clients:
         out, err = client.communicate(timeout=120)
         assert client.returncode == 0, err
-        assert (json.loads(out)["done"], json.loads(out)["rows"]) == (9, 9)
+        assert (json.loads(out)["shards_done"], json.loads(out)["rows"]) == (9, 9)
     assert run_job(job, cache=None, verify=True).recomputed == {}
     merge_job(job, tmp_path / "f.npy")
     plan("s3://bucket/images", str(tmp_path / "job"))
@@ -77,7 +77,7 @@ def test_failing_server_loses_no_row(s3: Proxy, fault: Callable[[Fault], None], 
     fault(lambda method, path, number: (200, 200, 503, 200, 0)[number % 5])
     plan("s3://bucket/images", "s3://bucket/jobs/two")
     run = run_job("s3://bucket/jobs/two", cache=None)
-    assert (run.rows, run.failed, run.done) == (9, 0, 3)
+    assert (run.rows, run.failed, run.shards_done) == (9, 0, 3)
     assert merge_job("s3://bucket/jobs/two", tmp_path / "f.npy").rows == 9
 
 

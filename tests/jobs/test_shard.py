@@ -29,7 +29,7 @@ def test_rows_without_table_are_computed_again(images: Path, tmp_path: Path) -> 
     run_job(tmp_path / "job")
     before = shard_files(tmp_path / "job")
     (tmp_path / "job" / "shards" / "00000000.parquet").unlink()  # as if the worker had been killed before
-    assert run_job(tmp_path / "job").done == 4
+    assert run_job(tmp_path / "job").shards_done == 4
     assert sorted(shard_files(tmp_path / "job")) == sorted(before)
     check_equal(tmp_path / "job", images, tmp_path)
 
@@ -91,7 +91,7 @@ def test_table_removed_by_third_writer_is_written_again(
         return create(place, name, data)
 
     monkeypatch.setattr(LocalFolder, "create", create_too_late)
-    assert run_job(tmp_path / "job").done == 4
+    assert run_job(tmp_path / "job").shards_done == 4
     assert run_job(tmp_path / "job", verify=True).recomputed == {}
     check_equal(tmp_path / "job", images, tmp_path)
 

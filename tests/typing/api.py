@@ -25,7 +25,6 @@ from featx import (
     ImageTable,
     JobMerge,
     JobPlan,
-    JobRun,
     JobStatus,
     Model,
     Predictor,
@@ -148,7 +147,7 @@ def search(path: Path, X: Features) -> None:
 
 def jobs(folder: Path) -> None:
     assert_type(featx.plan_job("photos", folder, backbone="mobilenet", shard_size=100), JobPlan)
-    assert_type(featx.run_job(folder, backend="loky", engine="openvino"), JobRun)
+    assert_type(featx.run_job(folder, backend="loky", engine="openvino"), JobStatus)
     assert_type(featx.job_status(folder), JobStatus)
     assert_type(featx.merge_job(folder, "features.npy"), JobMerge)
 

@@ -25,7 +25,7 @@ from featx.errors import OptionError
 if TYPE_CHECKING:
     from featx.jobs.job import Job
     from featx.jobs.plan import JobPlan
-    from featx.jobs.run import JobRun
+    from featx.jobs.status import JobStatus
 
 
 _EXAMPLES = """examples:
@@ -176,7 +176,7 @@ def run(args: argparse.Namespace) -> int:
     names = ("backend", "n_jobs", "scheduler", "retry_quarantined", "retry_failed", "verify")
     done = _run(args, args.job, **{name: getattr(args, name) for name in names})
     _print(args, done)
-    return 0 if done.done == done.shards else 1
+    return 0 if done.is_done else 1
 
 
 def status(args: argparse.Namespace) -> None:
@@ -219,7 +219,7 @@ def extract(args: argparse.Namespace) -> int:
             print_message(args, note)
     done = _run(args, args.output)
     _print(args, done)
-    return 0 if done.done == done.shards else 1
+    return 0 if done.is_done else 1
 
 
 def _planned(args: argparse.Namespace, output: str, *, shard_size: int, sample: int) -> JobPlan:
@@ -246,7 +246,7 @@ def _source_options(args: argparse.Namespace) -> dict[str, Any]:
     return {name: value for name, value in source_options_from(args).items() if name != "split_column"}
 
 
-def _run(args: argparse.Namespace, output: str, **options: Any) -> JobRun:
+def _run(args: argparse.Namespace, output: str, **options: Any) -> JobStatus:
     from featx.jobs.run import run_job
     from featx.jobs.running.heartbeats import count_done_images
 

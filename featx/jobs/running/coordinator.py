@@ -96,13 +96,12 @@ class Coordinator:
             for shard in current.shards
         )
         try:
-            with self._open_executor(limits.reconnect_seconds if state.is_cluster_lost else 0.0) as executor:
+            with self._open_executor(limits.reconnect_seconds if self._n_rounds else 0.0) as executor:
                 for task, outcome in run_tasks(executor, work, tasks, on_wait=self._on_wait):
                     self.record(task, outcome)
                     if error := stop_within_round(current, state):
                         raise error
         except ClusterLostError as lost:
-            state.is_cluster_lost = True
             state.problem = f"the connection to the cluster broke ({lost}). Read the log of its scheduler"
             message = "The connection to the cluster broke: %s. Waiting up to %.0f s for it; completed work is kept."
             _log.warning(message, lost, limits.reconnect_seconds)

@@ -46,7 +46,6 @@ class RunState:
     n_done: int = 0  # shards in this run
     n_vain: int = 0  # consecutive rounds without progress
     problem: str = ""  # of the last round: why it made no progress, and what to do
-    is_cluster_lost: bool = False  # whether the connection broke in this run
 
 
 @dataclasses.dataclass(frozen=True)

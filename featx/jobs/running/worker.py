@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from featx.backbones import registry
-from featx.errors import EngineError, FeatxError, JobError, OutputError, RecipeMismatchError, recipe_change_notes
+from featx.errors import EngineError, FeatxError, JobError, OutputError, RecipeMismatchError
 from featx.extraction.options import ExtractionOptions, Resolved
 from featx.extraction.recorded import resolve_with_recipe
 from featx.features.job_files import table_name
@@ -134,13 +134,8 @@ def resolve_job(job: Job, machine_options: dict[str, Any]) -> Resolved:
             f"it with featx {manifest.featx}, or plan the job again under a new name."
         ) from error
     except RecipeMismatchError as error:
-        remedy = "Run it where the recipe is the same, or plan the job again under a new name."
-        notes = recipe_change_notes(error.differences)
-        differences = "; ".join(
-            f"{name} was {str(planned)[:16]!r}, but is {str(current)[:16]!r} here"
-            for name, (planned, current) in error.differences.items()
-        )
         raise JobError(
             f"The job in {job.folder.location!r} was planned (by featx {manifest.featx}) with another recipe than this "
-            f"machine has: {differences}. {' '.join([*notes, remedy])}"
+            f"machine has: {error.described_differences()} Run it where the recipe is the same, or plan the job again "
+            "under a new name."
         ) from error

@@ -14,15 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from featx.errors import (
-    EngineError,
-    FeaturesError,
-    FeatxError,
-    RecipeMismatchError,
-    StoreError,
-    UnreadableImageError,
-    recipe_change_notes,
-)
+from featx.errors import EngineError, FeaturesError, FeatxError, RecipeMismatchError, StoreError, UnreadableImageError
 from featx.extraction.engines.engine import check_supported
 from featx.extraction.extract import extract_rows
 from featx.extraction.options import ExtractionOptions, Resolved
@@ -111,15 +103,11 @@ def _resolve_with_recipe(
     try:
         return resolve_with_recipe(ExtractionOptions(**{**recorded, **given}), recipe, ignore=ignore)
     except RecipeMismatchError as error:
-        differences = "; ".join(
-            f"expected {name} {recorded!r}, got {given!r}" for name, (recorded, given) in error.differences.items()
-        )
+        remedy = "Extract the features again."
         if set(given) & set(error.differences):
             remedy = "Remove the extraction options, or set them as in the extraction."
-        else:
-            remedy = " ".join([*recipe_change_notes(error.differences), "Extract the features again."])
         raise FeaturesError(
-            f"{features.address!r} was extracted with another recipe: {differences}. {remedy}"
+            f"{features.address!r} was extracted with another recipe: {error.described_differences()} {remedy}"
         ) from error
 
 

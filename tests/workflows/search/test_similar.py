@@ -258,7 +258,7 @@ def test_features_of_another_version(job: Path, photo_folder: Path) -> None:
     manifest = json.loads(path.read_text())
     path.write_text(json.dumps({**manifest, "recipe": {**manifest["recipe"], "pixels": 3}}))
     query = photo_folder / "china" / "00.jpg"
-    with pytest.raises(FeaturesError, match="expected pixels 3, got .*in another way.* Extract the features again.$"):
+    with pytest.raises(FeaturesError, match="expected pixels '3', got .*in another way.* Extract the features again.$"):
         similar_images(job, [query])
 
 
