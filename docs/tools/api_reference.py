@@ -45,7 +45,7 @@ SECTIONS = (
                 "Comparison",
                 "learning_curve",
             ),
-            *("find_label_issues", "scale_to_unit_length"),
+            *("find_label_issues", "scale_to_unit_length", "ZeroShotClassifier"),
         ),
     ),
     Section(
