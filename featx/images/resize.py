@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import importlib
 import math
+import re
 from types import ModuleType
 
 import numpy as np
@@ -24,6 +25,7 @@ CROP_RATIO = 256 / 224
 #: size causes slight aliasing. On mosaics of aerial photos, the sharpest images at hand, the mean cosine of features to
 #: the full decode is 0.995 with a margin of 1.5, but 0.985 with 1.
 _SHRINK_MARGIN = 1.5
+_COLOR = re.compile("#[0-9a-fA-F]{6}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,17 +41,20 @@ class Resize:
         default of the mode.
     interpolation : {"bilinear", "bicubic"} or None, default=None
         Interpolation of Pillow. None: bilinear, by the faster resizer.
+    fill : str, default=""
+        Color around a padded image, such as ``"#808080"``. "": black.
     """
 
     mode: str
     share: float | None = None
     interpolation: str | None = None
+    fill: str = ""
 
     @property
     def text(self) -> str:
         """The resize as a recipe records it; equal ones have equal texts."""
         share = "" if self.share is None else f"{self.share:g}"
-        return " ".join(filter(None, (self.mode, share, self.interpolation)))
+        return " ".join(filter(None, (self.mode, share, self.fill, self.interpolation)))
 
 
 @functools.lru_cache(maxsize=64)
@@ -63,22 +68,24 @@ def parse_resize(text: str) -> Resize:
 
     Examples
     --------
-    >>> [parse_resize(text).text for text in ("crop", "crop 0.9 bicubic", "squash bicubic", "crop 0.95")]
-    ['crop', 'crop 0.9 bicubic', 'squash 1 bicubic', 'crop 0.95 bilinear']
+    >>> [parse_resize(text).text for text in ("crop", "crop 0.9 bicubic", "squash bicubic", "pad #808080")]
+    ['crop', 'crop 0.9 bicubic', 'squash 1 bicubic', 'pad #808080 bilinear']
     """
     mode, *others = text.split() or [""]
     names = [word for word in others if word in INTERPOLATIONS]
-    shares = [_parse_share(word) for word in others if word not in INTERPOLATIONS]
-    is_valid = mode in MODES and len(names) <= 1 and len(shares) <= (mode != "pad") and all(shares)
-    if not is_valid:
+    fills = [word.lower() for word in others if _COLOR.fullmatch(word)]
+    shares = [_parse_share(word) for word in others if word not in INTERPOLATIONS and word.lower() not in fills]
+    is_counted = len(names) <= 1 and len(shares) <= (mode != "pad") and len(fills) <= (mode == "pad")
+    if not (mode in MODES and is_counted and all(shares)):
         raise OptionError(
             "resize (--resize) must be 'native', 'squash', 'crop' or 'pad', the last three optionally with the share "
-            f"that remains and the interpolation, such as 'crop 0.95 bicubic', got {text!r}."
+            "that remains (or the color to pad with) and the interpolation, such as 'crop 0.95 bicubic' or 'pad "
+            f"#808080 bicubic', got {text!r}."
         )
     if not others:
         return Resize(mode)
     default = {"crop": 1 / CROP_RATIO, "squash": 1.0, "pad": None}[mode]
-    return Resize(mode, shares[0] if shares else default, names[0] if names else "bilinear")
+    return Resize(mode, shares[0] if shares else default, names[0] if names else "bilinear", "".join(fills))
 
 
 def _parse_share(word: str) -> float:
@@ -119,7 +126,8 @@ def resize_image(pixels: PixelArray, size: tuple[int, int], resize: str) -> Pixe
         How to change the aspect ratio. "squash": stretch the image. "crop": cut out the center after scaling the
         shorter side to size · 256 / 224. "pad": fit the whole image and fill the rest with black. With a share and an
         interpolation, as in "crop 0.95 bicubic", the pixels are those of timm and torchvision: the shorter side is
-        scaled to size / share by Pillow, in whole pixels.
+        scaled to size / share by Pillow, in whole pixels. "pad #808080 bicubic" fills the rest with this color, as the
+        crop mode "border" of timm does.
 
     Returns
     -------
@@ -130,7 +138,10 @@ def resize_image(pixels: PixelArray, size: tuple[int, int], resize: str) -> Pixe
     if parsed.mode == "pad":
         scale = min(size[0] / height, size[1] / width)
         inner_size = (max(1, round(height * scale)), max(1, round(width * scale)))
-        return _pad(_resample(pixels, inner_size, interpolation=parsed.interpolation), size)
+        if parsed.fill:  # rounded like timm
+            ratio = max(height / size[0], width / size[1])
+            inner_size = (max(1, round(height / ratio)), max(1, round(width / ratio)))
+        return _pad(_resample(pixels, inner_size, interpolation=parsed.interpolation), size, parsed.fill)
     if parsed.share is not None:
         return _scale_and_crop(pixels, size, parsed)
     if parsed.mode == "squash":
@@ -140,9 +151,9 @@ def resize_image(pixels: PixelArray, size: tuple[int, int], resize: str) -> Pixe
     return _resample(pixels, size, ((width - crop_width) / 2, (height - crop_height) / 2, crop_width, crop_height))
 
 
-def _pad(inner: PixelArray, size: tuple[int, int]) -> PixelArray:
+def _pad(inner: PixelArray, size: tuple[int, int], fill: str) -> PixelArray:
     top, left = (size[0] - inner.shape[0]) // 2, (size[1] - inner.shape[1]) // 2
-    padded = np.zeros((*size, 3), dtype=np.uint8)
+    padded = np.full((*size, 3), list(bytes.fromhex(fill[1:])) if fill else 0, dtype=np.uint8)
     padded[top : top + inner.shape[0], left : left + inner.shape[1]] = inner
     return padded
 

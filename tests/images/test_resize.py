@@ -111,10 +111,21 @@ def test_resize_with_a_share_is_that_of_timm(mode: str, share: float, method: st
 
 
 def test_resize_text_is_parsed_and_checked() -> None:
-    for text in ("crop", "squash 0.9 bicubic", "crop 0.875 bilinear", "pad bicubic", "pad"):
+    for text in ("crop", "squash 0.9 bicubic", "crop 0.875 bilinear", "pad bicubic", "pad", "pad #808080 bicubic"):
         assert parse_resize(parse_resize(text).text) == parse_resize(text)
     assert resize_image(np.zeros((30, 40, 3), np.uint8), (20, 30), "crop 0.9 bicubic").shape == (20, 30, 3)
-    for text in ("", "stretch", "crop 2", "crop 0", "crop nan", "crop cubic", "pad 0.9", "crop 0.9 0.8", "bicubic"):
+    for text in (
+        "",
+        "stretch",
+        "crop 2",
+        "crop 0",
+        "crop nan",
+        "crop cubic",
+        "pad 0.9",
+        "crop 0.9 0.8",
+        "bicubic",
+        "crop #808080",
+    ):
         with pytest.raises(OptionError, match="resize .* must be 'native', 'squash', 'crop' or 'pad'"):
             parse_resize(text)
 
@@ -146,3 +157,11 @@ def test_features_with_fast_resize_are_close_to_those_with_pillow(
     norms = np.linalg.norm(fast, axis=1) * np.linalg.norm(reference, axis=1)
     assert ((fast * reference).sum(axis=1) / norms).min() > 0.999
     assert not np.array_equal(fast, reference)
+
+
+def test_padding_of_a_color() -> None:
+    pixels = np.full((10, 20, 3), 7, dtype=np.uint8)
+    padded = resize_image(pixels, (16, 16), "pad #0A80ff bicubic")
+    assert padded[0, 0].tolist() == [10, 128, 255]
+    assert (padded == 7).all(axis=2).sum() == 8 * 16
+    assert parse_resize("pad #0A80ff bicubic").text == "pad #0a80ff bicubic"

@@ -22,7 +22,7 @@ from featx.system.files.atomic import make_folder, write_text
 from featx.system.files.temporary import temporary_place
 
 #: Revision of descriptions. Increase it whenever a description of the same network changes.
-_REVISION = 1
+_REVISION = 2
 _WORKER = "featx.backbones.torch.worker"
 _Result = TypeVar("_Result")
 #: Distribution of each library, whose version is part of the name of a cached file.

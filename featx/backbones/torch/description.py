@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 from featx.backbones.layers import LayerInfo, as_layers
@@ -92,6 +93,17 @@ class TorchDescription:
             native_pooling=fields["native_pooling"],
             n_parameters=fields["n_parameters"],
         )
+
+
+def color(values: Sequence[float]) -> str:
+    """Return a color of values from 0 to 1 in hexadecimal, rounded as by Python.
+
+    Examples
+    --------
+    >>> color((0.5, 0.5, 0.5))
+    '#808080'
+    """
+    return "#" + bytes(round(255 * value) for value in values).hex()
 
 
 def as_configuration(fields: dict[str, Any]) -> Configuration:

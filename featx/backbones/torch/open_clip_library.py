@@ -17,7 +17,7 @@ from featx.backbones.torch.network import TorchNetwork
 from featx.errors import EngineError, UnknownBackboneError, did_you_mean
 
 _HUB_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
-_RESIZES = {"shortest": "crop 1", "squash": "squash 1"}
+_RESIZES = {"shortest": "crop 1", "squash": "squash 1", "longest": "pad #000000"}
 #: Licenses that the authors state for all weights of a tag.
 _LICENSES = {"openai": "mit", "laion": "mit", "datacomp": "mit", "commonpool": "mit", "metaclip": "cc-by-nc-4.0"}
 

@@ -10,13 +10,15 @@ from typing import Any
 import timm
 
 from featx.backbones.torch.checkpoints import load_checkpoint, reading_checkpoint
-from featx.backbones.torch.description import Configuration
+from featx.backbones.torch.description import Configuration, color
 from featx.backbones.torch.names import TorchName, nearest_names
 from featx.backbones.torch.network import TorchNetwork
 from featx.errors import OptionError, UnknownBackboneError
 
 _HUB_FILES = ("model.safetensors", "pytorch_model.bin")
 _MODES = {"center": "crop", "squash": "squash"}
+#: Crop mode with a border in the mean color around the whole image.
+_BORDER = "border"
 
 
 def configuration(name: TorchName, config_path: Path | None) -> Configuration:
@@ -26,13 +28,12 @@ def configuration(name: TorchName, config_path: Path | None) -> Configuration:
 
 def _as_configuration(name: TorchName, model: str, cfg: dict[str, Any], arguments: dict[str, Any]) -> Configuration:
     del model, arguments
-    mode = _MODES.get(cfg["crop_mode"] or "center")
     repository = name.repository or cfg["hf_hub_id"] or ""
     origin = f"https://huggingface.co/{repository}" if repository else cfg["origin_url"] or cfg["url"] or ""
     return Configuration(
         name=name.text,
         image_size=tuple(cfg["input_size"][1:]),
-        resize=f"{mode} {cfg['crop_pct']:g} {_interpolation(cfg)}" if mode else "",
+        resize=_resize(cfg),
         mean=tuple(cfg["mean"]),
         std=tuple(cfg["std"]),
         license=cfg["license"] or "",
@@ -41,6 +42,14 @@ def _as_configuration(name: TorchName, model: str, cfg: dict[str, Any], argument
         files=(cfg["hf_hub_filename"],) if cfg["hf_hub_filename"] else _HUB_FILES,
         url="" if repository else cfg["url"] or "",
     )
+
+
+def _resize(cfg: dict[str, Any]) -> str:
+    """Return how images are fitted to the input; "" if featx has no such resize."""
+    mode = cfg["crop_mode"] or "center"
+    if mode == _BORDER and cfg["crop_pct"] == 1:
+        return f"pad {color(cfg['mean'])} {_interpolation(cfg)}"
+    return f"{_MODES[mode]} {cfg['crop_pct']:g} {_interpolation(cfg)}" if mode in _MODES else ""
 
 
 def _interpolation(cfg: dict[str, Any]) -> str:

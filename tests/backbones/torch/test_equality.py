@@ -16,6 +16,7 @@ import PIL.Image
 import pytest
 
 from featx import FeatureExtractor, load_backbone
+from featx.images.resize import resize_image
 from tests.backbones.torch import reference_rows
 
 pytest.importorskip("timm")
@@ -89,6 +90,24 @@ def test_timm(model: str, options: dict[str, Any], photo_paths: list[str], tmp_p
             assert_equal(others, reference_rows.timm_reference(model, weights, photo_paths, pooling, **options))
         block = extract(f"timm/{model}", photo_paths, weights=weights, cache=cache, layer=0.5, pooling="cls", **size)
         assert block.shape == (3, 384)
+
+
+@pytest.mark.parametrize("size", [(96, 96), (64, 128)])
+def test_pixels_with_a_border_equal_those_of_timm(size: tuple[int, int], photos: list[PIL.Image.Image]) -> None:
+    from timm.data import create_transform
+
+    from featx.backbones.torch.names import parse_name
+    from featx.backbones.torch.timm_library import configuration
+
+    name = "deepseek_vit_412m.deepseek_v4_1_flash"
+    resize = configuration(parse_name(f"timm/{name}"), None).resize
+    assert resize == "pad #808080 bicubic"
+    border = {"crop_mode": "border", "crop_pct": 1.0, "mean": (0.5, 0.5, 0.5), "interpolation": "bicubic"}
+    transform = create_transform((3, *size), **border, normalize=False)
+    for photo, sides in zip(photos, [(301, 257), (240, 320), (640, 427), (50, 50), (33, 97)], strict=False):
+        image = photo.resize(sides)
+        expected = transform(image).permute(1, 2, 0).numpy()
+        np.testing.assert_array_equal(resize_image(np.asarray(image), size, resize), expected)
 
 
 @pytest.mark.parametrize(("model", "tag"), [("mobilenet_v3_small", "IMAGENET1K_V1"), ("resnet18", "IMAGENET1K_V1")])
