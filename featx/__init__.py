@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from featx.extraction.feature_extractor import FeatureExtractor
     from featx.extraction.to_file import ExtractionSummary, extract_images
     from featx.features.duplicates.find import Duplicates, find_duplicates
+    from featx.features.duplicates.select import DuplicateSelection, select_duplicates
     from featx.features.matrix import FeatureMatrix
     from featx.features.open import open_features
     from featx.features.search.nearest import Similar, find_similar
@@ -97,6 +98,7 @@ __all__ = [
     "Comparison",
     "DirectBackbone",
     "DuplicateGroup",
+    "DuplicateSelection",
     "Duplicates",
     "Explanation",
     "ExportedModel",
@@ -175,6 +177,7 @@ __all__ = [
     "save_pipeline",
     "scale_to_unit_length",
     "search_backbones",
+    "select_duplicates",
     "similar_images",
     "train_images",
     "unregister_backbone",
@@ -222,6 +225,7 @@ _EXPORTS = {
     "extraction.feature_extractor": ("FeatureExtractor",),
     "extraction.to_file": ("ExtractionSummary", "extract_images"),
     "features.duplicates.find": ("Duplicates", "find_duplicates"),
+    "features.duplicates.select": ("DuplicateSelection", "select_duplicates"),
     "features.matrix": ("FeatureMatrix",),
     "features.open": ("open_features",),
     "features.search.nearest": ("Similar", "find_similar"),

@@ -23,6 +23,8 @@ FUNCTIONS = {name: function for name, function in command_page.FUNCTIONS.items()
 PRINTING = {"help", "json", "quiet", "yes"}
 #: Options that write a result, which has a method for it in Python.
 WRITING = {"csv", "html", "report", "tsne", "label_issues", "no_graph", "output"}
+#: Options of a second function, :func:`featx.select_duplicates`, which takes the result of the first.
+WRITING |= {"keep", "list"}
 #: Parameters that are named unlike the option: lists are plural, and :func:`featx.find_images` reads a source.
 _IMAGES = dict.fromkeys(("source", "path_column", "path_template", "root", "zip_encoding"), "images")
 _LABELED = {

@@ -66,7 +66,10 @@ SECTIONS = (
     Section(
         "Similar images and duplicates",
         "Nearest neighbors by cosine similarity.",
-        ("similar_images", "SimilarImages", "find_similar", "Similar", "find_duplicates", "Duplicates"),
+        (
+            *("similar_images", "SimilarImages", "find_similar", "Similar", "find_duplicates", "Duplicates"),
+            *("select_duplicates", "DuplicateSelection"),
+        ),
     ),
     Section(
         "Large datasets",

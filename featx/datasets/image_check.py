@@ -1,4 +1,4 @@
-"""Checks images without a network: unreadable files, duplicates, unusual images, formats, sizes and classes."""
+"""Checks images without a network: unreadable files, duplicates, unusual or poor images, formats, sizes and classes."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from featx.errors import UnreadableImageError
 from featx.images.decode import MAX_PIXELS, decode_image, load_decoders
 from featx.images.formats import IMAGE_SUFFIXES, open_image
 from featx.images.image import content_digest, describe_image, read_image
+from featx.images.quality.measures import MEASURED_SIDE, QUALITY_KINDS, describe_quality
 from featx.system.formatting import format_count, shorten
 from featx.system.notebook.cards import Record
 from featx.system.notebook.html import TextResult
@@ -37,7 +38,9 @@ _HUGE_PIXELS = 50_000_000
 _MAX_ASPECT_RATIO = 10.0
 #: Standard deviation of brightness, of 255, below which an image has nearly one color.
 _MIN_CONTRAST = 2.0
-_THUMBNAIL_SIZE = (64, 64)
+_THUMBNAIL_SIZE = (MEASURED_SIDE, MEASURED_SIDE)
+#: Share and number of images from which poor quality is a property of the data set.
+_COMMON_SHARE, _MIN_COMMON = 0.2, 10
 #: Number of images between two checks for an interrupt.
 _BATCH_SIZE = 256
 #: Maximum number of rows of a list in the text summary, and of classes.
@@ -228,6 +231,10 @@ def check_images(
 ) -> ImageCheck:
     """Check images without a network: read and decode each one, in threads.
 
+    Unusual images are tiny, huge or long, have nearly one color, are dark, overexposed, blurred or low in information,
+    or have another format than their suffix. The bounds of quality are such that none of 888 good photos exceeds them.
+    Poor quality that at least a fifth of the images share is reported in one note.
+
     Parameters
     ----------
     source : str, Path, DataFrame, ImageTable, or sequence or iterable of str or Path
@@ -298,7 +305,9 @@ def check_images(
         for start in range(0, len(table), _BATCH_SIZE):
             batch = table.paths[start : start + _BATCH_SIZE]
             images += counted(threads.map(lambda path: _check_image(path, max_pixels), batch), advance)
+    images, quality_notes = _without_common(images)
     notes = [*table.all_notes(), *filter(None, [similar_names_note(table.labels), pixel_range_note(table.paths)])]
+    notes += quality_notes
     return ImageCheck(images, table.labels, table.ignored, notes)
 
 
@@ -318,6 +327,22 @@ def _check_image(path: str, max_pixels: int) -> CheckedImage:
     return dataclasses.replace(checked, unusual=tuple(_unusual_properties(checked, thumbnail)))
 
 
+def _without_common(images: list[CheckedImage]) -> tuple[list[CheckedImage], list[str]]:
+    """Return images without poor quality that many of them share: then the data set is like that; and notes on it."""
+    kinds = collections.Counter(detail.partition(":")[0] for image in images for detail in image.unusual)
+    n_readable = sum(not image.error for image in images)
+    common = [kind for kind in QUALITY_KINDS if kinds[kind] >= max(_MIN_COMMON, _COMMON_SHARE * n_readable)]
+    notes = [
+        f"{kinds[kind]:,} of {n_readable:,} images are {kind.replace('low information', 'low in information')}. They "
+        "are not listed, as it seems to be a property of these images."
+        for kind in common
+    ]
+    if not common:
+        return images, []
+    kept = [tuple(detail for detail in image.unusual if detail.partition(":")[0] not in common) for image in images]
+    return [dataclasses.replace(image, unusual=unusual) for image, unusual in zip(images, kept, strict=True)], notes
+
+
 def _unusual_properties(image: CheckedImage, thumbnail: np.ndarray[Any, Any]) -> Iterator[str]:
     size = f"{image.width} × {image.height} pixels"
     shorter, longer = sorted((image.width, image.height))
@@ -330,6 +355,8 @@ def _unusual_properties(image: CheckedImage, thumbnail: np.ndarray[Any, Any]) ->
     contrast = float(thumbnail.mean(axis=2).std())
     if contrast < _MIN_CONTRAST:
         yield f"nearly one color: standard deviation of brightness is {contrast:.1f} of 255"
+    for kind, detail in describe_quality(thumbnail, is_enlarged=shorter < MEASURED_SIDE):
+        yield f"{kind}: {detail}"
     suffix = os.path.splitext(image.path)[1].lower()
     expected = _FORMAT_SUFFIXES.get(image.format, {f".{image.format.lower()}"})
     if suffix in IMAGE_SUFFIXES and suffix not in expected:

@@ -18,5 +18,7 @@ resolved here. The content decides the format, not the name. Whatever changes a 
 ``augment``         random copies of training images
 ``thumbnails``      thumbnails of many images in one file
 
+Sub-room: ``quality`` (sharpness, exposure and information of an image).
+
 May import: ``recipe``, ``system``, ``errors``.
 """

@@ -12,24 +12,31 @@ import numpy as np
 
 from featx.datasets.labels import is_missing
 from featx.features.duplicates.find import Duplicates
+from featx.features.duplicates.select import DuplicateSelection
 from featx.features.matrix import FeatureMatrix
 from featx.features.shard_table import ROW_COLUMNS, TableColumns
 from featx.system.array_types import IntArray
 from featx.system.files.url_secrets import redact_secrets
 from featx.system.formatting import escape_cell, escape_path_cell, format_count, shorten
-from featx.system.terminal.tables import fit_text
+from featx.system.terminal.tables import fit_text, wrap_text
 
 HEADER = ("group", "row", "path", "label", "cosine", "digest")
+#: Further column if it was decided what to keep: what to do with the image.
+DECISION = "decision"
+#: Columns of the list of images to keep.
+LIST_HEADER = ("path", "label")
 _SHOWN_GROUPS, _SHOWN_PATHS = 10, 3
 #: Rows to look up together: rows of a group may be in any table, and each table is read once per batch.
 _BATCH_SIZE = 2**17
 
 
-def as_csv(duplicates: Duplicates, features: FeatureMatrix) -> Iterator[str]:
-    """Yield CSV lines of all groups, the largest first."""
+def as_csv(
+    duplicates: Duplicates, features: FeatureMatrix, selection: DuplicateSelection | None = None
+) -> Iterator[str]:
+    """Yield CSV lines of all groups, the largest first, with a decision for each image if there is one."""
     clusters = duplicates.clusters
     groups = np.repeat(np.arange(1, len(clusters) + 1), [len(cluster) for cluster in clusters])
-    yield ",".join(HEADER) + "\n"
+    yield ",".join([*HEADER, *([] if selection is None else [DECISION])]) + "\n"
     start = 0
     for rows, lines in _looked_up(clusters, features, ROW_COLUMNS):
         text = io.StringIO()
@@ -39,8 +46,22 @@ def as_csv(duplicates: Duplicates, features: FeatureMatrix) -> Iterator[str]:
             batch_groups, rows.tolist(), *(lines[name] for name in ROW_COLUMNS), strict=True
         ):
             label_cell = "" if is_missing(label) else escape_cell(str(label))
-            writer.writerow([group, row, escape_path_cell(path), label_cell, f"{duplicates.cosine[row]:.6f}", digest])
+            decision = [] if selection is None else ["keep" if selection.is_kept[row] else "remove"]
+            cosine = f"{duplicates.cosine[row]:.6f}"
+            writer.writerow([group, row, escape_path_cell(path), label_cell, cosine, digest, *decision])
         start += len(rows)
+        yield text.getvalue()
+
+
+def kept_as_csv(selection: DuplicateSelection, features: FeatureMatrix) -> Iterator[str]:
+    """Yield path and label of all images to keep as CSV: a table that other commands read."""
+    yield ",".join(LIST_HEADER) + "\n"
+    for start in range(0, len(selection.kept_rows), _BATCH_SIZE):
+        lines = features.metadata(selection.kept_rows[start : start + _BATCH_SIZE], LIST_HEADER)
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        for path, label in zip(lines["path"], lines["label"], strict=True):
+            writer.writerow([escape_path_cell(path), "" if is_missing(label) else escape_cell(str(label))])
         yield text.getvalue()
 
 
@@ -61,9 +82,16 @@ def _paths(clusters: Sequence[IntArray], features: FeatureMatrix) -> list[list[s
     return [paths[start:end] for start, end in itertools.pairwise(ends)]
 
 
-def as_dict(duplicates: Duplicates, features: FeatureMatrix) -> dict[str, Any]:
-    """Return the groups with their paths as a JSON object."""
-    return {**_facts(duplicates, features), "clusters": _paths(duplicates.clusters, features)}
+def as_dict(
+    duplicates: Duplicates, features: FeatureMatrix, selection: DuplicateSelection | None = None
+) -> dict[str, Any]:
+    """Return the groups with their paths, and the decision if there is one, as a JSON object."""
+    groups = {**_facts(duplicates, features), "clusters": _paths(duplicates.clusters, features)}
+    if selection is None:
+        return groups
+    (removed,) = _paths([selection.removed_rows], features)
+    (kept,) = _paths([np.array(selection.kept, dtype=np.int64)], features)
+    return {**groups, "kept": kept, "reasons": selection.reasons, "remove": removed, "notes": selection.notes}
 
 
 def _facts(duplicates: Duplicates, features: FeatureMatrix) -> dict[str, Any]:
@@ -79,8 +107,8 @@ def _facts(duplicates: Duplicates, features: FeatureMatrix) -> dict[str, Any]:
     }
 
 
-def as_text(duplicates: Duplicates, features: FeatureMatrix) -> str:
-    """Return a summary with the largest groups."""
+def as_text(duplicates: Duplicates, features: FeatureMatrix, selection: DuplicateSelection | None = None) -> str:
+    """Return a summary with the largest groups, and the decision if there is one."""
     clusters = duplicates.clusters
     n_more = duplicates.n_rows - len(clusters)
     lines = [f"{format_count(len(features), 'row')}: no near-duplicates."]
@@ -91,13 +119,25 @@ def as_text(duplicates: Duplicates, features: FeatureMatrix) -> str:
         ]
     if duplicates.centered:
         lines.append("All rows are similar; similarities were computed after subtracting their mean.")
+    if selection is not None and clusters:
+        counts = ", ".join(
+            f"{reason} {selection.reasons.count(reason):,}" for reason in dict.fromkeys(sorted(selection.reasons))
+        )
+        lines.append(f"{selection.describe().capitalize()}. What decided, in groups: {counts}.")
+        # The image to keep comes first.
+        clusters = [
+            np.concatenate([[kept], cluster[cluster != kept]])
+            for kept, cluster in zip(selection.kept, clusters, strict=True)
+        ]
     shown = _paths([cluster[:_SHOWN_PATHS] for cluster in clusters[:_SHOWN_GROUPS]], features)
     for number, (cluster, cluster_paths) in enumerate(zip(clusters, shown, strict=False), 1):
         paths = ", ".join(shorten(path, 50) for path in cluster_paths)
+        paths = paths if selection is None else f"keep {paths}"
         more = len(cluster) - _SHOWN_PATHS
         paths += f" and {more:,} more" if more > 0 else ""
         cosine = float(duplicates.cosine[cluster].min())
         lines.append(f"{number:>3}  {len(cluster):,} images, cosine {cosine:.3f} and above: {paths}")
     if len(clusters) > _SHOWN_GROUPS:
         lines.append(f"and {format_count(len(clusters) - _SHOWN_GROUPS, 'smaller or equal group')}; --csv lists all.")
-    return "\n".join(map(fit_text, lines))
+    notes = [] if selection is None else map(wrap_text, selection.notes)
+    return "\n".join([*map(fit_text, lines), *notes])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from featx.cli.shared_options import (
     add_extraction_options,
     add_image_sources,
 )
+from featx.system.option_checks import check_choice
 from featx.system.terminal.tables import format_table
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ _SIMILAR_EXAMPLES = """examples:
 _DUPLICATES_EXAMPLES = """examples:
   featx duplicates features.npy
   featx duplicates job/ --csv duplicates.csv --duplicate-threshold 0.99
+  featx duplicates features.npy --keep best --list unique.csv
 """
 
 
@@ -101,6 +103,17 @@ def _add_duplicates(commands: Any) -> None:
     parser = add_command(commands, "duplicates", summary, _DUPLICATES_EXAMPLES, run=duplicates)
     parser.add_argument("features", metavar="FEATURES", help=_FEATURES_HELP)
     parser.add_argument("--csv", metavar="FILE", help="Also write CSV: group, row, path, label, cosine, digest")
+    parser.add_argument(
+        "--keep",
+        metavar="RULE",
+        help="Select one image of each group: best (labeled, then largest, then sharpest), largest, sharpest, labeled "
+        "or first; no file is changed",
+    )
+    parser.add_argument(
+        "--list",
+        metavar="FILE",
+        help="Write path and label of all images to keep as CSV, which other commands take as SOURCE; with --keep",
+    )
     add_duplicate_threshold(parser)
     add_common(parser)
 
@@ -160,21 +173,35 @@ def _writer(args: argparse.Namespace, write: Callable[[str], object]) -> Callabl
 
 def duplicates(args: argparse.Namespace) -> None:
     """Run ``featx duplicates``."""
-    from featx.cli.commands.duplicate_lists import HEADER, as_csv, as_dict, as_text
+    from featx.cli.commands.duplicate_lists import DECISION, HEADER, LIST_HEADER, as_csv, as_dict, as_text, kept_as_csv
+    from featx.errors import OptionError
     from featx.features.duplicates.find import check_threshold, find_duplicates
+    from featx.features.duplicates.select import KEEP, select_duplicates
     from featx.features.open import open_features
     from featx.system.files.output_paths import check_output_files, header_pattern, starts_with
 
     check_threshold("duplicate_threshold", args.duplicate_threshold)
-    check_output_files([(args.csv, starts_with(header_pattern(HEADER)))])
+    if args.keep is not None:
+        check_choice("keep", args.keep, KEEP)
+    elif args.list:
+        raise OptionError("--list needs --keep, which selects the images. Add for example --keep best.")
+    is_csv = starts_with(header_pattern(HEADER), header_pattern((*HEADER, DECISION)))
+    check_output_files([(args.csv, is_csv), (args.list, starts_with(header_pattern(LIST_HEADER)))])
     features = open_features(args.features)
     _check_table(features)
-    near_duplicates = find_duplicates(features, duplicate_threshold=args.duplicate_threshold)
+    found = find_duplicates(features, duplicate_threshold=args.duplicate_threshold)
+    selection = None if args.keep is None else select_duplicates(found, features, keep=args.keep)
     if args.csv:
-        with writing(args.csv) as write:
-            for text in as_csv(near_duplicates, features):
-                write(text)
-    print_data(json.dumps(as_dict(near_duplicates, features)) if args.json else as_text(near_duplicates, features))
+        _write(args.csv, as_csv(found, features, selection))
+    if args.list and selection is not None:
+        _write(args.list, kept_as_csv(selection, features))
+    print_data(json.dumps(as_dict(found, features, selection)) if args.json else as_text(found, features, selection))
+
+
+def _write(path: str, texts: Iterable[str]) -> None:
+    with writing(path) as write:
+        for text in texts:
+            write(text)
 
 
 def _check_table(features: FeatureMatrix) -> None:
