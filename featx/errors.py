@@ -180,13 +180,22 @@ class RecipeMismatchError(FeatxError, ValueError):
         Fitted and current value of each recipe field that differs.
     file : str, default=""
         Path of the model file that holds the fitted recipe.
+    versions : tuple of (str, str) or None, default=None
+        Versions of featx that wrote the model file and that reads it.
     """
 
-    def __init__(self, backbone: str, differences: Mapping[str, tuple[object, object]], file: str = "") -> None:
+    def __init__(
+        self,
+        backbone: str,
+        differences: Mapping[str, tuple[object, object]],
+        file: str = "",
+        versions: tuple[str, str] | None = None,
+    ) -> None:
         self.backbone = backbone
         self.differences = dict(differences)
         self.file = file
-        super().__init__(backbone, self.differences, file)
+        self.versions = versions
+        super().__init__(backbone, self.differences, file, versions)
 
     def described_differences(self) -> str:
         """Return the differences as a sentence, and what they mean where the version of featx is the reason."""
@@ -194,11 +203,14 @@ class RecipeMismatchError(FeatxError, ValueError):
             f"expected {name} {str(fitted)[:16]!r}, got {str(current)[:16]!r}"
             for name, (fitted, current) in self.differences.items()
         )
-        return " ".join([f"{differences}.", *recipe_change_notes(self.differences)])
+        versions = self.versions and "It was written by featx {}, this is featx {}.".format(*self.versions)
+        return " ".join(filter(None, [f"{differences}.", versions, *recipe_change_notes(self.differences)]))
 
     def __str__(self) -> str:
         subject = f"Model {self.file!r}" if self.file else f"FeatureExtractor({self.backbone!r})"
         refit = "train the model again (featx train)" if self.file else "refit the pipeline"
+        if self.versions and len(set(self.versions)) == 2:
+            refit += f", or install featx {self.versions[0]}"
         remedies = [_MISMATCH_REMEDIES[name] for name in self.differences if name in _MISMATCH_REMEDIES]
         last = f"Or {refit}." if remedies else f"{refit[0].upper()}{refit[1:]}."
         parts = [self.described_differences(), *remedies, last]

@@ -160,9 +160,9 @@ def ucmerced() -> list[str]:
 def python() -> Callable[..., Any]:
     """Run Python code in a fresh process, warnings as errors, and return the finished process."""
 
-    def run(code: str, *args: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    def run(code: str, *args: str, timeout: int = 120, **options: Any) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-c", code, *args], capture_output=True, text=True, timeout=120, check=False, **options
+            [sys.executable, "-c", code, *args], capture_output=True, text=True, timeout=timeout, check=False, **options
         )
 
     return run

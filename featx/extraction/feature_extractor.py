@@ -491,12 +491,15 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
         # An older version that lacked a parameter had what is the default now.
         defaults = self._defaults()
         changed = {name for name, value in current.items() if value != fitted.get(name, defaults.get(name))}
-        archived = None if "weights" in changed else getattr(self, "_archived", None)
+        graph = None if "weights" in changed else getattr(self, "_graph", None)
+        archived = None if graph is None else ArchivedGraph(**graph)
         return resolve_with_recipe(options, self.recipe_, ignore=changed - {"weights"}, archived=archived)
 
     def _serve_model(self, archived: ArchivedGraph | None) -> None:
         """Use the graph in a model file, and add no rows of a few images to the cache."""
-        self._archived, self._is_served = archived, True
+        # A dict: skops, also that of mlflow, trusts no type of featx but the extractor.
+        self._graph = None if archived is None else dataclasses.asdict(archived)
+        self._is_served = True
 
     def _relocate_backbone(self, path: str) -> None:
         """Set the path of a model file that was moved. The fitted recipe is kept, and detects another file."""

@@ -19,6 +19,7 @@ from featx.models.novelty import NoveltyDetector
 from featx.system.array_types import AnyArray, Float64Array
 from featx.system.notebook.cards import card_to_html
 from featx.system.notebook.html import text_to_html
+from featx.system.version import __version__
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
@@ -110,7 +111,8 @@ class Model:
         try:
             return resolve_with_recipe(extraction, self.card.recipe, ignore=ignore, archived=archived)
         except RecipeMismatchError as error:
-            raise RecipeMismatchError(error.backbone, error.differences, self.path) from error
+            versions = (self.card.versions.get("featx", "?"), __version__)
+            raise RecipeMismatchError(error.backbone, error.differences, self.path, versions) from error
 
     @functools.cached_property
     def pipeline(self) -> Pipeline:

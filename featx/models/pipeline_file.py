@@ -14,6 +14,7 @@ from featx.extraction.recorded import portable_options
 from featx.models.archive import corrupt, unzip
 from featx.models.card import ModelCard
 from featx.models.skops_import import import_skops
+from featx.system.version import __version__
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
@@ -108,9 +109,17 @@ def load_pipeline_data(name: str, data: bytes, network: str, card: ModelCard) ->
     if network:
         extractor._relocate_backbone(network)
     classes = np.asarray(getattr(pipeline, "classes_", [])).tolist()
-    is_described = extractor.recipe_ == card.recipe and portable_options(extractor) == card.options
-    if not is_described or classes != card.classes:
-        raise corrupt(name, "its description belongs to another pipeline")
+    described = (
+        ("recipe", card.recipe, extractor.recipe_),
+        ("options", card.options, portable_options(extractor)),
+        ("classes", card.classes, classes),
+    )
+    if differing := [part for part, in_card, in_pipeline in described if in_card != in_pipeline]:
+        raise corrupt(
+            name,
+            f"its description has other {' and '.join(differing)} than its pipeline (written by featx "
+            f"{card.versions.get('featx')}, read by featx {__version__})",
+        )
     return pipeline
 
 

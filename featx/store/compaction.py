@@ -54,12 +54,12 @@ class Compaction:
         return f"{format_count(self.before, 'segment')} → {self.after}, {moved} moved{repeated}"
 
 
-def is_small(segment: Segment) -> bool:
+def is_small(segment: Segment, max_bytes: int = MAX_SEGMENT_BYTES) -> bool:
     """Return whether a segment is so small that it should be merged with others."""
-    return segment.nbytes < MAX_SEGMENT_BYTES // 2
+    return segment.nbytes < max_bytes // 2
 
 
-def compact(folder: Path) -> Compaction:
+def compact(folder: Path, max_bytes: int = MAX_SEGMENT_BYTES) -> Compaction:
     """Merge the small segments of a recipe folder.
 
     A merged segment is committed before the first of its parts is removed. So each row is in a committed segment at any
@@ -69,6 +69,8 @@ def compact(folder: Path) -> Compaction:
     ----------
     folder : Path
         Path of ``features/<fingerprint>`` in a cache.
+    max_bytes : int
+        Maximum size of a merged segment. Segments of half this size and more are kept.
 
     Raises
     ------
@@ -78,7 +80,7 @@ def compact(folder: Path) -> Compaction:
     corrupt: list[CorruptSegmentError] = []
     segments = list(_open_segments(folder, corrupt))
     n_after, n_rows, n_repeated = len(segments), 0, 0
-    for group in _groups([segment for segment in segments if is_small(segment)]):
+    for group in _groups([segment for segment in segments if is_small(segment, max_bytes)], max_bytes):
         parts, digests, rows = _merge(group, corrupt)
         if len(parts) < 2 or not all(segment.is_unchanged for segment in parts):  # another process is compacting
             continue
@@ -101,11 +103,11 @@ def _open_segments(folder: Path, corrupt: list[CorruptSegmentError]) -> Iterator
                 corrupt.append(error)
 
 
-def _groups(segments: list[Segment]) -> Iterator[list[Segment]]:
-    """Yield groups of segments with the same number of features that fit into one large segment, smallest first."""
+def _groups(segments: list[Segment], max_bytes: int) -> Iterator[list[Segment]]:
+    """Yield groups of segments with the same number of features that fit into one segment, smallest first."""
     group: list[Segment] = []
     for segment in sorted(segments, key=lambda segment: (segment.n_features, segment.nbytes)):
-        is_full = sum(part.nbytes for part in group) + segment.nbytes > MAX_SEGMENT_BYTES
+        is_full = sum(part.nbytes for part in group) + segment.nbytes > max_bytes
         if group and (is_full or segment.n_features != group[0].n_features):
             yield group
             group = []

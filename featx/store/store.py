@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from featx.errors import SmallSegmentsWarning, StoreError, StoreWarning
-from featx.store.compaction import is_small
+from featx.store.compaction import compact, is_small
 from featx.store.layout import (
     CORRUPT_SUFFIX,
     check_format,
@@ -39,6 +39,7 @@ from featx.store.snapshot import Snapshot, keep_snapshot, last_snapshot
 from featx.system.array_types import BoolArray, DigestArray, FloatArray, IntArray
 from featx.system.files.atomic import make_folder, sync_folder
 from featx.system.formatting import format_count
+from featx.system.locks import try_lock
 
 _MAX_ATTEMPTS = 50
 #: Age in seconds from which rows without a manifest and without a writer are removed.
@@ -70,6 +71,10 @@ class Store:
         Age of the first pending row, in seconds, from which a commit is due.
     many_segments : int, default=256
         Number of small segments from which a warning suggests to compact them.
+    max_tiny : int, default=64
+        Number of segments of a few rows, as calls with single images leave them, from which they are merged.
+    tiny_bytes : int, default=1048576
+        Size below which a segment has a few rows.
 
     Raises
     ------
@@ -80,6 +85,8 @@ class Store:
     segment_bytes = 16 * 2**20
     segment_seconds = 30.0
     many_segments = 256
+    max_tiny = 64
+    tiny_bytes = 2**20
 
     def __init__(self, cache: Path, fingerprint: str, recipe: dict[str, Any], n_features: int) -> None:
         self.cache = cache
@@ -281,6 +288,7 @@ class Store:
             raise error if isinstance(error, StoreError) else write_error(self.cache, error) from error
         self._pending.clear()  # only now: after an interrupt, the next commit writes them
         self.refresh()
+        self._merge_tiny()
         self._warn_of_small_segments()
 
     def _write(self, digests: DigestArray, rows: FloatArray) -> None:
@@ -289,6 +297,16 @@ class Store:
 
     def _count_small(self) -> int:
         return sum(map(is_small, self._snapshot.segments))
+
+    def _merge_tiny(self) -> None:
+        """Merge segments of a few rows if there are many: hundreds of small calls must not leave hundreds of files."""
+        max_bytes = 2 * self.tiny_bytes
+        if sum(is_small(segment, max_bytes) for segment in self._snapshot.segments) < self.max_tiny:
+            return
+        with try_lock(f"compacting {self.cache.resolve()}") as is_locked, contextlib.suppress(OSError):
+            if is_locked:  # otherwise, or after an error, a later commit merges them: no row is lost
+                compact(self.folder, max_bytes)
+        self.refresh()
 
     def _warn_of_small_segments(self) -> None:
         """Suggest to compact many small segments, once for each power of two."""

@@ -13,6 +13,21 @@ def _trained(environment: Environment) -> tuple[str, str]:
     return model, environment.new_cache({})
 
 
+@benchmark("serve-start")
+def serve_start(environment: Environment) -> list[Measurement]:
+    """What a process costs until it has predicted its first image, from a model with its graph."""
+    model, _ = _trained(environment)
+    runs = [
+        environment.run("serve_start", paths=environment.photos(1100)[:1], model=model)
+        for _ in range(environment.n_runs)
+    ]
+    run = median_run(runs, lambda run: run["seconds"])
+    return [
+        at_most("serve-start/time", "processor time until a predictor is warm, with imports", run["seconds"], 1.0, "s"),
+        at_most("serve-start/memory", "memory after its first image", run["memory"], 200, "MB, at its peak"),
+    ]
+
+
 @benchmark("serve-one")
 def serve_one(environment: Environment) -> list[Measurement]:
     """One image from bytes to label, against its exported model in ONNX Runtime."""

@@ -28,6 +28,24 @@ def _median_milliseconds(function: Callable[[Any], object], items: list[Any]) ->
     return 1000 * statistics.median(seconds)
 
 
+_START = """
+import sys, time
+from pathlib import Path
+from featx import Predictor
+predictor = Predictor(sys.argv[1], cache=None).warm_up()
+print(time.process_time())
+predictor.predict_one(Path(sys.argv[2]).read_bytes())
+print(next(line for line in open("/proc/self/status") if line.startswith("VmHWM")).split()[1])
+"""
+
+
+def serve_start(paths: list[str], model: str) -> dict[str, Any]:
+    """Measure the processor time of a fresh process until its predictor is warm, and its memory in MB."""
+    command = [sys.executable, "-c", _START, model, *paths]
+    seconds, kilobytes = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    return {"seconds": float(seconds), "memory": int(kilobytes) / 1024}
+
+
 def serve_one(paths: list[str], model: str, cache: str, folder: str) -> dict[str, Any]:
     """Time one image from bytes to label, by a predictor and by ONNX Runtime with the model that it exports."""
     import onnxruntime
@@ -117,7 +135,9 @@ def serve_http(paths: list[str], model: str, folder: str, seconds: float, n_clie
 
     images = [Path(path).read_bytes() for path in paths]
     shutil.copy(model, f"{folder}/model.skops")
-    page = (Path(__file__).parents[2] / "docs/how_to/serve.md").read_text()
+    page = (
+        Path(__file__).parents[2] / "docs/how_to/serve.md"
+    ).read_text()  # the first of its blocks is the application
     Path(folder, "app.py").write_text(re.findall(r"^```py\n(.*?)^```", page, flags=re.M | re.S)[0])
     predictor = Predictor(model, cache=None).warm_up()
     started = time.perf_counter()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -12,7 +14,11 @@ import time
 import urllib.error
 import urllib.request
 import uuid
+import venv
+from base64 import b64encode
+from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +33,7 @@ pytestmark = pytest.mark.slow  # servers start
 
 WSGI = """
 from featx import Predictor
-predictor = Predictor("model.skops", cache=None).warm_up()
+predictor = None if FORKS else Predictor("model.skops", cache=None).warm_up()
 def app(environ, start_response):
     try:
         status, text = "200 OK", predictor.predict_one(environ["wsgi.input"].read()).label
@@ -43,27 +49,30 @@ def service(tmp_path: Path, photos: list[Any]) -> Path:
     """A folder with a model, the application of the page, and a photograph."""
     pipeline = make_pipeline(FeatureExtractor(cache=None), LogisticRegression())
     save_pipeline(pipeline.fit(photos[8:16], list("aaaabbbb")), tmp_path / "model.skops")
-    (application,) = re.findall(r"^```py\n(.*?)^```", (DOCS / "how_to/serve.md").read_text(), flags=re.M | re.S)
-    (tmp_path / "app.py").write_text(application)
-    (tmp_path / "wsgi.py").write_text(WSGI)
+    blocks = re.findall(r"^```py\n(.*?)^```", (DOCS / "how_to/serve.md").read_text(), flags=re.M | re.S)
+    for name, block in zip(("app.py", "gunicorn_conf.py", "log.py"), blocks, strict=True):
+        (tmp_path / name).write_text(block)
+    (tmp_path / "wsgi.py").write_text(WSGI.replace("FORKS", "False"))
+    (tmp_path / "forks.py").write_text(WSGI.replace("FORKS", "True"))
     photos[8].save(tmp_path / "photo.jpg")
     return tmp_path
 
 
-def serving(folder: Path, *command: str) -> Iterator[str]:
-    """Start a server, and yield its address once it accepts connections."""
+def serving(folder: Path, *command: str, python: str | Path = sys.executable, **env: str) -> Iterator[tuple[str, int]]:
+    """Start a server, and yield its address and process once it accepts connections."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    arguments = [sys.executable, "-m", *(part.replace("PORT", str(port)) for part in command)]
-    with subprocess.Popen(arguments, cwd=folder, env=dict(os.environ), stderr=subprocess.DEVNULL) as server:
+    arguments = [str(python), "-m", *(part.replace("PORT", str(port)) for part in command)]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen(arguments, cwd=folder, env={**os.environ, **env}, **quiet) as server:
         try:
-            for _ in range(300):
+            for _ in range(600):
                 with socket.socket() as client:
                     if client.connect_ex(("127.0.0.1", port)) == 0:
                         break
                 time.sleep(0.1)
-            yield f"http://127.0.0.1:{port}"
+            yield f"http://127.0.0.1:{port}", server.pid
         finally:
             server.terminate()
 
@@ -90,7 +99,7 @@ def upload(url: str, data: bytes) -> tuple[int, str]:
 def test_application_with_uploads(service: Path) -> None:
     for module in ("fastapi", "uvicorn", "python_multipart"):
         pytest.importorskip(module)
-    for url in serving(service, "uvicorn", "app:app", "--port", "PORT"):
+    for url, _ in serving(service, "uvicorn", "app:app", "--port", "PORT"):
         status, text = upload(url, (service / "photo.jpg").read_bytes())
         assert (status, json.loads(text)["label"]) == (200, "a")
         status, text = upload(url, b"not an image")
@@ -101,15 +110,98 @@ def test_application_with_uploads(service: Path) -> None:
         assert upload(url, (service / "photo.jpg").read_bytes())[0] == 200
 
 
-@pytest.mark.parametrize("options", [[], ["--preload"]])
+@pytest.mark.parametrize(
+    "options", [["wsgi:app"], ["wsgi:app", "--preload"], ["forks:app", "--preload", "-c", "gunicorn_conf.py"]]
+)
 def test_gunicorn(options: list[str], service: Path) -> None:
+    """With --preload, the error names the remedy, and the remedy works."""
     pytest.importorskip("gunicorn")
-    for url in serving(service, "gunicorn", "wsgi:app", "-b", "127.0.0.1:PORT", *options):
+    for url, _ in serving(service, "gunicorn", "-b", "127.0.0.1:PORT", *options):
         status, text = post(url, (service / "photo.jpg").read_bytes())
-        if options:
-            assert (status, "--preload" in text) == (500, True)
+        if options == ["wsgi:app", "--preload"]:
+            assert (status, "post_fork" in text) == (500, True)
         else:
             assert (status, text) == (200, "a")
+
+
+def clients_of(url: str, data: bytes, seconds: float) -> Counter[int]:
+    """Send requests from eight clients, every tenth image broken; return the number of answers, 0 for lost ones."""
+    until = time.monotonic() + seconds
+
+    def send(client: int) -> Counter[int]:
+        answers: Counter[int] = Counter()
+        while time.monotonic() < until:
+            is_broken = (answers.total() + client) % 10 == 0
+            try:
+                status, _ = upload(url, data[:100] if is_broken else data)
+            except (OSError, http.client.HTTPException):
+                status = 0
+            answers[status] += 1
+            assert status in ((0, 422) if is_broken else (0, 200))
+        return answers
+
+    with ThreadPoolExecutor(8) as threads:
+        return sum(threads.map(send, range(8)), Counter())
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="finds workers in /proc")
+def test_killed_worker_loses_its_requests_only(service: Path) -> None:
+    for module in ("fastapi", "uvicorn", "python_multipart"):
+        pytest.importorskip(module)
+    data = (service / "photo.jpg").read_bytes()
+    for url, pid in serving(service, "uvicorn", "app:app", "--port", "PORT", "--workers", "2"):
+        assert upload(url, data)[0] == 200
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        workers = [int(child) for child in children if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
+        with ThreadPoolExecutor(1) as thread:
+            answers = thread.submit(clients_of, url, data, 3.0)
+            time.sleep(1)
+            os.kill(workers[0], signal.SIGKILL)
+            counts = answers.result()
+        assert counts[0] <= 8  # one for each client at most
+        assert counts[200] > 20
+        assert counts[422] > 1
+        assert upload(url, data)[0] == 200
+
+
+@pytest.mark.thorough
+def test_mlflow(service: Path) -> None:
+    """Run where mlflow is installed: it needs older versions of other packages, so in an environment of its own."""
+    pytest.importorskip("mlflow")
+    environment = {
+        "MLFLOW_TRACKING_URI": f"sqlite:///{service}/mlflow.db",
+        "PATH": os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]]),
+    }
+    subprocess.run([sys.executable, "log.py"], cwd=service, env={**os.environ, **environment}, check=True)
+    command = ("mlflow", "models", "serve", "-m", "models:/photos/1", "--env-manager", "local", "-p", "PORT")
+    for url, _ in serving(service, *command, **environment):
+        for image, expected in (((service / "photo.jpg").read_bytes(), 200), (b"no image", 400), (b"/etc/passwd", 400)):
+            body = json.dumps({"dataframe_records": [{"image": b64encode(image).decode()}]})
+            status, text = post(f"{url}/invocations", body.encode(), Content_Type="application/json")
+            assert status == expected, text
+            assert "root:" not in text
+            assert status == 400 or json.loads(text) == {"predictions": ["a"]}
+
+
+@pytest.mark.thorough
+def test_list_of_requirements_in_a_fresh_environment(service: Path) -> None:
+    """The environment of the Dockerfile: it is small, and serves."""
+    (service / "serve.txt").write_text("\n".join(requirements(serve=True)))
+    venv.create(service / "fresh", with_pip=True)
+    python = service / "fresh/bin/python"
+    install = [python, "-m", "pip", "install", "--quiet", "--no-cache-dir"]
+    servers = ("fastapi", "uvicorn", "python-multipart")
+    for packages in (["-r", service / "serve.txt", *servers], ["--no-deps", DOCS.parent]):
+        subprocess.run([*install, *packages], check=True, env={**os.environ, "PYTHONPATH": ""})
+    (packages_folder,) = (service / "fresh").glob("lib/python*/site-packages")
+    assert not {"tensorflow", "sklearn", "pandas", "torch"} & set(os.listdir(packages_folder))
+    size = sum(path.stat().st_size for path in packages_folder.rglob("*") if path.is_file())
+    print(f"site-packages: {size / 1e6:.0f} MB")
+    assert size <= 450e6
+    data = (service / "photo.jpg").read_bytes()
+    for url, _ in serving(service, "uvicorn", "app:app", "--port", "PORT", python=python, PYTHONPATH=""):
+        status, text = upload(url, data)
+        assert (status, json.loads(text)["label"]) == (200, "a")
 
 
 def test_serving_imports_only_its_requirements(service: Path) -> None:

@@ -143,6 +143,17 @@ def test_rows_are_committed_during_the_run(
     assert len(list((tmp_path / "cache").rglob("*.npy"))) == 6
 
 
+def test_single_calls_do_not_leave_a_segment_each(
+    counting: CountingBackbone, paths: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("featx.store.store.Store.max_tiny", 4)
+    rows = [extract([path], tmp_path / "cache")[0] for path in paths[:20]]
+    assert len(list((tmp_path / "cache").rglob("*.npy"))) <= 4
+    assert counting.n_images == 20
+    np.testing.assert_array_equal(extract(paths[:20], tmp_path / "cache")[0], np.concatenate(rows))
+    assert counting.n_images == 20
+
+
 @pytest.mark.usefixtures("counting")
 def test_many_small_segments_warn_now_and_then(
     paths: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

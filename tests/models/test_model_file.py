@@ -68,7 +68,9 @@ def test_other_recipe_is_reported(model: Path, tmp_path: Path, digits: list[Path
         members["featx.json"] = json.dumps(description).encode()
 
     other = rewrite_model(model, tmp_path / "other.skops", other_pixels)
-    message = "Model .*other.skops.*expected pixels '1'.*in another way; pixels is its number. Train the .*featx train"
+    message = (
+        r"other\.skops.*expected pixels '1', got .*by featx 0.*, this is featx 0.*another way.*Train the .*featx train"
+    )
     with pytest.raises(RecipeMismatchError, match=message):
         load_pipeline(other)
     with pytest.raises(RecipeMismatchError, match=message):

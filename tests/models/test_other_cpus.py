@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from featx import FeatureExtractor, extract_images, train_images
+from featx import FeatureExtractor, extract_images, job_status, plan_job, train_images
 from featx.extraction.engines.engine import has_native_bfloat16
 from tests.cli.helpers import featx
 
@@ -90,6 +90,21 @@ print(len(similar_images(features, [image], precision="float32", cache=None)))
     refusal, *labels = done.stdout.splitlines()
     assert "Cannot compute features in bfloat16" in refusal
     assert labels == ["china", "china", "china", "1"], done.stderr
+
+
+@pytest.mark.slow  # starts workers
+def test_job_is_left_for_a_cpu_that_can_run_it(trained: Path, tmp_path: Path) -> None:
+    plan_job(trained / "photos", tmp_path / "job", sample=0, cache=None)
+    arguments = ("job", "run", tmp_path / "job", "--cache", tmp_path / "cache", "--quiet")
+    refused = featx(*arguments, env=OLDER_CPU)
+    assert (refused.returncode, refused.stderr.count("\n")) == (1, 1), refused.stderr
+    assert "was planned in bfloat16, which this CPU does not support" in refused.stderr
+    assert "--precision float32" in refused.stderr
+    assert job_status(tmp_path / "job").quarantined == {}
+    shutil.copytree(trained / "cache", tmp_path / "cache", dirs_exist_ok=True)
+    done = featx(*arguments, env=OLDER_CPU)  # cached rows need no computation
+    assert done.returncode == 0, done.stderr
+    assert "1 of 1 shard done" in done.stdout
 
 
 @pytest.mark.parametrize(("limit", "expected"), [("avx2", False), ("AVX512_CORE", False), ("AVX512_CORE_AMX", True)])

@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from featx.store import compaction
-from featx.store.compaction import compact
+from featx.store.compaction import compact, is_small
 from featx.store.segments import write_segment
 from featx.testing import faults
 from featx.testing.row_store import make_digests, make_rows
@@ -46,14 +45,15 @@ def test_second_compaction_changes_nothing(tmp_path: Path) -> None:
     assert compact(tmp_path / "absent").before == 0
 
 
-def test_maximum_segment_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_maximum_segment_size(tmp_path: Path) -> None:
     for start in range(0, 40, 4):
         write(tmp_path, range(start, start + 4))
-    monkeypatch.setattr(compaction, "MAX_SEGMENT_BYTES", 3 * store_in(tmp_path).segments[0].nbytes)
-    assert compact(folder_of(tmp_path)).after == 4  # of three, three, three and one
+    max_bytes = 3 * store_in(tmp_path).segments[0].nbytes
+    assert compact(folder_of(tmp_path), max_bytes).after == 4  # of three, three, three and one
     assert stored(tmp_path, range(40)) == list(range(40))
-    large = [segment.name for segment in store_in(tmp_path).segments if not compaction.is_small(segment)]
-    compact(folder_of(tmp_path))
+    large = [segment.name for segment in store_in(tmp_path).segments if not is_small(segment, max_bytes)]
+    assert len(large) == 3
+    compact(folder_of(tmp_path), max_bytes)
     assert set(large) <= {segment.name for segment in store_in(tmp_path).segments}
 
 

@@ -112,7 +112,7 @@ def resolve_precision(precision: PrecisionName, engine: str) -> Precision:
 
 def has_native_bfloat16() -> bool:
     """Return whether OpenVINO computes in bfloat16 natively on this CPU; OpenVINO is queried once on each machine."""
-    return _is_supported("bfloat16")
+    return is_supported("bfloat16")
 
 
 def check_supported(precision: str) -> None:
@@ -123,7 +123,7 @@ def check_supported(precision: str) -> None:
     EngineError
         If the CPU lacks the precision.
     """
-    if not _is_supported(precision):
+    if not is_supported(precision):
         raise EngineError(
             f"Cannot compute features in {precision}: this CPU does not support it, or an environment variable "
             'disables it. Rows in the cache need no computation. For others, pass precision="float32" (--precision '
@@ -131,7 +131,8 @@ def check_supported(precision: str) -> None:
         )
 
 
-def _is_supported(precision: str) -> bool:
+def is_supported(precision: str) -> bool:
+    """Return whether OpenVINO computes in a precision natively on this CPU."""
     limits = {os.environ.get(name, "").upper() for name in _INSTRUCTION_LIMITS}
     if precision == "bfloat16" and limits & _WITHOUT_BFLOAT16:
         return False

@@ -36,6 +36,8 @@ class FixedBatches:
         Height and width of the images.
     compile_single : callable or None, default=None
         Returns a function from exactly one image to its row; None if the network cannot be compiled for one image.
+    release : callable or None, default=None
+        Frees the memory in which `run` computes, until the next run: lone images do not need it.
     """
 
     #: Whether the network comes from a model file, so that nothing proves that its rows are those of the recipe.
@@ -46,8 +48,10 @@ class FixedBatches:
         run: RunBatch,
         image_size: tuple[int, int],
         compile_single: Callable[[], RunBatch | None] | None = None,
+        release: Callable[[], object] | None = None,
     ) -> None:
         self._run = run
+        self._release = release
         self._image_size = image_size
         self._compile_single = compile_single
         self._run_single: RunBatch | None = None
@@ -66,21 +70,25 @@ class FixedBatches:
             elif len(remaining):
                 padding = np.zeros((COMPILED_BATCH_SIZE - len(remaining), *remaining.shape[1:]), dtype=np.uint8)
                 rows.append(self._run(np.concatenate([remaining, padding]))[: len(remaining)])
+                if self._compile_single is not None and not n_full:
+                    self._free_batch()
         return np.concatenate(rows)
 
     def _single(self) -> RunBatch | None:
         """Return the network of batch size 1; None if it is not compiled yet or gives other rows."""
         if self._compile_single is not None and self._has_padded:
+            batch = _random_batch(self._image_size)
+            rows = self._run(batch)
+            self._free_batch()  # before the other network takes memory
             run_single, self._compile_single = self._compile_single(), None
-            if run_single is not None and self._gives_equal_rows(run_single):
+            if run_single is not None and np.array_equal(np.concatenate([*map(run_single, batch[:, None])]), rows):
                 self._run_single = run_single
         self._has_padded = True
         return self._run_single
 
-    def _gives_equal_rows(self, run_single: RunBatch) -> bool:
-        batch = _random_batch(self._image_size)
-        singles = np.concatenate([run_single(batch[index : index + 1]) for index in range(len(batch))])
-        return np.array_equal(singles, self._run(batch))
+    def _free_batch(self) -> None:
+        if self._release is not None:
+            self._release()
 
 
 def check_batch_independence(

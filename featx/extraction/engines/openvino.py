@@ -132,7 +132,7 @@ class OpenVinoEngine(FixedBatches):
         height, width = list(network.inputs[0].shape)[1:3]
         single = functools.partial(_compile_single, network, compile_model)  # the compiled network shares its weights
         self.compiled = compiled
-        super().__init__(_as_function(compiled), (height, width), single)
+        super().__init__(_as_function(compiled), (height, width), single, compiled.release_memory)
 
 
 def _compile_single(network: Any, compile_model: Callable[[Any], Any]) -> RunBatch | None:

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from featx.backbones import registry
 from featx.errors import EngineError, FeatxError, JobError, OutputError, RecipeMismatchError
+from featx.extraction.engines.engine import is_supported
 from featx.extraction.options import ExtractionOptions, Resolved
 from featx.extraction.recorded import resolve_with_recipe
 from featx.features.job_files import table_name
@@ -89,13 +90,18 @@ def work(task: Task) -> Outcome:
                     recompute=task.recompute,
                 )
             except Exception as error:
-                return _failed(task, error)
+                return _failed(task, error, resolved.recipe.precision)
         return Outcome("done")
 
 
-def _failed(task: Task, error: Exception) -> Outcome:
+def _failed(task: Task, error: Exception, precision: str) -> Outcome:
     """Return the outcome of a task that raised `error`; raise if the run must stop."""
     status = classify(error)
+    if isinstance(error, EngineError) and not is_supported(precision):  # every shard would fail
+        raise JobError(
+            f"The job in {task.location!r} was planned in {precision}, which this CPU does not support. Run it where "
+            'the CPU does, or plan the job again under a new name with precision="float32" (--precision float32).'
+        ) from error
     if status != "stop":
         message = str(error) if isinstance(error, FeatxError) else f"{type(error).__name__}: {error}"
         return Outcome(status, " ".join(message.split()))

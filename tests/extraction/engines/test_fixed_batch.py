@@ -42,13 +42,28 @@ def test_few_images_run_one_by_one_from_the_second_time_on() -> None:
     assert network.sizes == [COMPILED_BATCH_SIZE] * 4
 
 
+def test_memory_of_a_batch_is_freed_for_lone_images() -> None:
+    freed: list[int] = []
+    network, single = FirstPixel(), FirstPixel()
+    run = FixedBatches(network, (1, 1), lambda: single, lambda: freed.append(len(network.sizes)))
+    run(images(10))
+    assert freed == []  # batches follow
+    run(images(1))
+    assert freed == [3]  # after the comparison
+    run(images(16))
+    assert freed == [3]
+    lone = FixedBatches(network, (1, 1), lambda: single, lambda: freed.append(0))
+    lone(images(1))
+    assert freed == [3, 0]
+
+
 @pytest.mark.parametrize("single", [FirstPixel(rounding=1e-6), None], ids=["other rows", "not compiled"])
 def test_batches_are_padded_if_a_single_image_cannot_run(single: FirstPixel | None) -> None:
     network = FirstPixel()
     run = FixedBatches(network, (1, 1), lambda: single)
     for _ in range(3):
         np.testing.assert_array_equal(run(images(2))[:, 0], [0, 1])
-    assert network.sizes == [COMPILED_BATCH_SIZE] * (4 if single else 3)
+    assert network.sizes == [COMPILED_BATCH_SIZE] * 4  # with the comparison
 
 
 def test_rows_may_depend_on_their_own_image_only() -> None:
