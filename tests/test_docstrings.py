@@ -15,8 +15,6 @@ import pytest
 from numpydoc.docscrape import ClassDoc, FunctionDoc, NumpyDocString
 from numpydoc.validate import validate
 
-from docs.tools.api_reference import SECTIONS
-
 #: Checks of numpydoc: https://numpydoc.readthedocs.io/en/latest/validation.html
 CHECKS = {
     *("GL03", "GL05", "GL06", "GL07", "GL08"),  # sections: known ones in the right order
@@ -27,8 +25,6 @@ CHECKS = {
 }
 #: Functions and classes need these too; methods do not.
 CHECKS_OF_TOP_LEVEL = {"SA01", "EX01"}
-#: The examples of the results whose parts these are show them.
-PARTS = {name for section in SECTIONS if section.title.startswith("Parts") for name in section.names}
 PUBLIC_MODULES = ("featx", "featx.errors", "featx.testing")
 
 
@@ -74,8 +70,6 @@ def problems_of(full_name: str) -> list[str]:
     """Return what is wrong with a docstring."""
     value = load(full_name)
     checks = CHECKS | (CHECKS_OF_TOP_LEVEL if full_name.rsplit(".", 1)[0] in PUBLIC_MODULES else set())
-    if full_name.removeprefix("featx.") in PARTS:
-        checks -= CHECKS_OF_TOP_LEVEL
     is_error = inspect.isclass(value) and issubclass(value, Exception)
     if is_error:
         checks -= CHECKS_OF_TOP_LEVEL  # users get errors from functions, which name them under Raises

@@ -30,6 +30,17 @@ class Weights(Record):
         SHA-256 of the file in hexadecimal, or the version of a backbone without weights.
     path : Path or None
         Path of the file; None if there is no file.
+
+    See Also
+    --------
+    load_backbone : Load a backbone; its method ``find_weights`` returns them.
+
+    Examples
+    --------
+    >>> from featx import load_backbone
+    >>> weights = load_backbone("mobilenet").find_weights("imagenet")
+    >>> weights.digest[:8], weights.path.name
+    ('9c4fd7b4', 'mobilenet_1_0_224_tf_no_top.weights.h5')
     """
 
     digest: str

@@ -53,6 +53,19 @@ class LayerInfo(Record):
         Whether the output has a class token besides the positions of the image.
     n_native : int, default=0
         Number of features that are the input of the network's own head; 0 for other layers.
+
+    See Also
+    --------
+    load_backbone : Load a backbone; its method ``layers`` returns them.
+
+    Examples
+    --------
+    >>> from featx import load_backbone
+    >>> layers = load_backbone("mobilenet").layers()
+    >>> layers[-1].name, layers[-1].shape
+    ('conv_pw_13_relu', (7, 7, 1024))
+    >>> [layer.name for layer in layers if layer.ends_block][-1]
+    'conv_pw_13_relu'
     """
 
     name: str

@@ -34,6 +34,18 @@ class Failure(Record):
         Reason why it is unreadable.
     error : str
         Name of the error class.
+
+    See Also
+    --------
+    Failures : All unreadable images of a call.
+    check_images : List unreadable images before anything else.
+
+    Examples
+    --------
+    >>> from featx import Failure
+    >>> failure = Failure(4, "photos/4.jpg", "the file is empty", "UnknownFormatError")
+    >>> print(f"image {failure.position}: {failure.reason}")
+    image 4: the file is empty
     """
 
     position: int
@@ -51,6 +63,11 @@ class Failures:
         Function that returns the number of failures.
     iterate : callable
         Function that returns an iterator over the failures, in order.
+
+    See Also
+    --------
+    Failure : One of them.
+    extract_images : Returns them in its summary.
 
     Examples
     --------

@@ -34,6 +34,21 @@ class RecipeInfo(Record):
         format.
     corrupt_bytes : int
         Size of quarantined corrupt files.
+
+    See Also
+    --------
+    cache_info : Its result has one for each recipe.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from featx import FeatureExtractor, cache_info
+    >>> from sklearn.datasets import load_sample_images
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     rows = FeatureExtractor("color_histogram", cache=folder).fit_transform(load_sample_images().images)
+    ...     (info,) = cache_info(folder).recipes
+    >>> info.recipe["backbone"], info.rows, info.features
+    ('color_histogram', 2, 512)
     """
 
     fingerprint: str

@@ -86,6 +86,8 @@ class CountingBackbone(DirectBackbone):
 
 
 @typing.overload
+def registered() -> contextlib.AbstractContextManager[tuple[()]]: ...
+@typing.overload
 def registered(backbone: AnyBackbone, /) -> contextlib.AbstractContextManager[AnyBackbone]: ...
 @typing.overload
 def registered(
@@ -123,6 +125,18 @@ def registered(*backbones: Backbone) -> Iterator[Any]:
     >>> with registered(CountingBackbone()):
     ...     "counting" in featx.available_backbones()
     True
+    >>> "counting" in featx.available_backbones()
+    False
+
+    Several backbones, and those that the code under test registers itself:
+
+    >>> class OtherBackbone(CountingBackbone):
+    ...     name = "other"
+    >>> with registered(CountingBackbone(), OtherBackbone()) as (first, second):
+    ...     first.name, second.name
+    ('counting', 'other')
+    >>> with registered():
+    ...     featx.register_backbone(CountingBackbone())
     >>> "counting" in featx.available_backbones()
     False
     """

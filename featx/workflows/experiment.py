@@ -51,6 +51,23 @@ class BackboneComparison(Record):
         Number of images that were not cached.
     seconds : float
         Duration of the extraction.
+
+    See Also
+    --------
+    compare_images : Its result has one for each backbone.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> import tempfile
+    >>> from featx import compare_images, find_images, write_digits
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = write_digits(Path(folder))
+    ...     images = find_images(folder).select(range(0, 500, 20))
+    ...     result = compare_images(images, backbones=["color_histogram"], estimators=["knn"], cv=2, cache=None)
+    >>> backbone = result.backbones[0]
+    >>> backbone.name, backbone.rows.shape, backbone.comparison.best
+    ('color_histogram', (25, 512), 'knn')
     """
 
     name: str

@@ -42,6 +42,19 @@ class DuplicateGroup(Record):
         What holds for all images of the group.
     labels : list
         Distinct labels.
+
+    See Also
+    --------
+    ImageDuplicates : All groups among some images.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from featx import DuplicateGroup
+    >>> group = DuplicateGroup(np.array([3, 7]), "identical files", ["cat", "dog"])
+    >>> keep, *others = group.rows.tolist()
+    >>> keep, others
+    (3, [7])
     """
 
     rows: IntArray
@@ -65,6 +78,28 @@ class ImageDuplicates:
         Number of images whose pixels, but not files, are identical to those of an earlier image.
     paths : sequence of str
         Path of each image.
+
+    See Also
+    --------
+    compare_images : Its result has the duplicates among the images.
+    find_duplicates : Find near-duplicates among features.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import PIL.Image
+    >>> from featx import compare_images
+    >>> colors = ("red", "lime", "blue", "red", "white", "black")
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     paths = [f"{folder}/{number}.png" for number in range(6)]
+    ...     for path, color in zip(paths, colors, strict=True):
+    ...         PIL.Image.new("RGB", (32, 32), color).save(path)
+    ...     options = {"backbones": ["color_histogram"], "estimators": ["dummy"], "cv": 2, "cache": None}
+    ...     duplicates = compare_images(paths, [0, 1, 0, 1, 0, 1], **options).duplicates
+    >>> duplicates
+    <ImageDuplicates: 2 images in 1 group of duplicates (not counting the first image of each group: 1 identical file)>
+    >>> len(duplicates.conflicting)
+    1
     """
 
     duplicates: Duplicates

@@ -27,6 +27,19 @@ class Split(Record):
         Human-readable description.
     notes : list of str
         Deviations from the request, such as dropped samples or fewer folds.
+
+    See Also
+    --------
+    compare_baselines : Its result has the split that was used.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from featx import compare_baselines
+    >>> rows = np.random.default_rng(0).normal(size=(20, 3))
+    >>> split = compare_baselines(rows, np.arange(20) % 2, estimators=["dummy"], cv=4, n_jobs=1).split
+    >>> split.description, [len(test) for _, test in split.folds]
+    ('4 stratified folds', [5, 5, 5, 5])
     """
 
     folds: list[Fold]

@@ -31,6 +31,16 @@ class ScaleLimits:
         them takes minutes on two cores.
     probability_bytes : int, default=536870912
         Size up to which out-of-fold probabilities of an estimator are kept.
+
+    See Also
+    --------
+    compare_baselines : Estimators are approximated beyond these sizes, unless ``exact=True``.
+
+    Examples
+    --------
+    >>> from featx import ScaleLimits
+    >>> ScaleLimits().is_out_of_core((60_000, 1024)), ScaleLimits().is_out_of_core((1_000_000, 1024))
+    (False, True)
     """
 
     exact_rows: int = 10_000

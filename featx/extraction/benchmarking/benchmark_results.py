@@ -26,6 +26,17 @@ class NetworkRate(Record):
         Number of images divided by wall-clock time.
     cosine : float
         Mean cosine similarity of the features and those of ``model.predict`` in float32.
+
+    See Also
+    --------
+    BackboneBenchmark : Has one for each engine and precision.
+
+    Examples
+    --------
+    >>> from featx import NetworkRate
+    >>> rate = NetworkRate("openvino", "bfloat16", 700.0, 0.997)
+    >>> f"{1000 / rate.images_per_second:.1f} ms per image"
+    '1.4 ms per image'
     """
 
     engine: str
@@ -60,6 +71,18 @@ class BackboneBenchmark(TextResult):
         Processor time of each stage, in the order of the pipeline.
     int8_problem : str, default=""
         Why the network was not run in int8; "" if it was.
+
+    See Also
+    --------
+    benchmark_images : Its result has one for each backbone.
+
+    Examples
+    --------
+    >>> from featx import BackboneBenchmark, NetworkRate
+    >>> networks = [NetworkRate("openvino", "float32", 360.0, 1.0), NetworkRate("openvino", "bfloat16", 700.0, 0.997)]
+    >>> measured = BackboneBenchmark("mobilenet", 1300.0, networks, "bfloat16", 440.0, 0.97, 180.0, 440 / 180, [])
+    >>> max(measured.networks, key=lambda rate: rate.images_per_second).precision, round(measured.ratio, 1)
+    ('bfloat16', 2.4)
     """
 
     backbone: str

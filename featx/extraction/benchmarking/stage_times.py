@@ -37,6 +37,17 @@ class StageTime(Record):
         Processor time per image, summed over cores.
     share : float
         Fraction of the complete run, from 0 to 1.
+
+    See Also
+    --------
+    BackboneBenchmark : Has one for each stage.
+
+    Examples
+    --------
+    >>> from featx import StageTime
+    >>> stages = [StageTime("decode", 0.9, 0.2), StageTime("network", 3.6, 0.8)]
+    >>> max(stages, key=lambda stage: stage.share).stage
+    'network'
     """
 
     stage: str

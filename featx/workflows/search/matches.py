@@ -43,6 +43,17 @@ class Match(Record):
     label : str, int, float or None
     is_identical : bool
         Whether its file is identical to that of the query.
+
+    See Also
+    --------
+    ImageMatches : All matches of a query.
+
+    Examples
+    --------
+    >>> from featx import Match
+    >>> match = Match(7, "photos/a.jpg", 0.93, None, False)
+    >>> match.shown_path, match.shown_label
+    ('photos/a.jpg', '')
     """
 
     row: int
@@ -78,6 +89,20 @@ class ImageMatches:
         Whether the query itself is indexed and is not among the matches.
     is_text : bool, default=False
         Whether the query is a text.
+
+    See Also
+    --------
+    similar_images : Returns one for each query.
+
+    Examples
+    --------
+    >>> from featx import ImageMatches, Match
+    >>> matches = [Match(7, "a.jpg", 0.93, "cat", False), Match(2, "b.jpg", 0.90, "dog", False)]
+    >>> result = ImageMatches("query.jpg", matches)
+    >>> [match.path for match in result.matches if match.cosine > 0.92]
+    ['a.jpg']
+    >>> [record["label"] for record in result.records()]
+    ['cat', 'dog']
     """
 
     path: str
