@@ -18,7 +18,7 @@ from featx.datasets.tables.columns import ImageColumns, describe_columns
 from featx.datasets.tables.file import TABLE_SUFFIXES, is_table_name, read_batches
 from featx.datasets.tables.metadata import find_metadata, metadata_note
 from featx.errors import SourceError, SourceNotFoundError
-from featx.images.archives import split_archive_path
+from featx.images.containers.archives import split_archive_path
 from featx.images.formats import IMAGE_SUFFIXES
 from featx.system.files import remote
 from featx.system.formatting import shorten

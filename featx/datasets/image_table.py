@@ -9,7 +9,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from featx.errors import InputError
-from featx.images.image import Image, as_image_list
+from featx.images.image import Image
+from featx.images.image_lists import as_image_list, name_images
 from featx.system.formatting import format_count, shorten
 from featx.system.notebook.cards import card_to_html
 from featx.system.notebook.html import table_to_html

@@ -19,7 +19,8 @@ from featx.extraction.extract import extract_into
 from featx.extraction.feature_extractor import FeatureExtractor, resolve_extractor
 from featx.extraction.options import resolve_cache
 from featx.features.duplicates.find import DUPLICATE_THRESHOLD, find_duplicates
-from featx.images.image import Image, as_image_list
+from featx.images.image import Image
+from featx.images.image_lists import as_image_list
 from featx.images.tta import augmented_views
 from featx.system.array_types import AnyArray, FloatArray, IntArray
 from featx.system.notebook.cards import Record

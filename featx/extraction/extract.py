@@ -14,6 +14,7 @@ from featx.extraction.ledger import CACHED, COMPUTED, Ledger, RowArray
 from featx.extraction.options import Resolved
 from featx.extraction.prefetch import LOOKUP_SIZE, Decoded, Failed, ReadOptions, SameAs, Stored, prefetch
 from featx.extraction.row_cache import RowCache, open_row_cache
+from featx.images.arrays import check_values
 from featx.images.image import Image
 from featx.system.array_types import DigestArray, FloatArray
 
@@ -110,6 +111,7 @@ def extract_into(
     AuditError
         An image has no row.
     """
+    check_values(images, resolved.recipe.pixel_range)
     row_cache = open_row_cache(cache, resolved.recipe, resolved.n_features, read_only=read_only)
     computer = RowComputer(resolved, row_cache, cache)
     options = ReadOptions(

@@ -32,7 +32,8 @@ from featx.extraction.ledger import Ledger
 from featx.extraction.options import MAX_IMAGE_SIZE, ON_TRUNCATED, ExtractionOptions, Resolved, resolve_cache, warn_once
 from featx.extraction.recorded import resolve_with_recipe
 from featx.images.decode import MAX_PIXELS
-from featx.images.image import Image, Kind, as_image_list, check_allow, restrict
+from featx.images.image import Image, Kind, check_allow, restrict
+from featx.images.image_lists import as_image_list
 from featx.recipe import LAYER_SEPARATOR
 from featx.system.sklearn_compat import (
     HasMethods,

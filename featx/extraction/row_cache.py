@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from featx.errors import StoreError
-from featx.images.image import Image, Source, file_state
+from featx.images.image import Image, Source, file_state, is_path
 from featx.images.tta import ViewSet
 from featx.recipe import Recipe
 from featx.store.file_index import FileIndex
@@ -111,7 +111,7 @@ class DiskRowCache(RowCache):
         files = []
         for index in indices:
             path = images[index]
-            if isinstance(path, str | os.PathLike):
+            if is_path(path):
                 try:
                     files.append((index, os.fspath(path), file_state(path)))
                 except (OSError, ValueError):

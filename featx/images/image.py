@@ -1,7 +1,4 @@
-"""Reads images: accepted collections, the content of one image, and the digest that identifies the content.
-
-This file is long because it alone knows all forms of an image: each is accepted, allowed, described and read here.
-"""
+"""Reads images: the content of one image in any form, and the digest that identifies the content."""
 
 from __future__ import annotations
 
@@ -10,10 +7,11 @@ import errno
 import hashlib
 import os
 import stat
+import threading
 import time
 import typing
-from collections.abc import Mapping, Sequence, Set
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from collections.abc import Mapping, Sequence
+from typing import IO, TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -25,8 +23,10 @@ from featx.errors import (
     UnreachableImageError,
     UnreadableImageError,
 )
-from featx.images.archives import read_member, split_archive_path
+from featx.images.arrays import as_pixels
+from featx.images.containers.archives import read_member, split_archive_path
 from featx.images.decode import MAX_PIXELS, Content, decode_pillow
+from featx.images.image_lists import NamedImage, as_numpy
 from featx.images.to_rgb import Window
 from featx.system.files import remote
 from featx.system.files.url_secrets import redact_secrets
@@ -35,8 +35,8 @@ from featx.system.formatting import format_bytes
 if TYPE_CHECKING:
     from PIL.Image import Image as PILImage
 
-#: One image: a path, the bytes of a file, a Pillow image, or uint8 pixels of shape (h, w) or (h, w, 3).
-Image: TypeAlias = "str | os.PathLike[str] | bytes | PILImage | np.ndarray[Any, Any]"
+#: One image: a path, the bytes of a file, a Pillow image, an array of pixels, an open file, or a dict of bytes and path.
+Image: TypeAlias = "str | os.PathLike[str] | bytes | PILImage | np.ndarray[Any, Any] | IO[bytes] | Mapping[str, Any]"
 
 #: Kinds of images that a caller may allow. Pillow images count as arrays.
 Kind: TypeAlias = Literal["path", "url", "bytes", "array"]
@@ -79,7 +79,7 @@ class Source:
     @classmethod
     def of(cls, image: Image) -> Source:
         """Return the source of an image that is about to be read."""
-        path = os.fspath(image) if isinstance(image, str | os.PathLike) else ""
+        path = os.fspath(image) if is_path(image) else ""
         return cls(name=describe_image(image), path=path, read_at=time.time())
 
 
@@ -93,103 +93,6 @@ class RefusedImage:
     """
 
     reason: str
-
-
-def as_image_list(images: Any, name: str = "images") -> Sequence[Image]:
-    """Return the images of any accepted collection as a sequence.
-
-    Parameters
-    ----------
-    images : list, tuple, ndarray, Series, one-column DataFrame, ImageTable or iterable
-        Paths, bytes, Pillow images or uint8 arrays; or one uint8 array of shape (n, h, w, 3) or (n, h, w). An iterator
-        is read to its end.
-    name : str, default="images"
-        Name of the parameter, for messages.
-
-    Raises
-    ------
-    InputError
-        `images` is a single image, a table of several columns, a set, or an array without pixels or paths.
-
-    Examples
-    --------
-    >>> as_image_list(np.array(["a.jpg", "b.jpg"]))
-    ['a.jpg', 'b.jpg']
-    >>> len(as_image_list(np.zeros((5, 8, 8, 3), dtype=np.uint8)))
-    5
-    """
-    _check_collection(images, name)
-    if hasattr(images, "paths") and hasattr(images, "labels"):  # an ImageTable, which this room does not know
-        images = images.paths
-    if hasattr(images, "columns") and len(getattr(images, "shape", ())) == 2:
-        images = _only_column(images, name)
-    if hasattr(images, "to_pylist"):  # pyarrow
-        return list(images.to_pylist())
-    if hasattr(images, "to_numpy"):
-        images = images.to_numpy()
-    if isinstance(images, np.ndarray):
-        return _images_in_array(images, name)
-    try:
-        return images if isinstance(images, list | tuple) else list(images)
-    except TypeError:
-        raise InputError(
-            f"{name} must be a list, tuple, array, Series or one-column DataFrame of paths, bytes, Pillow images or "
-            f"uint8 arrays, got {type(images).__name__}."
-        ) from None
-
-
-def _check_collection(images: Any, name: str) -> None:
-    kind = type(images).__name__
-    if isinstance(images, str | bytes | bytearray | memoryview | os.PathLike):
-        raise InputError(f"{name} must be a list of images, got a single {kind}. {_single_remedy(images)}")
-    if isinstance(images, Mapping | Set):
-        raise InputError(f"{name} must have an order, got {kind}. Pass list(...) of it.")
-    if hasattr(images, "mode") and hasattr(images, "getexif"):
-        raise InputError(f"{name} must be a list of images, got a single Pillow image. Put it in a list: [image].")
-
-
-def _single_remedy(image: Any) -> str:
-    """Return what to pass instead of a single path: a list, or the images of a folder."""
-    if isinstance(image, str | os.PathLike) and os.path.isdir(image):
-        return f"Find the images of the folder: featx.find_images({os.fspath(image)!r})."
-    return "Put it in a list: [image]."
-
-
-def _only_column(table: Any, name: str) -> Any:
-    """Return the column of a one-column table of pandas, polars or pyarrow."""
-    names = list(getattr(table, "column_names", table.columns))
-    if len(names) != 1:
-        raise InputError(
-            f"{name} must be one column, got {len(names)} columns ({', '.join(map(str, names[:5]))}). "
-            "Select one: X[['path']], or use a ColumnTransformer."
-        )
-    return table.iloc[:, 0] if hasattr(table, "iloc") else table[names[0]]
-
-
-def _images_in_array(array: np.ndarray[Any, Any], name: str) -> Sequence[Image]:
-    if array.dtype.kind in "OUST":
-        if array.ndim == 2 and array.shape[1] == 1:
-            array = array[:, 0]
-        if array.ndim == 1:
-            return list(array.tolist())
-        raise InputError(f"{name} must be one column, got an array of shape {array.shape}. Select one: X[:, [0]].")
-    if array.dtype == np.uint8:
-        if array.ndim == 4 or (array.ndim == 3 and array.shape[-1] not in (3, 4)):
-            return list(array)
-        if array.ndim in (2, 3):
-            raise InputError(
-                f"{name} must be a list of images, got one image of shape {array.shape}. Pass a list, [image], or an "
-                "array of shape (n, h, w, 3)."
-            )
-    is_column = array.ndim == 1 or array.shape[1:] == (1,)
-    if is_column and array.size == 0:
-        return []
-    if is_column and array.dtype.kind == "f" and np.isnan(array).all():
-        return list(array.ravel().tolist())  # a column in which all images are missing
-    raise InputError(
-        f"{name} must be paths or uint8 pixels of shape (n, h, w, 3), got {array.dtype} of shape {array.shape}. "
-        "Scale pixels to 0–255 and convert them with .astype('uint8')."
-    )
 
 
 def check_allow(allow: Any) -> tuple[str, ...] | None:
@@ -227,27 +130,34 @@ def restrict(images: Sequence[Any], allow: Sequence[str] | None) -> Sequence[Any
 
 def _kind_of(image: Any) -> str:
     """Return the kind of an image; "" for other objects."""
-    if isinstance(image, str):
-        return "url" if remote.is_url(image) and remote.local_path(image) is None else "path"
-    if isinstance(image, os.PathLike):
-        return "path"
-    if isinstance(image, bytes | bytearray | memoryview):
+    if is_path(image):
+        return "url" if is_remote_image(image) else "path"
+    if isinstance(image, bytes | bytearray | memoryview) or hasattr(image, "read"):
         return "bytes"
-    return "array" if hasattr(image, "__array_interface__") or hasattr(image, "getexif") else ""
+    if isinstance(image, Mapping):
+        return _kind_of(image.get("path") if image.get("bytes") is None else image["bytes"])
+    return "array" if hasattr(image, "__array__") or hasattr(image, "getexif") or isinstance(image, NamedImage) else ""
 
 
 def _refused(kind: str, allow: Sequence[str]) -> RefusedImage:
     return RefusedImage(f"expected {' or '.join(allow)} (allow=), got a {kind}")
 
 
+def is_path(image: Any) -> bool:
+    """Return whether an image is a path or URL, and not in memory."""
+    return isinstance(image, str | os.PathLike) and not isinstance(image, NamedImage)
+
+
 def describe_image(image: Any) -> str:
     """Return the name of an image for messages: its path, or a description of the object."""
     if isinstance(image, str | os.PathLike):
-        return redact_secrets(os.fspath(image))
+        return redact_secrets(str(os.fspath(image)))  # a plain str, which does not keep an image in memory
     if isinstance(image, bytes):
         return f"{len(image)} bytes"
-    if isinstance(image, np.ndarray):
-        return f"array of shape {image.shape}"
+    if hasattr(image, "__array__") and hasattr(image, "shape"):
+        return f"array of shape {tuple(image.shape)}"
+    if isinstance(image, Mapping):
+        return describe_image(image.get("path") or image.get("bytes"))
     if isinstance(image, RefusedImage):
         return "refused image"
     return type(image).__name__
@@ -255,7 +165,7 @@ def describe_image(image: Any) -> str:
 
 def is_remote_image(image: Any) -> bool:
     """Return whether an image is a URL that is downloaded."""
-    return isinstance(image, str) and remote.is_url(image) and remote.local_path(image) is None
+    return is_path(image) and remote.is_url(os.fspath(image)) and remote.local_path(os.fspath(image)) is None
 
 
 def read_image(
@@ -265,13 +175,14 @@ def read_image(
 
     Parameters
     ----------
-    image : path, URL, bytes, Pillow image or ndarray
+    image : path, URL, bytes, Pillow image, array, open file or dict
     max_pixels : int, default=178_956_970
         Maximum number of pixels of a Pillow image. Other images are checked when they are decoded.
     max_bytes : int, default=2**30
         Maximum number of bytes of a file or URL.
     window : tuple of (float, float) or None, default=None
-        Values of a Pillow image, see :func:`featx.images.decode.decode_image`. Files are scaled when they are decoded.
+        Values of a Pillow image or array, see :func:`featx.images.decode.decode_image`. Files are scaled when they are
+        decoded.
 
     Returns
     -------
@@ -284,6 +195,10 @@ def read_image(
     UnreadableImageError
         The image cannot be read. The error has a reason, but not the name of the image.
     """
+    if isinstance(image, NamedImage):
+        image = image.load()
+    if isinstance(image, Mapping) and {"bytes", "path"} & set(image):  # as datasets of Hugging Face store images
+        image = image.get("path") if image.get("bytes") is None else image["bytes"]
     if isinstance(image, str) and remote.is_url(image):
         path = remote.local_path(image)
         return (remote.read_url(image, max_bytes), None) if path is None else _read_file(path, max_bytes)
@@ -291,17 +206,48 @@ def read_image(
         return _read_file(os.fspath(image), max_bytes)
     if isinstance(image, bytes | bytearray | memoryview):
         return bytes(image), None
-    if isinstance(image, np.ndarray):
-        return _validate_pixels(image), None
     if hasattr(image, "getexif"):
         return decode_pillow(image, max_pixels, window), None
+    if hasattr(image, "read"):
+        return _read_stream(image, max_bytes), None
+    if hasattr(image, "__array__"):
+        return _read_array(image, window), None
     if isinstance(image, RefusedImage):
         raise UnreadableImageError(image.reason)
     is_missing = (
         image is None or isinstance(image, float | np.floating) or type(image).__name__ in ("NAType", "NaTType")
     )
     kind = "a missing value" if is_missing else type(image).__name__
-    raise UnreadableImageError(f"expected a path, bytes, a Pillow image or a uint8 array, got {kind}")
+    raise UnreadableImageError(f"expected a path, bytes, a Pillow image or an array, got {kind}")
+
+
+_stream_lock = threading.Lock()
+
+
+def _read_stream(file: Any, max_bytes: int) -> bytes:
+    """Return the bytes of an open file from its beginning, whatever was read before."""
+    try:
+        with _stream_lock:  # a list may contain the same file twice
+            if hasattr(file, "seek"):
+                file.seek(0)
+            data = file.read(max_bytes + 1)
+    except (OSError, ValueError) as error:  # ValueError: it is closed
+        raise UnreachableImageError(getattr(error, "strerror", None) or str(error)) from error
+    if not isinstance(data, bytes):
+        raise UnreadableImageError(f"expected a file opened in binary mode, got {type(data).__name__} from read()")
+    if len(data) > max_bytes:
+        raise ImageTooLargeError(f"it has more than the limit of {format_bytes(max_bytes)}")
+    return data
+
+
+def _read_array(image: Any, window: Window | None) -> np.ndarray[Any, Any]:
+    try:
+        array = as_numpy(image)
+    except InputError as error:
+        raise UnreadableImageError(str(error)) from error
+    if array.ndim == 0:  # a missing value of NumPy, or a number
+        raise UnreadableImageError(f"expected a path, bytes, a Pillow image or an array, got {type(image).__name__}")
+    return as_pixels(array, window)
 
 
 def file_state(path: str | os.PathLike[str]) -> os.stat_result:
@@ -383,17 +329,6 @@ def _is_unchanged(before: os.stat_result, after: os.stat_result) -> bool:
         after.st_mtime_ns,
         after.st_ctime_ns,
     )
-
-
-def _validate_pixels(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    is_gray = array.ndim == 2
-    if array.dtype != np.uint8 or not (is_gray or (array.ndim == 3 and array.shape[2] == 3)):
-        raise UnreadableImageError(
-            f"expected a uint8 array of shape (h, w, 3) or (h, w), got {array.dtype} of shape {array.shape}"
-        )
-    if 0 in array.shape:
-        raise UnreadableImageError(f"the array of shape {array.shape} has no pixels")
-    return array
 
 
 def content_digest(content: Content) -> bytes:

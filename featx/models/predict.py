@@ -14,7 +14,8 @@ from featx.errors import OptionError
 from featx.extraction.engines.engine import PrecisionName
 from featx.extraction.extract import MIN_WRITTEN, extract_rows
 from featx.extraction.options import resolve_cache
-from featx.images.image import Image, Kind, as_image_list, check_allow, describe_image, restrict
+from featx.images.image import Image, Kind, check_allow, describe_image, restrict
+from featx.images.image_lists import as_image_list
 from featx.models.model import Model
 from featx.models.model_file import read_model
 from featx.models.prediction import Prediction, PredictionFormat

@@ -18,7 +18,7 @@ from featx.datasets.folders.layout import Layout
 from featx.datasets.folders.names import ignore_reason, is_image_name, normalize_label, suffix_kind
 from featx.datasets.folders.tree import DirectoryTree, NameTree, is_folder
 from featx.errors import SourceError
-from featx.images.archives import is_archive, list_archive
+from featx.images.containers.archives import is_archive, list_archive
 from featx.system.files import remote
 from featx.system.files.name_files import NameFile, sort_names
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from featx.datasets.tables.text_format import has_undecoded, repair_text
 from featx.errors import OptionError, SourceError, did_you_mean
-from featx.images.archives import has_member, split_archive_path
+from featx.images.containers.archives import has_member, split_archive_path
 from featx.system.files import remote
 
 #: Number of paths that are looked for as they are written, and in other folders and with other suffixes.

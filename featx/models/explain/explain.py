@@ -10,7 +10,8 @@ from typing import Any, Literal
 from featx.datasets.image_table import ImagesLike
 from featx.errors import UnreadableImageError
 from featx.extraction.engines.engine import PrecisionName
-from featx.images.image import as_image_list, describe_image
+from featx.images.image import describe_image
+from featx.images.image_lists import as_image_list
 from featx.models.explain.activation_maps import decode_pixels
 from featx.models.explain.explainer import Explainer
 from featx.models.explain.explanation import Explanation

@@ -20,7 +20,8 @@ from featx.extraction.extract import extract_into
 from featx.extraction.feature_extractor import FeatureExtractor
 from featx.extraction.options import ExtractionOptions, Resolved, resolve_cache
 from featx.images.decode import MAX_PIXELS
-from featx.images.image import Image, as_image_list
+from featx.images.image import Image
+from featx.images.image_lists import as_image_list
 from featx.models.fine_tuning.client import first_trained_layer, train
 from featx.models.fine_tuning.predictor import FineTunedPredictorMixin
 from featx.models.fine_tuning.training_data import (

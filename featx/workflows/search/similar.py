@@ -14,7 +14,7 @@ from featx.extraction.engines.engine import PrecisionName
 from featx.extraction.options import ExtractionOptions, resolve_cache
 from featx.features.matrix import FeatureMatrix
 from featx.features.search.nearest import IndexName
-from featx.images.image import as_image_list
+from featx.images.image_lists import as_image_list
 from featx.images.thumbnails import thumbnail_url
 from featx.system.files.atomic import write_text
 from featx.system.files.output_paths import as_output_error

@@ -13,7 +13,7 @@ import pytest
 
 from featx import find_images
 from featx.errors import OptionError, SourceError
-from featx.images.archives import has_member, read_member
+from featx.images.containers.archives import has_member, read_member
 from featx.images.image import read_image
 
 

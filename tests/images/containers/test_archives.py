@@ -21,7 +21,7 @@ import pytest
 from featx.cli import main as cli
 from featx.datasets.find import find_images
 from featx.errors import ImageTooLargeError, SourceError, UnreachableImageError, UnreadableImageError
-from featx.images.archives import CompressedTar
+from featx.images.containers.archives import CompressedTar
 from featx.images.image import read_image
 from featx.testing import CountingBackbone
 from tests.extraction.helpers import extract

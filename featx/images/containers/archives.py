@@ -15,7 +15,7 @@ from pathlib import PurePosixPath
 from typing import IO, Any, Literal
 
 from featx.errors import ImageTooLargeError, SourceError, UnreachableImageError
-from featx.images.zip_names import ZIP_ENCODINGS, checked_zip_encoding, decode_zip_name
+from featx.images.containers.zip_names import ZIP_ENCODINGS, checked_zip_encoding, decode_zip_name
 from featx.system.formatting import format_bytes, format_count
 
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz", ".tbz2", ".tar.xz", ".txz")

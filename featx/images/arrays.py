@@ -1,0 +1,159 @@
+"""Arrays as images: which axes are pixels and channels, and which values are black and white."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from featx.errors import InputError, UnreadableImageError
+from featx.images.to_rgb import Window
+
+_CHANNELS = (1, 3, 4)
+#: Ranges of values without a window. Other integers have the range of uint8.
+_RANGES: dict[str, Window] = {"f": (0.0, 1.0), "b": (0.0, 1.0)}
+
+
+def as_pixels(array: np.ndarray[Any, Any], window: Window | None = None) -> np.ndarray[Any, Any]:
+    """Return an array as pixels of 8 bits.
+
+    Parameters
+    ----------
+    array : ndarray of shape (h, w), (h, w, channels) or (channels, h, w)
+        With 1, 3 or 4 channels; the fourth is opacity, on white. Floats are from 0 to 1, uint16 from 0 to 65535, other
+        integers from 0 to 255.
+    window : tuple of (float, float) or None, default=None
+        Values that become 0 and 255, except for uint8. None: the range of the type.
+
+    Returns
+    -------
+    ndarray of uint8 of shape (h, w) or (h, w, 3)
+
+    Raises
+    ------
+    UnreadableImageError
+        The array has another shape or type, no pixels, or values outside of the range.
+
+    Examples
+    --------
+    >>> as_pixels(np.array([[0.0, 1.0]])).tolist(), as_pixels(np.zeros((3, 8, 10), np.uint8)).shape
+    ([[0, 255]], (8, 10, 3))
+    """
+    array = _channels_last(array)
+    if array.dtype.kind not in "fbui":
+        raise UnreadableImageError(f"expected an array of numbers, got {array.dtype} of shape {array.shape}")
+    if 0 in array.shape:
+        raise UnreadableImageError(f"the array of shape {array.shape} has no pixels")
+    pixels = array if array.dtype == np.uint8 else _scaled(array, window)
+    return _on_white(pixels) if pixels.ndim == 3 and pixels.shape[2] == 4 else pixels
+
+
+def _channels_last(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Return an array of shape (h, w), (h, w, 3) or (h, w, 4)."""
+    if array.ndim == 3 and is_channels_first(array.shape):
+        array = np.moveaxis(array, 0, 2)
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[:, :, 0]
+    if array.ndim == 2 or (array.ndim == 3 and array.shape[2] in _CHANNELS):
+        return array
+    raise UnreadableImageError(
+        "expected an array of shape (h, w), (h, w, 3), (h, w, 4) or (3, h, w), got shape " + str(array.shape)
+    )
+
+
+def is_channels_first(shape: Sequence[int]) -> bool:
+    """Return whether the channels of one image are its first axis. If the last axis may be channels, it is."""
+    return shape[-1] not in _CHANNELS and shape[0] in _CHANNELS
+
+
+def _scaled(array: np.ndarray[Any, Any], window: Window | None) -> np.ndarray[Any, Any]:
+    values = array.astype(np.float64)
+    if not np.isfinite(values).all():
+        raise UnreadableImageError("the array has NaN or infinity")
+    low, high = window or _value_range(array.dtype)
+    if window is None and (values.min() < low or values.max() > high):
+        raise UnreadableImageError(
+            f"expected {array.dtype} pixels from {low:g} to {high:g}, got {values.min():g} to {values.max():g}; pass "
+            "their range, for example window=(0, 255)"
+        )
+    scaled: np.ndarray[Any, Any] = ((np.clip(values, low, high) - low) * (255.0 / (high - low))).round()
+    return scaled.astype(np.uint8)
+
+
+def _value_range(dtype: np.dtype[Any]) -> Window:
+    if dtype == np.uint16:
+        return 0.0, 65535.0
+    return _RANGES.get(dtype.kind, (0.0, 255.0))
+
+
+def _on_white(pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    import PIL.Image
+
+    rgba = PIL.Image.fromarray(np.ascontiguousarray(pixels), "RGBA")
+    white = PIL.Image.new("RGBA", rgba.size, "white")
+    return np.asarray(PIL.Image.alpha_composite(white, rgba).convert("RGB"))
+
+
+def check_values(images: Iterable[Any], window: Window | None) -> None:
+    """Check that arrays of one call have the values of their type: one image alone may be dark by chance.
+
+    Raises
+    ------
+    InputError
+        Arrays of floats, or of integers that are not uint8 or uint16, have other values.
+    """
+    if window is not None:
+        return
+    for image in images:
+        if not isinstance(image, np.ndarray) or image.dtype == np.uint8 or image.dtype.kind not in "fui":
+            continue
+        low, high = _value_range(image.dtype)
+        least, largest = (float(bound) for bound in (np.nanmin(image), np.nanmax(image))) if image.size else (low, low)
+        if (least < low and math.isfinite(least)) or (largest > high and math.isfinite(largest)):
+            raise InputError(
+                f"images must have {image.dtype} pixels from {low:g} to {high:g}, got {least:g} to {largest:g}. Pass "
+                f"the range of all images: window=({min(0, least):g}, {255 if high < largest <= 255 else largest:g}). "
+                "Or convert the pixels with .astype('uint8') if they are from 0 to 255."
+            )
+
+
+def as_batch(array: np.ndarray[Any, Any], name: str) -> list[np.ndarray[Any, Any]]:
+    """Return the images of an array of pixels.
+
+    Parameters
+    ----------
+    array : ndarray of shape (n, h, w), (n, h, w, channels) or (n, channels, h, w)
+    name : str
+        Name of the parameter, for messages.
+
+    Raises
+    ------
+    InputError
+        The array has another shape.
+    """
+    if array.ndim == 4 or (array.ndim == 3 and array.shape[-1] not in (3, 4)):
+        return list(array)
+    if array.ndim == 3:
+        raise InputError(
+            f"{name} must be a list of images, got one image of shape {array.shape}. Pass a list, [image], or an "
+            "array of shape (n, h, w, 3)."
+        )
+    raise InputError(
+        f"{name} must be paths or pixels of shape (n, h, w, 3), got {array.dtype} of shape {array.shape}. "
+        f"{_reshape_remedy(array.shape)}"
+    )
+
+
+def _reshape_remedy(shape: Sequence[int]) -> str:
+    """Return how to reshape flat rows into images."""
+    n_values = shape[-1] if len(shape) == 2 else 0
+    if n_values > 3 and n_values % 3 == 0 and (side := math.isqrt(n_values // 3)) ** 2 * 3 == n_values:
+        return (
+            f"Reshape the rows with .reshape(-1, 3, {side}, {side}) if all red values come first, as in CIFAR, or with "
+            f".reshape(-1, {side}, {side}, 3)."
+        )
+    if n_values > 3 and (side := math.isqrt(n_values)) ** 2 == n_values:
+        return f"Reshape the rows with .reshape(-1, {side}, {side})."
+    return "Pass one array for each image, or reshape the array."

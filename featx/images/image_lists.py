@@ -1,0 +1,191 @@
+"""Collections of images: what callers may pass for several images, as a sequence; and names of images in memory."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence, Set
+from typing import Any
+
+import numpy as np
+
+from featx.errors import InputError, UnreadableImageError
+from featx.images.arrays import as_batch
+
+_KINDS_OF_NUMBERS = "fuib"
+
+
+class NamedImage(str):
+    """Name of an image in memory. It is a str, so that it takes the place of a path, and is read from its collection.
+
+    Parameters
+    ----------
+    name : str
+    images : sequence
+        Collection that contains the image. It may decode images when they are taken from it.
+    index : int
+
+    Examples
+    --------
+    >>> image = NamedImage("images[0]", [b"..."], 0)
+    >>> image, image.load()
+    ('images[0]', b'...')
+    """
+
+    _images: Sequence[Any]
+    _index: int
+
+    def __new__(cls, name: str, images: Sequence[Any], index: int) -> NamedImage:
+        """Return a name."""
+        image = super().__new__(cls, name)
+        image._images, image._index = images, index
+        return image
+
+    def __getnewargs__(self) -> tuple[str, Sequence[Any], int]:
+        """Return the arguments for a copy."""
+        return str(self), self._images, self._index
+
+    def load(self) -> Any:
+        """Return the image.
+
+        Raises
+        ------
+        UnreadableImageError
+            The collection cannot return it.
+        """
+        try:
+            return self._images[self._index]
+        except MemoryError:
+            raise
+        except Exception as error:  # collections of other libraries decode images here
+            raise UnreadableImageError(str(error) or type(error).__name__) from error
+
+
+def name_images(images: Sequence[Any], name: str) -> list[str]:
+    """Return the path of each image, and a name for each one that is in memory.
+
+    Parameters
+    ----------
+    images : sequence of images
+    name : str
+        Name of the collection.
+
+    Examples
+    --------
+    >>> name_images(["a.jpg", b"..."], "images")
+    ['a.jpg', 'images[1]']
+    """
+    return [
+        os.fspath(image) if isinstance(image, str | os.PathLike) else NamedImage(f"{name}[{index}]", images, index)
+        for index, image in enumerate(images)
+    ]
+
+
+def as_image_list(images: Any, name: str = "images") -> Sequence[Any]:
+    """Return the images of any accepted collection as a sequence.
+
+    Parameters
+    ----------
+    images : list, tuple, array, Series, one-column table, ImageTable, Dataset or iterable
+        Paths, bytes, Pillow images, arrays, files, or dicts of ``bytes`` and ``path``; or one array of shape (n, h, w),
+        (n, h, w, channels) or (n, channels, h, w). An iterator is read to its end.
+    name : str, default="images"
+        Name of the parameter, for messages.
+
+    Raises
+    ------
+    InputError
+        `images` is a single image, a table of several columns, a set, or an array without pixels or paths.
+
+    Examples
+    --------
+    >>> as_image_list(np.array(["a.jpg", "b.jpg"]))
+    ['a.jpg', 'b.jpg']
+    >>> len(as_image_list(np.zeros((5, 8, 8, 3), dtype=np.uint8)))
+    5
+    """
+    _check_collection(images, name)
+    if hasattr(images, "paths") and hasattr(images, "labels"):  # an ImageTable, which this room does not know
+        images = images.paths
+    if hasattr(images, "column_names") or (hasattr(images, "columns") and len(getattr(images, "shape", ())) == 2):
+        images = _only_column(images, name)
+    if hasattr(images, "to_pylist"):  # pyarrow
+        return list(images.to_pylist())
+    if not isinstance(images, np.ndarray) and hasattr(images, "to_numpy"):
+        images = images.to_numpy()
+    elif not isinstance(images, list | tuple) and hasattr(images, "__array__"):
+        images = as_numpy(images, name)
+    if isinstance(images, np.ndarray):
+        return _images_in_array(images, name)
+    try:
+        return images if isinstance(images, list | tuple) else list(images)
+    except TypeError:
+        raise InputError(
+            f"{name} must be a list, tuple, array, Series or one-column DataFrame of paths, bytes, Pillow images or "
+            f"arrays, got {type(images).__name__}."
+        ) from None
+
+
+def as_numpy(array: Any, name: str = "images") -> np.ndarray[Any, Any]:
+    """Return an array of another library, such as a tensor, as a NumPy array.
+
+    Raises
+    ------
+    InputError
+        It is on another device, or takes part in gradients.
+    """
+    try:
+        return np.asarray(array)
+    except (TypeError, RuntimeError, ValueError) as error:
+        raise InputError(
+            f"{name} must be arrays that NumPy can read, got {type(array).__name__}: {str(error)[:200]}. Pass "
+            "tensors of torch with .detach().cpu()."
+        ) from error
+
+
+def _check_collection(images: Any, name: str) -> None:
+    kind = type(images).__name__
+    if isinstance(images, str | bytes | bytearray | memoryview | os.PathLike):
+        raise InputError(f"{name} must be a list of images, got a single {kind}. {_single_remedy(images)}")
+    if isinstance(images, Mapping | Set):
+        raise InputError(f"{name} must have an order, got {kind}. Pass list(...) of it.")
+    if hasattr(images, "mode") and hasattr(images, "getexif"):
+        raise InputError(f"{name} must be a list of images, got a single Pillow image. Put it in a list: [image].")
+    if hasattr(images, "read"):
+        raise InputError(f"{name} must be a list of images, got a single file. Put it in a list: [file].")
+
+
+def _single_remedy(image: Any) -> str:
+    """Return what to pass instead of a single path: a list, or the images of a folder."""
+    if isinstance(image, str | os.PathLike) and os.path.isdir(image):
+        return f"Find the images of the folder: featx.find_images({os.fspath(image)!r})."
+    return "Put it in a list: [image]."
+
+
+def _only_column(table: Any, name: str) -> Any:
+    """Return the column of a one-column table of pandas, polars, pyarrow or datasets."""
+    names = list(table.column_names if hasattr(table, "column_names") else table.columns)
+    if len(names) == 1:
+        return table.iloc[:, 0] if hasattr(table, "iloc") else table[names[0]]
+    if hasattr(table, "shape") and (values := np.asarray(table)).dtype.kind in _KINDS_OF_NUMBERS:
+        return as_batch(values, name)  # flat rows: an error that names their reshape
+    raise InputError(
+        f"{name} must be one column, got {len(names)} columns ({', '.join(map(str, names[:5]))}). "
+        "Select one: X[['path']], use a ColumnTransformer, or find the images of the table: featx.find_images(table)."
+    )
+
+
+def _images_in_array(array: np.ndarray[Any, Any], name: str) -> Sequence[Any]:
+    if array.dtype.kind in "OUST":
+        if array.ndim == 2 and array.shape[1] == 1:
+            array = array[:, 0]
+        if array.ndim == 1:
+            return list(array.tolist())
+        raise InputError(f"{name} must be one column, got an array of shape {array.shape}. Select one: X[:, [0]].")
+    is_column = array.ndim == 1 or array.shape[1:] == (1,)
+    if is_column and array.size == 0:
+        return []
+    if is_column and array.dtype.kind == "f" and np.isnan(array).all():
+        return list(array.ravel().tolist())  # a column in which all images are missing
+    if array.dtype.kind in _KINDS_OF_NUMBERS and array.ndim > 1:
+        return as_batch(array, name)
+    raise InputError(f"{name} must be paths or pixels of shape (n, h, w, 3), got {array.dtype} of shape {array.shape}.")
