@@ -28,8 +28,8 @@ WRITING |= {"keep", "list"}
 #: Parameters that are named unlike the option: lists are plural, and :func:`featx.find_images` reads a source.
 _IMAGES = dict.fromkeys(("source", "path_column", "path_template", "root", "zip_encoding"), "images")
 _LABELED = {
-    **dict.fromkeys(("source", "path_column", "path_template", "root", "class_level", "zip_encoding"), "paths"),
-    "split_column": "paths",
+    **dict.fromkeys(("source", "path_column", "path_template", "root", "class_level", "zip_encoding"), "images"),
+    "split_column": "images",
     "label_column": "y",
     "group_column": "groups",
     "no_duplicate_groups": "duplicate_groups",

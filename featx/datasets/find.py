@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, cast
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
 from featx.datasets.folders.layout import normalize_splits
 from featx.datasets.image_listing import ImageListing
-from featx.datasets.image_table import ImageTable, PathsLike, as_path_list
+from featx.datasets.image_table import ImagesLike, ImageTable, PathsLike, as_path_list
 from featx.datasets.source_options import SourceOptions
 from featx.datasets.tables.columns import notes_of_groups, table_from_frame
-from featx.errors import SourceError
-
-if TYPE_CHECKING:
-    import pandas as pd
+from featx.datasets.tables.frames import is_dataset_dict, is_frame
+from featx.errors import OptionError, SourceError
+from featx.images.image import is_in_memory
+from featx.images.image_lists import as_image_list, name_images
 
 
 def find_images(
-    source: PathsLike | str | os.PathLike[str],
+    source: ImagesLike | str | os.PathLike[str],
     *,
     path_column: str | None = None,
     label_column: str | None = None,
@@ -49,10 +50,11 @@ def find_images(
 
     Parameters
     ----------
-    source : str, Path, DataFrame, or sequence or iterable of str or Path
+    source : str, Path, DataFrame, or sequence or iterable of images
         Folders, archives, images and URLs; or one CSV, TSV, JSON Lines, Parquet, Feather or Excel file, or a text file
         with a path and a label on each line; or a pandas table. An image that is named explicitly may have any suffix.
-        A table must be the only source. An ImageTable is returned unchanged.
+        A table must be the only source. Images in memory, as :class:`FeatureExtractor` takes them, have names such as
+        ``images[0]`` and no labels. An ImageTable is returned unchanged.
     path_column : str or None, default=None
         Column with the paths of a table. None: the first of path, file, filename, image and similar names, or a column
         of ids or URLs such as image_id if the files exist. A suffix that all paths lack is completed.
@@ -123,8 +125,15 @@ def find_images(
         class_level=class_level,
         zip_encoding=zip_encoding,
     )
-    if hasattr(source, "columns"):
-        return table_from_frame(cast("pd.DataFrame", source), options)
+    if is_frame(source):
+        return table_from_frame(source, options)
+    if is_dataset_dict(source):
+        return _table_of_splits(cast("Mapping[str, Any]", source), options)
+    if not isinstance(source, str | os.PathLike):
+        images = as_image_list(source, "source")
+        if any(is_in_memory(image) for image in images):
+            return _table_in_memory(images, options)
+        source = images
     listing = ImageListing(as_sources(source), options, keep_missing=keep_missing)
     rows = list(listing.images())
     texts, splits, groups = [row.label for row in rows], [row.split for row in rows], [row.group for row in rows]
@@ -140,6 +149,27 @@ def find_images(
     )
 
 
+def _table_of_splits(tables: Mapping[str, Any], options: SourceOptions) -> ImageTable:
+    """Return the images of several tables, which are splits by their names."""
+    parts = {name: table_from_frame(table, options) for name, table in tables.items()}
+    if len(parts) == 1:
+        return next(iter(parts.values()))
+    kinds = normalize_splits(list(map(str, parts)))
+    return ImageTable(
+        paths=[path for part in parts.values() for path in part.paths],
+        labels=[label for part in parts.values() for label in part.labels],
+        splits=[split for split, part in zip(kinds, parts.values(), strict=True) for _ in part.paths],
+        notes=tuple(dict.fromkeys(note for part in parts.values() for note in part.notes)),
+    )
+
+
+def _table_in_memory(images: Sequence[Any], options: SourceOptions) -> ImageTable:
+    """Return images without labels."""
+    for option, value in options.as_dict().items():
+        raise OptionError(f"{option} must be None for images in memory, got {value!r}. Pass labels as y.")
+    return ImageTable(name_images(images, "images"), [None] * len(images))
+
+
 def as_sources(source: PathsLike | str | os.PathLike[str]) -> list[str]:
     """Return one or several sources as a list of paths.
 
@@ -147,6 +177,8 @@ def as_sources(source: PathsLike | str | os.PathLike[str]) -> list[str]:
     ------
     SourceError
         There is no source.
+    InputError
+        A source is in memory.
     """
     sources = [os.fspath(source)] if isinstance(source, str | os.PathLike) else as_path_list(source, "source")
     if not sources:

@@ -13,7 +13,7 @@ import numpy as np
 
 from featx.datasets.find import find_images
 from featx.datasets.image_listing import format_ignored
-from featx.datasets.image_table import PathsLike
+from featx.datasets.image_table import ImagesLike
 from featx.datasets.label_names import similar_names_note
 from featx.datasets.pixel_range import pixel_range_note
 from featx.errors import UnreadableImageError
@@ -217,7 +217,7 @@ class ImageCheck(TextResult):
 
 
 def check_images(
-    source: PathsLike | str | os.PathLike[str],
+    source: ImagesLike | str | os.PathLike[str],
     *,
     path_column: str | None = None,
     label_column: str | None = None,
@@ -237,7 +237,7 @@ def check_images(
 
     Parameters
     ----------
-    source : str, Path, DataFrame, ImageTable, or sequence or iterable of str or Path
+    source : str, Path, DataFrame, ImageTable, or sequence or iterable of images
         See :func:`featx.find_images`.
     path_column, label_column : str or None, default=None
         Columns of a table, see :func:`featx.find_images`.
@@ -315,13 +315,14 @@ def _check_image(path: str, max_pixels: int) -> CheckedImage:
     checked = CheckedImage(describe_image(path))
     try:
         content, _ = read_image(path)
-        assert isinstance(content, bytes)  # the content of a path
         checked = dataclasses.replace(checked, digest=content_digest(content))
         thumbnail = decode_image(content, _THUMBNAIL_SIZE, max_pixels=max_pixels)
-        with open_image(content) as image:
-            checked = dataclasses.replace(
-                checked, format=image.format or "", mode=image.mode, width=image.width, height=image.height
-            )
+        if isinstance(content, bytes):
+            with open_image(content) as image:
+                kind = image.format or "", image.mode, image.width, image.height
+        else:
+            kind = "pixels", "RGB" if content.ndim == 3 else "L", content.shape[1], content.shape[0]
+        checked = dataclasses.replace(checked, format=kind[0], mode=kind[1], width=kind[2], height=kind[3])
     except UnreadableImageError as error:
         return dataclasses.replace(checked, error=type(error).__name__, reason=error.reason)
     return dataclasses.replace(checked, unusual=tuple(_unusual_properties(checked, thumbnail)))

@@ -9,16 +9,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from featx.datasets.folders.layout import Layout
+from featx.datasets.folders.layout import Layout, normalize_splits
 from featx.datasets.folders.listers import IgnoredCounter, make_lister
 from featx.datasets.folders.words import FolderName
 from featx.datasets.label_types import LabelTypeInferrer
 from featx.datasets.source_options import SourceOptions
+from featx.datasets.tables.array_sources import find_array_parts
 from featx.datasets.tables.columns import ImageColumns, describe_columns
 from featx.datasets.tables.file import TABLE_SUFFIXES, is_table_name, read_batches
 from featx.datasets.tables.metadata import find_metadata, metadata_note
 from featx.errors import SourceError, SourceNotFoundError
-from featx.images.containers.archives import split_archive_path
+from featx.images.containers.members import split_member_path
 from featx.images.formats import IMAGE_SUFFIXES
 from featx.system.files import remote
 from featx.system.formatting import shorten
@@ -74,9 +75,10 @@ class ImageListing:
         self, sources: Sequence[str], options: SourceOptions | None = None, *, keep_missing: bool = False
     ) -> None:
         self._sources, self._options, self._keep_missing = sources, options or SourceOptions(), keep_missing
-        self._table = find_table(sources, self._options)
-        self._label_types = LabelTypeInferrer() if self._table else None
         self.remarks = Remarks()
+        self._arrays = find_array_parts(sources, self._options, self.remarks.notes)
+        self._table = None if self._arrays else find_table(sources, self._options)
+        self._label_types = LabelTypeInferrer() if self._table or self._arrays else None
         if self._table is not None and self._table not in sources:
             self.remarks.notes.append(metadata_note(self._table))
 
@@ -93,6 +95,9 @@ class ImageListing:
         SourceError, MissingDependencyError
             See :func:`featx.find_images`.
         """
+        if self._arrays:
+            yield from self._images_of_arrays()
+            return
         if self._table is None:
             yield from iter_images(self._sources, self.remarks, self._options, keep_missing=self._keep_missing)
             return
@@ -108,6 +113,15 @@ class ImageListing:
         if is_empty:
             raise SourceError(f"{self._table!r} lists no images: it has {describe_columns(frame)} and no rows.")
 
+    def _images_of_arrays(self) -> Iterator[ListedImage]:
+        assert self._label_types is not None
+        names = [part.split for part in self._arrays]
+        splits = normalize_splits(names) if len(set(names)) > 1 else [None] * len(names)
+        for part, split in zip(self._arrays, splits, strict=True):
+            self._label_types.add(part.labels)
+            for row, label in enumerate(part.labels):
+                yield ListedImage(f"{part.prefix}{row}", label, split)
+
     def _images_of_frame(self, frame: Any, columns: ImageColumns) -> Iterator[ListedImage]:
         assert self._label_types is not None
         paths, labels = columns.paths(frame), columns.labels(frame)
@@ -122,6 +136,10 @@ class ImageListing:
         return map(ListedImage, paths, labels or none, splits, groups)
 
     @property
+    def _name(self) -> str:
+        return self._table or os.fspath(self._sources[0])
+
+    @property
     def label_type(self) -> str:
         """Type of the labels, as :meth:`LabelTypeInferrer.label_type` returns it. Known when all images were listed.
 
@@ -130,11 +148,11 @@ class ImageListing:
         SourceError
             The labels mix numbers with fractions and text.
         """
-        return "str" if self._label_types is None else self._label_types.label_type(str(self._table))
+        return "str" if self._label_types is None else self._label_types.label_type(self._name)
 
     def convert_labels(self, labels: Sequence[str | None]) -> list[Any]:
         """Return the labels of all images converted to their type."""
-        return list(labels) if self._label_types is None else self._label_types.convert(labels, str(self._table))
+        return list(labels) if self._label_types is None else self._label_types.convert(labels, self._name)
 
     def notes(self) -> list[str]:
         """Return remarks on how the source was interpreted. Complete when all images were listed."""
@@ -253,7 +271,7 @@ def missing_sources(sources: Sequence[str | os.PathLike[str]]) -> list[str]:
     return [
         path
         for path in paths
-        if not remote.is_url(path) and not os.path.exists(path) and split_archive_path(path) is None
+        if not remote.is_url(path) and not os.path.exists(path) and split_member_path(path) is None
     ]
 
 

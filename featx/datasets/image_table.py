@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from featx.errors import InputError
-from featx.images.image import Image
-from featx.images.image_lists import as_image_list, name_images
+from featx.images.image import Image, is_path
+from featx.images.image_lists import as_image_list
 from featx.system.formatting import format_count, shorten
 from featx.system.notebook.cards import card_to_html
 from featx.system.notebook.html import table_to_html
@@ -240,6 +240,6 @@ def as_path_list(paths: PathsLike, name: str = "paths") -> list[str]:
     """
     images = as_image_list(paths, name)
     for index, image in enumerate(images):
-        if not isinstance(image, str | os.PathLike):
+        if not is_path(image):
             raise InputError(f"{name} must be str or Path, got {type(image).__name__} at index {index}.")
-    return [os.fspath(image) for image in images]  # type: ignore[arg-type]  # checked above
+    return [os.fspath(image) for image in images]

@@ -132,13 +132,25 @@ def _continuous_targets(y: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return targets
 
 
-def as_label_array(labels: Any) -> np.ndarray[Any, Any]:
-    """Return labels as an array.
+def as_label_array(labels: Any, name: str = "y") -> np.ndarray[Any, Any]:
+    """Return labels as an array. One column becomes an array of shape (n_samples,).
 
     Parameters
     ----------
     labels : array-like of shape (n_samples,), Series or iterable
         A list of different types becomes an array of dtype object. NumPy would convert numbers and NaN to text.
+    name : str, default="y"
+        Name of the parameter, for messages.
+
+    Raises
+    ------
+    ComparisonError
+        The labels are one-hot encoded.
+
+    Examples
+    --------
+    >>> as_label_array(np.array([[3], [5]]))
+    array([3, 5])
     """
     if isinstance(labels, Iterable) and not hasattr(labels, "__array__") and not isinstance(labels, str | bytes):
         labels = list(labels)
@@ -146,7 +158,19 @@ def as_label_array(labels: Any) -> np.ndarray[Any, Any]:
         array = np.empty(len(labels), dtype=object)
         array[:] = labels
         return array
-    return np.asarray(labels)
+    column: Any = np.asarray(labels)
+    if column.ndim == 2 and column.shape[1] == 1:
+        column = column[:, 0]
+    elif column.ndim == 2 and _is_one_hot(column):
+        raise ComparisonError(
+            f"{name} must have one label per image, got one-hot labels of shape {column.shape}. Pass {name}.argmax(1)."
+        )
+    return column  # type: ignore[no-any-return]
+
+
+def _is_one_hot(labels: np.ndarray[Any, Any]) -> bool:
+    is_binary = labels.size > 0 and labels.dtype.kind in "fiub" and bool(np.isin(labels, (0, 1)).all())
+    return is_binary and bool((labels.sum(axis=1) == 1).all())
 
 
 def validate_data(X: Any, y: Any) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], IntArray, list[str]]:

@@ -220,20 +220,20 @@ def augment_features(
     (4,)
     """
     extractor = FeatureExtractor() if extractor is None else extractor
-    images = as_image_list(images)
+    listed = as_image_list(images)
     _check_options(extractor, n_copies, random_state)
     labels = None if y is None else as_label_array(y)
-    if labels is not None and labels.shape != (len(images),):
-        raise OptionError(f"y must have one label for each of {len(images)} images, got shape {labels.shape}.")
-    codes = None if groups is None else group_codes(groups, len(images))
+    if labels is not None and labels.shape != (len(listed),):
+        raise OptionError(f"y must have one label for each of {len(listed)} images, got shape {labels.shape}.")
+    codes = None if groups is None else group_codes(groups, len(listed))
     with reporting(verbose, progress):
-        rows = _extract(images, extractor, int(n_copies), int(random_state))
+        rows = _extract(listed, extractor, int(n_copies), int(random_state))
     codes = _duplicate_groups(rows[0], extractor) if codes is None else codes
     return AugmentedFeatures(
         X=rows.reshape(-1, rows.shape[2]),
         y=None if labels is None else np.tile(labels, n_copies + 1),
         groups=np.tile(codes, n_copies + 1),
-        source=np.tile(np.arange(len(images), dtype=np.int64), n_copies + 1),
+        source=np.tile(np.arange(len(listed), dtype=np.int64), n_copies + 1),
     )
 
 

@@ -19,7 +19,7 @@ import numpy as np
 from featx.backbones.layers import Layer
 from featx.datasets.failures import readable_positions
 from featx.datasets.find import find_images
-from featx.datasets.image_table import ImageTable, PathsLike
+from featx.datasets.image_table import ImagesLike, ImageTable
 from featx.datasets.pixel_range import pixel_range_note
 from featx.errors import FeatxError, ResourceError
 from featx.extraction.extract import extract_into
@@ -120,7 +120,7 @@ class ExtractionSummary(TextResult):
 
 
 def extract_images(
-    source: PathsLike | str | os.PathLike[str],
+    source: ImagesLike | str | os.PathLike[str],
     output: str | os.PathLike[str] = "features.npy",
     *,
     backbone: Any = "mobilenet",

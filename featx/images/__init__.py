@@ -1,9 +1,9 @@
 """Images in any form, read and decoded to upright RGB pixels of a given size.
 
-An image is a path, a URL, a path in a container, the bytes of a file, a Pillow image, an array or an open file. It is read once, its
-content is identified by a digest, and its pixels are decoded: orientation, color profile, transparency and depth are
-resolved here. The content decides the format, not the name. Whatever changes a pixel raises ``PIXELS`` in
-:mod:`featx.recipe`.
+An image is a path, a URL, a path in a container, the bytes of a file, a Pillow image, an array or an open file.
+It is read once, its content is identified by a digest, and its pixels are decoded: orientation, color profile,
+transparency and depth are resolved here. The content decides the format, not the name. Whatever changes a pixel raises
+``PIXELS`` in :mod:`featx.recipe`.
 
 ``image``           reads images and computes their digests
 ``image_lists``     collections of images, and names of images in memory

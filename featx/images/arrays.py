@@ -110,8 +110,8 @@ def check_values(images: Iterable[Any], window: Window | None) -> None:
         if not isinstance(image, np.ndarray) or image.dtype == np.uint8 or image.dtype.kind not in "fui":
             continue
         low, high = _value_range(image.dtype)
-        least, largest = (float(bound) for bound in (np.nanmin(image), np.nanmax(image))) if image.size else (low, low)
-        if (least < low and math.isfinite(least)) or (largest > high and math.isfinite(largest)):
+        least, largest = (float(image.min()), float(image.max())) if image.size else (low, low)
+        if math.isfinite(least) and math.isfinite(largest) and (least < low or largest > high):
             raise InputError(
                 f"images must have {image.dtype} pixels from {low:g} to {high:g}, got {least:g} to {largest:g}. Pass "
                 f"the range of all images: window=({min(0, least):g}, {255 if high < largest <= 255 else largest:g}). "

@@ -11,7 +11,7 @@ import threading
 import time
 import typing
 from collections.abc import Mapping, Sequence
-from typing import IO, TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import IO, TYPE_CHECKING, Any, Literal, TypeAlias, TypeGuard
 
 import numpy as np
 
@@ -24,7 +24,7 @@ from featx.errors import (
     UnreadableImageError,
 )
 from featx.images.arrays import as_pixels
-from featx.images.containers.archives import read_member, split_archive_path
+from featx.images.containers.members import read_member, split_member_path
 from featx.images.decode import MAX_PIXELS, Content, decode_pillow
 from featx.images.image_lists import NamedImage, as_numpy
 from featx.images.to_rgb import Window
@@ -35,7 +35,7 @@ from featx.system.formatting import format_bytes
 if TYPE_CHECKING:
     from PIL.Image import Image as PILImage
 
-#: One image: a path, the bytes of a file, a Pillow image, an array of pixels, an open file, or a dict of bytes and path.
+#: One image: a path, bytes of a file, a Pillow image, an array of pixels, an open file, or a dict of bytes and path.
 Image: TypeAlias = "str | os.PathLike[str] | bytes | PILImage | np.ndarray[Any, Any] | IO[bytes] | Mapping[str, Any]"
 
 #: Kinds of images that a caller may allow. Pillow images count as arrays.
@@ -136,16 +136,22 @@ def _kind_of(image: Any) -> str:
         return "bytes"
     if isinstance(image, Mapping):
         return _kind_of(image.get("path") if image.get("bytes") is None else image["bytes"])
-    return "array" if hasattr(image, "__array__") or hasattr(image, "getexif") or isinstance(image, NamedImage) else ""
+    is_array = hasattr(image, "__array__") and getattr(image, "shape", None) != ()  # a number of NumPy has no axes
+    return "array" if is_array or hasattr(image, "getexif") or isinstance(image, NamedImage) else ""
 
 
 def _refused(kind: str, allow: Sequence[str]) -> RefusedImage:
     return RefusedImage(f"expected {' or '.join(allow)} (allow=), got a {kind}")
 
 
-def is_path(image: Any) -> bool:
+def is_path(image: Any) -> TypeGuard[str | os.PathLike[str]]:
     """Return whether an image is a path or URL, and not in memory."""
     return isinstance(image, str | os.PathLike) and not isinstance(image, NamedImage)
+
+
+def is_in_memory(image: Any) -> bool:
+    """Return whether an object is an image without a path."""
+    return not is_path(image) and _kind_of(image) != ""
 
 
 def describe_image(image: Any) -> str:
@@ -201,9 +207,9 @@ def read_image(
         image = image.get("path") if image.get("bytes") is None else image["bytes"]
     if isinstance(image, str) and remote.is_url(image):
         path = remote.local_path(image)
-        return (remote.read_url(image, max_bytes), None) if path is None else _read_file(path, max_bytes)
+        return (remote.read_url(image, max_bytes), None) if path is None else _read_path(path, max_bytes, window)
     if isinstance(image, str | os.PathLike):
-        return _read_file(os.fspath(image), max_bytes)
+        return _read_path(os.fspath(image), max_bytes, window)
     if isinstance(image, bytes | bytearray | memoryview):
         return bytes(image), None
     if hasattr(image, "getexif"):
@@ -261,7 +267,7 @@ def file_state(path: str | os.PathLike[str]) -> os.stat_result:
     try:
         return os.stat(path)
     except (NotADirectoryError, FileNotFoundError):
-        member = split_archive_path(os.fspath(path))
+        member = split_member_path(os.fspath(path))
         if member is None:
             raise
         return os.stat(member[0])
@@ -275,14 +281,21 @@ def find_file_state(path: str) -> os.stat_result | None:
         return None
 
 
-def _read_file(path: str, max_bytes: int) -> tuple[bytes, os.stat_result]:
+def _read_path(path: str, max_bytes: int, window: Window | None) -> tuple[Content, os.stat_result]:
+    content, state = _read_file(path, max_bytes)
+    if isinstance(content, str):  # a table may have the path of a file instead of its bytes
+        content, state = _read_file(content, max_bytes)
+    return as_pixels(content, window) if isinstance(content, np.ndarray) else content, state
+
+
+def _read_file(path: str, max_bytes: int) -> tuple[Any, os.stat_result]:
     try:
         for _ in range(_MAX_ATTEMPTS):
             data, before, after = _read_once(path, max_bytes)
             if len(data) == after.st_size and _is_unchanged(before, after):
                 return data, after
     except (NotADirectoryError, FileNotFoundError) as error:
-        member = split_archive_path(path)
+        member = split_member_path(path)
         if member is None:
             raise UnreachableImageError(error.strerror or str(error)) from error
         return read_member(*member, max_bytes)

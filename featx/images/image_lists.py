@@ -40,9 +40,17 @@ class NamedImage(str):
         image._images, image._index = images, index
         return image
 
-    def __getnewargs__(self) -> tuple[str, Sequence[Any], int]:
-        """Return the arguments for a copy."""
-        return str(self), self._images, self._index
+    def __eq__(self, other: object) -> bool:
+        """Return whether another name means the same image, or a str is this name."""
+        if isinstance(other, NamedImage):
+            return self._images is other._images and self._index == other._index
+        return str.__eq__(self, other) is True
+
+    __hash__ = str.__hash__
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return how a copy is made. Copies of several names share the collection."""
+        return type(self), (str(self), self._images, self._index)
 
     def load(self) -> Any:
         """Return the image.
@@ -78,6 +86,17 @@ def name_images(images: Sequence[Any], name: str) -> list[str]:
         os.fspath(image) if isinstance(image, str | os.PathLike) else NamedImage(f"{name}[{index}]", images, index)
         for index, image in enumerate(images)
     ]
+
+
+def name_rows(images: Sequence[Any], name: str) -> list[str]:
+    """Return a name for each image of a collection, which is not read before an image is.
+
+    Examples
+    --------
+    >>> name_rows([b"..."], "images")
+    ['images[0]']
+    """
+    return [NamedImage(f"{name}[{index}]", images, index) for index in range(len(images))]
 
 
 def as_image_list(images: Any, name: str = "images") -> Sequence[Any]:
@@ -116,6 +135,8 @@ def as_image_list(images: Any, name: str = "images") -> Sequence[Any]:
         images = as_numpy(images, name)
     if isinstance(images, np.ndarray):
         return _images_in_array(images, name)
+    if type(images).__module__.partition(".")[0] == "datasets":  # a column that decodes an image when it is taken
+        return name_rows(images, name)
     try:
         return images if isinstance(images, list | tuple) else list(images)
     except TypeError:

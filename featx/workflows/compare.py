@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from featx.baselines.estimators import EstimatorsLike, TaskOption
 from featx.baselines.metrics import best_row, misleading_accuracy
-from featx.datasets.image_table import ImageTable, LabelsLike, PathsLike
+from featx.datasets.image_table import ImagesLike, ImageTable, LabelsLike
 from featx.datasets.labels import validate_labels
 from featx.errors import InputError
 from featx.extraction.options import ExtractionOptions, check_on_error, resolve_cache
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 
 def compare_images(
-    paths: PathsLike,
+    images: ImagesLike,
     y: LabelsLike | None = None,
     *,
     backbones: Sequence[Any] = ("mobilenet",),
@@ -70,11 +70,11 @@ def compare_images(
 
     Parameters
     ----------
-    paths : ImageTable, array-like of shape (n_samples,), Series or iterable of str or Path
-        Paths of images, or the result of :func:`find_images`.
+    images : ImageTable, array-like of shape (n_samples,), Series, table or iterable of images
+        Images as :class:`FeatureExtractor` takes them, or the result of :func:`find_images`.
     y : array-like of shape (n_samples,), Series, iterable or None, default=None
         Class label or continuous target of each image. Images whose label is None or NaN are excluded, and a note
-        reports them. None: the labels of `paths`, which must be an ImageTable.
+        reports them. None: the labels of `images`, an ImageTable or a table.
     backbones : sequence of str or FeatureExtractor, default=("mobilenet",)
         Names of backbones, or extractors for other layers, poolings and settings.
     estimators : sequence, mapping or None, default=None
@@ -177,7 +177,7 @@ def compare_images(
         raise InputError(f"test must be an ImageTable or None, got {test!r}. Pass the result of {hint}.")
     with reporting(verbose, progress):
         return compare_tables(
-            as_image_table(paths, y, groups=groups, test_mask=test_mask),
+            as_image_table(images, y, groups=groups, test_mask=test_mask),
             [as_extraction_options(backbone) for backbone in as_list("backbones", backbones)],
             config,
             test=test,

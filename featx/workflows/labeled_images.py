@@ -9,17 +9,20 @@ from typing import Any
 
 import numpy as np
 
-from featx.datasets.image_table import ImageTable, LabelsLike, PathsLike, as_path_list
+from featx.datasets.find import find_images
+from featx.datasets.image_table import ImagesLike, ImageTable, LabelsLike
 from featx.datasets.label_names import similar_names_note, unify_labels, unknown_classes_note
 from featx.datasets.labels import as_label_array, is_missing
+from featx.datasets.tables.frames import is_dataset_dict, is_frame
 from featx.errors import ComparisonError
+from featx.images.image_lists import as_image_list, name_images
 from featx.system.formatting import format_count, shorten
 
 _MAX_NAMED = 3
 
 
 def as_image_table(
-    paths: PathsLike,
+    images: ImagesLike,
     y: LabelsLike | None = None,
     *,
     groups: LabelsLike | None = None,
@@ -29,8 +32,9 @@ def as_image_table(
 
     Parameters
     ----------
-    paths : ImageTable, list, ndarray, Series or iterable of str or Path
-        An ImageTable provides what the other parameters do not.
+    images : ImageTable, list, array, Series, table or iterable of images
+        See :meth:`FeatureExtractor.transform`. An ImageTable provides what the other parameters do not; so does a table
+        with a column of labels if `y` is None.
     y : array-like, Series, iterable or None, default=None
         Label of each image.
     groups : array-like, Series, iterable or None, default=None
@@ -43,18 +47,12 @@ def as_image_table(
     ComparisonError
         If the lengths differ, or there are no labels.
     """
-    names = as_path_list(paths)
+    table = _as_table(images, has_labels=y is not None)
     given = {"y": y, "groups": groups, "test_mask": test_mask}
-    columns = {name: as_label_array(values).tolist() for name, values in given.items() if values is not None}
+    columns = {name: as_label_array(values, name).tolist() for name, values in given.items() if values is not None}
     for name, column in columns.items():
-        if len(column) != len(names):
-            raise ComparisonError(f"{name} must have one value per path ({len(names):,}), got {len(column):,}.")
-    if not isinstance(paths, ImageTable):
-        if y is None:
-            raise ComparisonError(
-                "y must be the label of each image, got None. Pass labels, or the result of find_images."
-            )
-        paths = ImageTable(names, [None] * len(names))
+        if len(column) != len(table):
+            raise ComparisonError(f"{name} must have one value per image ({len(table):,}), got {len(column):,}.")
     changes: dict[str, Any] = {}
     if "y" in columns:
         labels = [None if is_missing(label) else label for label in columns["y"]]
@@ -63,7 +61,21 @@ def as_image_table(
         changes["groups"] = columns["groups"]
     if "test_mask" in columns:
         changes["splits"] = ["test" if is_test else "train" for is_test in columns["test_mask"]]
-    return dataclasses.replace(paths, **changes)
+    return dataclasses.replace(table, **changes)
+
+
+def _as_table(images: ImagesLike, *, has_labels: bool) -> ImageTable:
+    if isinstance(images, ImageTable):
+        return images
+    if not has_labels:
+        table = find_images(images) if is_frame(images) or is_dataset_dict(images) else None
+        if table is None or not any(label is not None for label in table.labels):
+            raise ComparisonError(
+                "y must be the label of each image, got None. Pass labels, or the result of find_images."
+            )
+        return table
+    listed = as_image_list(images)
+    return ImageTable(name_images(listed, "images"), [None] * len(listed))
 
 
 def prepare_table(table: ImageTable, test: ImageTable | None, notes: list[str]) -> ImageTable:

@@ -14,7 +14,7 @@ from featx.baselines.estimators import TaskOption
 from featx.baselines.ranking.rank_features import rank_matrices
 from featx.baselines.ranking.ranking import Ranking
 from featx.datasets.failures import Failure
-from featx.datasets.image_table import ImageTable, LabelsLike, PathsLike
+from featx.datasets.image_table import ImagesLike, ImageTable, LabelsLike
 from featx.datasets.labels import validate_labels
 from featx.errors import ComparisonError
 from featx.extraction.options import ExtractionOptions, Resolved, check_on_error, resolve_cache
@@ -78,7 +78,7 @@ class ImageRanking(Ranking):
 
 
 def rank_images(
-    paths: PathsLike,
+    images: ImagesLike,
     y: LabelsLike | None = None,
     *,
     backbones: Sequence[Any] = ("mobilenet",),
@@ -95,11 +95,12 @@ def rank_images(
 
     Parameters
     ----------
-    paths : ImageTable, array-like of shape (n_samples,), Series or iterable of str or Path
-        Paths of images, or the result of :func:`find_images`. Images of its test split do not take part.
+    images : ImageTable, array-like of shape (n_samples,), Series, table or iterable of images
+        Images as :class:`FeatureExtractor` takes them, or the result of
+        :func:`find_images`. Images of its test split do not take part.
     y : array-like of shape (n_samples,), Series, iterable or None, default=None
         Class label or continuous target of each image. Images whose label is None or NaN are excluded, and a note
-        reports them. None: the labels of `paths`, which must be an ImageTable.
+        reports them. None: the labels of `images`, an ImageTable or a table.
     backbones : sequence of str or FeatureExtractor, default=("mobilenet",)
         Names of backbones, or extractors for other layers, poolings and settings.
     task : {"auto", "classification", "regression"}, default="auto"
@@ -158,7 +159,7 @@ def rank_images(
     config = ComparisonConfig(task=task, duplicate_groups=duplicate_groups, duplicate_threshold=duplicate_threshold)
     with reporting(verbose, progress):
         return rank_tables(
-            as_image_table(paths, y, groups=groups),
+            as_image_table(images, y, groups=groups),
             [as_extraction_options(backbone) for backbone in as_list("backbones", backbones)],
             config,
             cache=resolve_cache(cache),

@@ -18,7 +18,7 @@ from featx.baselines.estimators import FINE_TUNE, ZERO_SHOT, EstimatorsLike, Tas
 from featx.baselines.fitting import Dataset, check_calibration, fit_on_all, fit_on_images
 from featx.baselines.folds.split import Fold
 from featx.baselines.libraries.classes import is_class_name, make_by_class_name
-from featx.datasets.image_table import ImageTable, LabelsLike, PathsLike
+from featx.datasets.image_table import ImagesLike, ImageTable, LabelsLike
 from featx.datasets.labels import validate_labels
 from featx.errors import ModelFileError, OptionError
 from featx.extraction.options import ExtractionOptions, Resolved, check_on_error, resolve_cache
@@ -160,7 +160,7 @@ class TrainedModel(TextResult):
 
 
 def train_images(
-    paths: PathsLike,
+    images: ImagesLike,
     y: LabelsLike | None = None,
     *,
     backbone: Any = "mobilenet",
@@ -185,12 +185,13 @@ def train_images(
 
     Parameters
     ----------
-    paths : ImageTable, array-like of shape (n_samples,), Series or iterable of str or Path
-        Paths of images, or the result of :func:`find_images`. If it has a test split, estimators are scored
-        on it, and the selected one is then fitted on all images.
+    images : ImageTable, array-like of shape (n_samples,), Series, table or iterable of images
+        Images as :class:`FeatureExtractor` takes them, or the result of
+        :func:`find_images`. If it has a test split, estimators are scored on it, and the selected one is then
+        fitted on all images.
     y : array-like of shape (n_samples,), Series, iterable or None, default=None
         Class label or continuous target of each image. Images whose label is None or NaN are excluded, and a note
-        reports them. None: the labels of `paths`, which must be an ImageTable.
+        reports them. None: the labels of `images`, an ImageTable or a table.
     backbone : str or FeatureExtractor, default="mobilenet"
         Name of a backbone, or an extractor for other settings.
     estimator : str, estimator or None, default=None
@@ -287,7 +288,7 @@ def train_images(
     )
     with reporting(verbose, progress):
         return train_table(
-            as_image_table(paths, y, groups=groups),
+            as_image_table(images, y, groups=groups),
             as_extraction_options(backbone),
             config,
             calibrate=calibrate,

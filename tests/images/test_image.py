@@ -14,7 +14,8 @@ import pytest
 
 from featx.datasets.image_table import ImageTable
 from featx.errors import InputError, ResourceError, UnreadableImageError
-from featx.images.image import DIGEST_SIZE, as_image_list, content_digest, read_image
+from featx.images.image import DIGEST_SIZE, content_digest, read_image
+from featx.images.image_lists import as_image_list
 
 PATHS = ["a.jpg", "b.jpg"]
 
@@ -40,7 +41,8 @@ def test_collections_of_paths(collection: Any) -> None:
 
 def test_array_of_several_images() -> None:
     assert len(as_image_list(np.zeros((5, 8, 8, 3), dtype=np.uint8))) == 5
-    assert len(as_image_list(np.zeros((5, 8, 8), dtype=np.uint8))) == 5
+    for shape in ((5, 8, 8), (5, 8, 8, 1), (5, 3, 8, 9), (5, 8, 8, 4)):
+        assert len(as_image_list(np.zeros(shape))) == 5
 
 
 @pytest.mark.parametrize(
@@ -51,7 +53,10 @@ def test_array_of_several_images() -> None:
         (Path("a.jpg"), "Put it in a list"),
         (PIL.Image.new("RGB", (8, 8)), "Put it in a list"),
         (np.zeros((8, 8, 3), dtype=np.uint8), r"Pass a list, \[image\]"),
-        (np.zeros((5, 8, 8, 3)), r"astype\('uint8'\)"),
+        (np.zeros((5, 3072), dtype=np.uint8), r"\.reshape\(-1, 3, 32, 32\)"),
+        (np.zeros((5, 784)), r"\.reshape\(-1, 28, 28\)"),
+        (pd.DataFrame(np.zeros((5, 64))).rename(columns=str), r"\.reshape\(-1, 8, 8\)"),
+        (io.BytesIO(), "got a single file"),
         (pd.DataFrame({"path": PATHS, "width": [1, 2]}), r"X\[\['path'\]\]"),
         (np.array([PATHS, PATHS]), "Select one"),
         (7, "must be a list"),
@@ -100,8 +105,12 @@ def test_read_file_with_state(tmp_path: Path) -> None:
         (float("nan"), "got a missing value"),
         (pd.NA, "got a missing value"),
         (7, "got int"),
-        (np.zeros((8, 8, 3)), "got float64 of shape"),
-        (np.zeros((8, 8, 4), dtype=np.uint8), r"got uint8 of shape \(8, 8, 4\)"),
+        (np.full((8, 8, 3), 255.0), "expected float64 pixels from 0 to 1, got 255 to 255"),
+        (np.zeros((8, 8, 5), dtype=np.uint8), r"got shape \(8, 8, 5\)"),
+        (np.full((8, 8), np.nan), "NaN"),
+        (np.array([["a"]]), "expected an array of numbers"),
+        (io.StringIO("text"), "opened in binary mode"),
+        ({"bytes": None, "path": None}, "got a missing value"),
         (np.zeros((0, 8, 3), dtype=np.uint8), "no pixels"),
     ],
     ids=lambda value: str(value)[:20].replace("\0", "0"),

@@ -21,9 +21,9 @@ def test_paths_require_labels() -> None:
     assert as_image_table(iter(["a.jpg"]), ["cat"]).labels == ["cat"]
     with pytest.raises(ComparisonError, match="y must be the label of each image, got None"):
         as_image_table(["a.jpg"])
-    with pytest.raises(ComparisonError, match=r"y must have one value per path \(2\), got 1"):
+    with pytest.raises(ComparisonError, match=r"y must have one value per image \(2\), got 1"):
         as_image_table(["a.jpg", "b.jpg"], ["cat"])
-    with pytest.raises(ComparisonError, match=r"groups must have one value per path \(2\), got 3"):
+    with pytest.raises(ComparisonError, match=r"groups must have one value per image \(2\), got 3"):
         as_image_table(["a.jpg", "b.jpg"], ["a", "b"], groups=[1, 2, 3])
 
 

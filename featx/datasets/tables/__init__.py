@@ -1,8 +1,10 @@
-"""Tables that list images: CSV, TSV, Parquet and others.
+"""Tables that list or contain images: CSV, TSV, Parquet and others.
 
 ``file``         reads the files, whole or in batches
 ``text_format``  encoding, separator and column names of a text file
 ``columns``      finds the path, label, split and group columns, and what their values mean
+``frames``         tables in memory, of pandas, polars, pyarrow and datasets
+``array_sources``  arrays of images and labels: npz, MNIST, CIFAR
 ``metadata``     finds a table of labels in the folder of the images
 ``paths``        finds where paths start, and how they are written
 

@@ -12,10 +12,12 @@ from featx.datasets.folders.names import normalize_label
 from featx.datasets.image_table import ImageTable
 from featx.datasets.labels import is_missing
 from featx.datasets.source_options import SourceOptions
+from featx.datasets.tables.frames import choose_images, named_images, open_frame
 from featx.datasets.tables.paths import PathForm, clean_path, find_path_form, parse_template, template_columns
 from featx.datasets.tables.text_format import repair_text
 from featx.errors import OptionError, SourceError, did_you_mean
-from featx.system.formatting import format_count
+from featx.system.files import remote
+from featx.system.formatting import format_count, shorten
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -85,8 +87,24 @@ class ImageColumns:
                 )
             parse_template(self._options.path_template, list(frame.columns), self._source)
             return template_columns(self._options.path_template)
+        images = frame.attrs.get("images", [])
+        texts = [name for name in frame.columns if name not in images]
+        image = choose_images(images, texts, self._options.path_column, repr(self._source), PATH_COLUMNS)
+        if image is not None:
+            self._keeps_paths, self._form = True, PathForm()
+            self._check_is_local(image)
+            if len(images) > 1 or {name.lower() for name in texts} & set(PATH_COLUMNS):
+                self.notes.append(images_note(self._source, image))
+            return [image]
         name = _column_name(frame, self._source, "path", self._options.path_column, PATH_COLUMNS)
         return [self._id_column(frame) if name is None else name]
+
+    def _check_is_local(self, column: str) -> None:
+        if remote.is_url(self._source) and remote.local_path(self._source) is None:
+            raise SourceError(
+                f"{shorten(self._source)!r} contains images in the column {column!r}, which are read from local tables "
+                "only. Download the table, and pass its path."
+            )
 
     def _id_column(self, frame: pd.DataFrame) -> str:
         """Return the column of ids or URLs for which files exist."""
@@ -144,31 +162,49 @@ class ImageColumns:
         return [str(value) for (value,) in rows]
 
 
-def table_from_frame(frame: pd.DataFrame, options: SourceOptions) -> ImageTable:
-    """Return the images that a DataFrame lists. Labels keep their type, and paths are used unchanged.
+def table_from_frame(table: Any, options: SourceOptions) -> ImageTable:
+    """Return the images that a table in memory lists or contains. Labels keep their type, and paths are unchanged.
+
+    Parameters
+    ----------
+    table : DataFrame of pandas or polars, pyarrow.Table or Dataset
+    options : SourceOptions
 
     Raises
     ------
     SourceError
         There are no rows, a path is missing, or a column does not exist.
     """
-    source = "DataFrame"
-    frame = frame.rename(columns=str)
-    if options.path_column is None and options.path_template is None and len(frame.columns) == 1:
-        options = dataclasses.replace(options, path_column=str(frame.columns[0]))
-    columns = ImageColumns(frame, source, options, keeps_paths=True)
-    paths = columns.paths(frame)
+    source = type(table).__name__
+    frame, images = opened = open_frame(table)
+    column = choose_images(list(images), list(frame.columns), options.path_column, source, PATH_COLUMNS)
+    notes: list[str] = []
+    if column is not None and options.path_template is None:
+        paths = named_images(opened, column)
+        if len(images) > 1:
+            notes.append(images_note(source, column))
+    else:
+        if options.path_column is None and options.path_template is None and len(frame.columns) == 1:
+            options = dataclasses.replace(options, path_column=str(frame.columns[0]))
+        columns = ImageColumns(frame, source, options, keeps_paths=True)
+        paths, notes = columns.paths(frame), columns.notes
     if not paths:
         raise SourceError(f"{source!r} lists no images: it has {describe_columns(frame)} and no rows.")
     labels = _select_column(frame, source, "label", options.label_column, LABEL_COLUMNS)
-    splits, groups = columns.splits(frame), columns.groups(frame)
+    splits = get_column(frame, source, "split", options.split_column, ())
+    groups = get_column(frame, source, "group", options.group_column, ())
     return ImageTable(
         paths=paths,
         labels=[None] * len(paths) if labels is None else [_as_label(label) for label in labels.tolist()],
         splits=None if splits is None else normalize_splits(splits),
         groups=groups,
-        notes=(*columns.notes, *notes_of_groups(groups)),
+        notes=(*notes, *notes_of_groups(groups)),
     )
+
+
+def images_note(source: str, column: str) -> str:
+    """Return the note that a table contains images in several columns."""
+    return f"Images of {source!r} are those of the column {column!r}. Pass another as path_column (--path-column)."
 
 
 def missing_path_column_error(frame: pd.DataFrame, source: str) -> SourceError:

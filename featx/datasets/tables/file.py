@@ -9,8 +9,10 @@ import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from featx.datasets.tables.frames import name_classes
 from featx.datasets.tables.text_format import TextFormat, open_text, repair_text, split_lines
 from featx.errors import FeatxError, SourceError, missing_dependency
+from featx.images.containers.tables import ARROW_SUFFIXES, PARQUET_SUFFIXES, class_names, image_columns, read_arrow
 from featx.system.files import remote
 from featx.system.files.parquet import import_pyarrow
 from featx.system.files.temporary import temporary_folder
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 
 #: Suffixes of tables. Those of text may be followed by ``.gz``.
 TABLE_SUFFIXES = (".csv", ".tsv", ".tab", ".jsonl", ".ndjson", ".parquet", ".pq", ".feather", ".arrow", ".xlsx")
-_JSON, _PARQUET, _FEATHER = (".jsonl", ".ndjson"), (".parquet", ".pq"), (".feather", ".arrow")
+_JSON = (".jsonl", ".ndjson")
 #: Lists of images, which have no names of columns. Another file with this suffix is no table beside other sources.
 _LIST_SUFFIX = ".txt"
 #: Bytes of a Parquet file that are read at a time: a column of a row group may be larger than memory.
@@ -61,10 +63,10 @@ def read_batches(source: str, n_rows: int | None, notes: list[str] | None = None
 
 def _batches(path: str, source: str, n_rows: int | None, notes: list[str]) -> Iterator[pd.DataFrame]:
     name = path.lower().removesuffix(".gz")
-    if name.endswith(_PARQUET):
-        yield from _parquet_batches(path, n_rows)
-    elif name.endswith(_FEATHER):
-        yield from _sliced(import_pyarrow().feather.read_table(path).to_pandas(), n_rows)
+    if name.endswith(PARQUET_SUFFIXES):
+        yield from _parquet_batches(path, source, n_rows)
+    elif name.endswith(ARROW_SUFFIXES):
+        yield from _arrow_batches(path, source, n_rows)
     elif name.endswith(".xlsx"):
         yield from _sliced(_read_excel(path), n_rows)
     elif name.endswith(_JSON):
@@ -145,36 +147,62 @@ def _read_excel(path: str) -> pd.DataFrame:
     return pd.read_excel(path, dtype=object, keep_default_na=False, na_values=[""])
 
 
-def _parquet_batches(path: str, n_rows: int | None) -> Iterator[pd.DataFrame]:
+def _parquet_batches(path: str, source: str, n_rows: int | None) -> Iterator[pd.DataFrame]:
     pa = import_pyarrow()
     with pa.parquet.ParquetFile(path, buffer_size=_BUFFER_SIZE, pre_buffer=False) as file:
-        # Binary and nested columns are neither paths nor labels, and embedded images would fill the memory.
-        names = [field.name for field in file.schema_arrow if not _is_binary_or_nested(field.type, pa)]
-        integers = [field.name for field in file.schema_arrow if pa.types.is_integer(field.type)]
+        schema = file.schema_arrow
+        names = _text_columns(schema, pa)
+        integers = [field.name for field in schema if pa.types.is_integer(field.type)]
         null_counts = dict.fromkeys(integers, 0)
         for batch in file.iter_batches(columns=integers) if integers else ():
             for name in integers:
                 null_counts[name] += batch.column(name).null_count
         # pandas reads integers with nulls as floats: a batch without a null must have the same type.
         as_floats = [name for name in integers if null_counts[name]]
+        row = 0
         for batch in file.iter_batches(n_rows or max(1, file.metadata.num_rows), columns=names):
             table = pa.table(batch)
             for name in as_floats:
                 floats = pa.compute.cast(table[name], pa.float64(), safe=False)
                 table = table.set_column(table.column_names.index(name), name, floats)
-            yield table.to_pandas()
+            yield _with_images(table.to_pandas(), schema, source, row, batch.num_rows)
+            row += batch.num_rows
         if not file.metadata.num_rows:
-            yield file.schema_arrow.empty_table().select(names).to_pandas()
+            yield _with_images(schema.empty_table().select(names).to_pandas(), schema, source, 0, 0)
 
 
-def _is_binary_or_nested(column_type: Any, pa: Any) -> bool:
-    types = pa.types
-    return bool(
-        types.is_nested(column_type)
-        or types.is_binary(column_type)
-        or types.is_large_binary(column_type)
-        or types.is_fixed_size_binary(column_type)
-    )
+def _arrow_batches(path: str, source: str, n_rows: int | None) -> Iterator[pd.DataFrame]:
+    table = read_arrow(path)
+    names = _text_columns(table.schema, import_pyarrow())
+    frame = _with_images(table.select(names).to_pandas(), table.schema, source, 0, table.num_rows)
+    yield from _sliced(frame, n_rows)
+
+
+def _text_columns(schema: Any, pa: Any) -> list[str]:
+    """Return the columns that may be paths or labels. Embedded images would fill the memory."""
+    binary = pa.types.is_fixed_size_binary
+    images = image_columns(schema)
+    return [
+        field.name
+        for field in schema
+        if field.name not in images and not pa.types.is_nested(field.type) and not binary(field.type)
+    ]
+
+
+def _with_images(frame: pd.DataFrame, schema: Any, source: str, first_row: int, n_rows: int) -> pd.DataFrame:
+    """Return rows with the paths of their images in the table, and the names of their classes."""
+    import pandas as pd
+
+    frame = frame if len(frame.columns) else pd.DataFrame(index=range(n_rows))
+    images = image_columns(schema)
+    for name in images:
+        prefix = f"{source}#" if len(images) == 1 else f"{source}#{name}/"
+        frame[name] = [f"{prefix}{row}" for row in range(first_row, first_row + n_rows)]
+    for name, classes in class_names(schema).items():
+        if name in frame.columns:
+            frame[name] = name_classes(frame[name], classes)
+    frame.attrs["images"] = images
+    return frame
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from featx.datasets.tables.text_format import has_undecoded, repair_text
 from featx.errors import OptionError, SourceError, did_you_mean
-from featx.images.containers.archives import has_member, split_archive_path
+from featx.images.containers.members import has_member, split_member_path
 from featx.system.files import remote
 
 #: Number of paths that are looked for as they are written, and in other folders and with other suffixes.
@@ -75,7 +75,7 @@ def path_exists(path: str) -> bool:
     """Return whether a file exists, also in an archive. That of a URL is taken for granted."""
     if remote.is_url(path) or os.path.exists(path):
         return True
-    member = split_archive_path(path)
+    member = split_member_path(path)
     return member is not None and has_member(*member)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import abc
 import collections
-import contextlib
 import functools
 import os
 import tarfile
@@ -15,15 +14,14 @@ from pathlib import PurePosixPath
 from typing import IO, Any, Literal
 
 from featx.errors import ImageTooLargeError, SourceError, UnreachableImageError
+from featx.images.containers.sequential import MAX_BUFFERED_BYTES, Item, SequentialReader, check_n_bytes
 from featx.images.containers.zip_names import ZIP_ENCODINGS, checked_zip_encoding, decode_zip_name
-from featx.system.formatting import format_bytes, format_count
+from featx.system.formatting import format_count
 
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz", ".tbz2", ".tar.xz", ".txz")
 _ZIP_SIGNATURES = (b"PK\3\4", b"PK\5\6", b"PK\7\x08")
 #: Signatures of gzip, bzip2 and xz.
 _COMPRESSED_SIGNATURES = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0")
-#: Maximum number of bytes of a compressed tar that are kept because other threads may ask for them soon.
-MAX_BUFFERED_BYTES = 256 * 2**20
 
 
 def is_archive(path: str) -> bool:
@@ -210,13 +208,6 @@ def _problem_at_end(tar: tarfile.TarFile) -> str:
     return ""
 
 
-def _check_n_bytes(n_bytes: int, max_bytes: int) -> None:
-    if n_bytes > max_bytes:
-        raise ImageTooLargeError(
-            f"the file has {format_bytes(n_bytes)}, more than the limit of {format_bytes(max_bytes)}"
-        )
-
-
 class Zip(_Archive):
     """A zip archive."""
 
@@ -287,10 +278,10 @@ class Zip(_Archive):
             raise KeyError(name)
         if info.flag_bits & 1:
             raise UnreachableImageError("the file is encrypted")
-        _check_n_bytes(info.file_size, max_bytes)
+        check_n_bytes(info.file_size, max_bytes)
         with self._lock, self._file.open(info) as file:
             data = file.read(max_bytes + 1)  # the declared size may be wrong
-        _check_n_bytes(len(data), max_bytes)
+        check_n_bytes(len(data), max_bytes)
         return data
 
 
@@ -308,7 +299,7 @@ class _Tar(_Archive):
 
     def read(self, name: str, max_bytes: int) -> bytes:
         offset, size = self.names[name]
-        _check_n_bytes(size, max_bytes)
+        check_n_bytes(size, max_bytes)
         with self._lock:
             self._file.seek(offset)
             data = self._file.read(size)
@@ -324,57 +315,27 @@ class _Tar(_Archive):
 class CompressedTar(_Archive):
     """A compressed tar, which can be read only from its beginning: in its own order, it is read once.
 
-    Files that are passed on the way are buffered up to a limit, because threads ask for neighbors in any order.
-
     Parameters
     ----------
     path : str
     max_buffered_bytes : int, default=268_435_456
-        Maximum number of buffered bytes, beside the file that is read.
+        See :class:`SequentialReader`.
     """
 
     def __init__(self, path: str, max_buffered_bytes: int = MAX_BUFFERED_BYTES) -> None:
         super().__init__()
         self._path = path
-        self._max_buffered_bytes = max_buffered_bytes
-        self._buffer: collections.OrderedDict[int, bytes] = collections.OrderedDict()
-        self.n_buffered_bytes = 0
         self._add_members(path, "r:*", lambda index, member: index)
         self._indices = frozenset(self.names.values())
-        self._members = self._walk()
+        self.reader = SequentialReader(self._walk, max_buffered_bytes=max_buffered_bytes)
 
-    def _walk(self) -> Iterator[tuple[int, int, IO[bytes]]]:
+    def _walk(self, start: int) -> Iterator[Item]:
         with tarfile.open(self._path, "r|*") as tar:
             for index, member in enumerate(tar):
                 if index in self._indices and (file := tar.extractfile(member)):
-                    yield index, member.size, file
+                    yield Item(index, member.size, file.read)
 
     def read(self, name: str, max_bytes: int) -> bytes:
         """Return the bytes of a file. Raise KeyError if it does not exist."""
-        index = self.names[name]
-        with self._lock:
-            if index not in self._buffer:
-                self._advance_to(index, max_bytes)
-            data = self._buffer.pop(index)
-            self.n_buffered_bytes -= len(data)
+        data: bytes = self.reader.read(self.names[name], max_bytes)
         return data
-
-    def _advance_to(self, target: int, max_bytes: int) -> None:
-        for _ in range(2):  # to the end, and once more from the beginning
-            for index, size, file in self._members:
-                if index == target:
-                    _check_n_bytes(size, max_bytes)
-                if size <= max_bytes:
-                    self._add_to_buffer(index, file.read(), target)
-                if index == target:
-                    return
-            self._members = self._walk()
-        raise UnreachableImageError("the archive changed while it was read")
-
-    def _add_to_buffer(self, index: int, data: bytes, target: int) -> None:
-        with contextlib.suppress(KeyError):
-            self.n_buffered_bytes -= len(self._buffer.pop(index))
-        self._buffer[index] = data
-        self.n_buffered_bytes += len(data)
-        while self.n_buffered_bytes > self._max_buffered_bytes and next(iter(self._buffer)) != target:
-            self.n_buffered_bytes -= len(self._buffer.popitem(last=False)[1])

@@ -200,7 +200,8 @@ def test_batches_of_a_table_need_little_memory(tmp_path: Path) -> None:
     del table
     before, n_seen = pa.total_allocated_bytes(), 0
     for frame in read_batches(str(tmp_path / "list.parquet"), 10_000):
-        assert list(frame.columns) == ["path", "label"]  # images within a table would fill the memory
+        assert list(frame.columns) == ["path", "label", "image"]
+        assert frame["image"].iloc[0].endswith(f"list.parquet#{n_seen}")  # images themselves would fill the memory
         assert pa.total_allocated_bytes() - before < 8e6  # and the paths take 10 MB
         n_seen += len(frame)
     assert n_seen == n_rows

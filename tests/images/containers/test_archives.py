@@ -87,7 +87,7 @@ def test_compressed_tar_buffers_up_to_its_limit(photo_folder: Path) -> None:
     names = list(archive.names)
     for name in [*names[::-1], *names]:
         assert archive.read(name, 2**20)[:2] == b"\xff\xd8"
-        assert archive.n_buffered_bytes <= 20_000
+        assert archive.reader.n_buffered_bytes <= 20_000
 
 
 def test_folder_that_contains_everything_is_not_a_class(photo_folder: Path) -> None:

@@ -1,0 +1,252 @@
+"""Files of arrays as sources: which arrays are images, which are their labels, and which splits they are."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+
+from featx.datasets.source_options import SourceOptions
+from featx.errors import FeatxError, SourceError
+from featx.images.arrays import as_batch
+from featx.images.containers.archives import is_archive, list_archive, read_member, split_archive_path
+from featx.images.containers.array_files import ArrayFile, cifar_names
+from featx.images.containers.members import open_rows
+
+#: Words in the names of arrays in an npz file.
+_IMAGE_WORDS, _LABEL_WORDS = (
+    {"x", "image", "images", "imgs", "data", "pixels"},
+    {"y", "label", "labels", "target", "targets"},
+)
+_SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+#: Files of MNIST and others in its format, and the batches of CIFAR.
+_IDX = re.compile(r"(?:.*-)?(train|t10k|test)-images[-.]idx3-ubyte(?:\.gz)?")
+_CIFAR_10 = re.compile(r"(data|test)_batch(?:_\d+)?(?:\.bin)?")
+_CIFAR_100 = re.compile(r"(train|test)(?:\.bin)?")
+_CIFAR_NAMES = ("batches.meta", "batches.meta.txt", "meta", "fine_label_names.txt")
+_MAX_NAMES_BYTES = 2**20
+#: Number of sources, and of files in a folder, that may be files of arrays. More are images.
+_MAX_SOURCES, _MAX_FILES = 20, 40
+_Result = TypeVar("_Result")
+
+
+@dataclasses.dataclass(frozen=True)
+class ArrayPart:
+    """Images of one array.
+
+    Attributes
+    ----------
+    prefix : str
+        Path of each image without its number.
+    n_images : int
+    labels : sequence of (str or None)
+    split : {"train", "val", "test"} or None
+    """
+
+    prefix: str
+    n_images: int
+    labels: Sequence[str | None]
+    split: str | None
+
+
+def find_array_parts(sources: Sequence[str], options: SourceOptions, notes: list[str]) -> list[ArrayPart]:
+    """Return the arrays of images in files, folders or archives. Empty: there are none.
+
+    Parameters
+    ----------
+    sources : sequence of str
+    options : SourceOptions
+        `path_column` and `label_column` name arrays of an npz file.
+    notes : list of str
+        Receives remarks on arrays that are not used.
+
+    Raises
+    ------
+    SourceError
+        A file cannot be read, or which of its arrays are images is unclear.
+    """
+    if len(sources) > _MAX_SOURCES:
+        return []
+    return [part for source in sources for part in _parts_of(os.fspath(source), options, notes)]
+
+
+def _parts_of(source: str, options: SourceOptions, notes: list[str]) -> list[ArrayPart]:
+    if source.lower().endswith(".npz") and os.path.isfile(source):
+        return _npz_parts(source, options, notes)
+    folder, name = os.path.split(source)
+    names = [name] if os.path.isfile(source) and not is_archive(source) else None
+    if names is None:
+        folder, names = source, _names_in(source)
+    return _with_reason(source, lambda: list(_known_files(folder, names)))
+
+
+def _with_reason(source: str, work: Callable[[], _Result]) -> _Result:
+    try:
+        return work()
+    except MemoryError:
+        raise
+    except Exception as error:  # NumPy and zipfile raise many types for corrupt files
+        raise SourceError(f"Cannot read {source!r}: {error}. Download the file again.") from error
+
+
+def _names_in(source: str) -> list[str]:
+    """Return the names of files of arrays in a folder or archive, also in its only subfolder."""
+    try:
+        if is_archive(source):
+            names = list_archive(source)[0]
+            return names if any(_is_known(name) for name in names[:20]) else []
+        names = _listed(source)
+        below = [name for name in names if "batches" in name or "cifar" in name.lower() or name in ("raw", "MNIST")]
+        return names + [f"{name}/{file}" for name in below for file in _listed(os.path.join(source, name))]
+    except (OSError, FeatxError):
+        return []  # listing its images reports the reason
+
+
+def _listed(folder: str) -> list[str]:
+    """Return the files of a small folder."""
+    if not os.path.isdir(folder):
+        return []
+    with os.scandir(folder) as entries:
+        names = [entry.name for entry in itertools.islice(entries, _MAX_FILES + 1)]
+    return names if len(names) <= _MAX_FILES else []
+
+
+def _is_known(name: str) -> bool:
+    base = name.rpartition("/")[2]
+    return bool(_IDX.fullmatch(base) or _CIFAR_10.fullmatch(base) or _CIFAR_100.fullmatch(base))
+
+
+def _known_files(folder: str, names: Sequence[str]) -> Iterator[ArrayPart]:
+    """Yield the parts of MNIST's and CIFAR's files, the training images first."""
+    present = set(names)
+    for name in sorted(names, key=lambda name: ("test" in name or "t10k" in name, name)):
+        base = name.rpartition("/")[2]
+        start = name[: len(name) - len(base)]
+        match = _IDX.fullmatch(base) or _CIFAR_10.fullmatch(base)
+        if match is None and not present.isdisjoint(start + other for other in ("meta", "fine_label_names.txt")):
+            match = _CIFAR_100.fullmatch(base)
+        if match is None:
+            continue
+        path = os.path.join(folder, name)
+        split = "train" if match[1] in ("train", "data") else "test"
+        yield _cifar_part(path, split) if "idx3" not in base else _idx_part(path, split)
+
+
+def _idx_part(path: str, split: str) -> ArrayPart:
+    folder, name = os.path.split(path)
+    images = _open(path)
+    labels_path = os.path.join(folder, name.replace("images", "labels").replace("idx3", "idx1"))
+    try:
+        labels = _as_text(_open(labels_path).load(""), None)
+    except (FeatxError, OSError):
+        labels = []
+    return _part(f"{path}#", images.shapes[""][0], labels, split)
+
+
+def _cifar_part(path: str, split: str) -> ArrayPart:
+    file = _open(path)
+    return _part(f"{path}#", file.shapes[""][0], _as_text(file.load("labels"), _class_names(path)), split)
+
+
+def _class_names(path: str) -> list[str] | None:
+    """Return the names of CIFAR's classes, from a file beside a batch."""
+    folder = os.path.dirname(path)
+    for name in _CIFAR_NAMES:
+        try:
+            data = _read(os.path.join(folder, name))
+        except (OSError, FeatxError):
+            continue
+        return data.decode("utf-8", "replace").split() if name.endswith(".txt") else cifar_names(data) or None
+    return None
+
+
+def _read(path: str) -> bytes:
+    if os.path.isfile(path):
+        with open(path, "rb") as file:
+            return file.read(_MAX_NAMES_BYTES)
+    member = split_archive_path(path)
+    if member is None:
+        raise FileNotFoundError(path)
+    data: bytes = read_member(*member, _MAX_NAMES_BYTES)[0]
+    return data
+
+
+def _open(path: str) -> ArrayFile:
+    file = open_rows(path)
+    assert isinstance(file, ArrayFile)  # by its name
+    return file
+
+
+def _part(prefix: str, n_images: int, labels: Sequence[str | None], split: str | None) -> ArrayPart:
+    if labels and len(labels) != n_images:
+        raise SourceError(f"{prefix[:-1]!r} has {n_images:,} images and {len(labels):,} labels")
+    return ArrayPart(prefix, n_images, labels or [None] * n_images, split)
+
+
+def _as_text(labels: np.ndarray[Any, Any], names: Sequence[str] | None) -> list[str | None]:
+    values = labels.ravel().tolist()
+    if names is None:
+        return [value.decode() if isinstance(value, bytes) else str(value) for value in values]
+    return [names[value] if 0 <= value < len(names) else None for value in values]
+
+
+def _npz_parts(source: str, options: SourceOptions, notes: list[str]) -> list[ArrayPart]:
+    file = _with_reason(source, lambda: _open(source))
+    shapes: dict[str, tuple[int, ...]] = file.shapes
+    images = [options.path_column] if options.path_column else _image_keys(shapes)
+    listed = ", ".join(f"{key} {shape}" for key, shape in list(shapes.items())[:8]) or "no arrays"
+    if not images or images[0] not in shapes:
+        raise SourceError(
+            f"Cannot find the images in {source!r}: it has {listed}. Pass the name of the array of images: path_column "
+            "(--path-column)."
+        )
+    parts = []
+    for key in images:
+        shape = shapes[key]
+        if len(shape) < 3:
+            as_batch(np.empty((0, *shape[1:])), f"{source}#{key}")  # raises the error that names the reshape
+        label_key = options.label_column or _label_key(key, shapes)
+        labels: list[str | None] = []
+        if label_key is not None and label_key not in shapes:
+            raise SourceError(f"{source!r} has no array {label_key!r} for the labels. It has {listed}.")
+        if label_key is not None and len(shapes[label_key]) == 2 and shapes[label_key][1] > 1:
+            notes.append(
+                f"{source!r}: {label_key!r} has {shapes[label_key][1]} labels for each image, and is not used."
+            )
+        elif label_key is not None:
+            labels = _as_text(file.load(label_key), None)
+        parts.append(_part(f"{source}#{key}/", shape[0], labels, _split_of(key)))
+    return parts
+
+
+def _words(key: str) -> set[str]:
+    return set(re.split(r"[_\-. ]", key.lower()))
+
+
+def _split_of(key: str) -> str | None:
+    return next((split for word, split in _SPLITS.items() if word in _words(key)), None)
+
+
+def _image_keys(shapes: dict[str, tuple[int, ...]]) -> list[str]:
+    """Return the names of the arrays of images, by their names, or the only one with enough axes."""
+    named = [key for key in shapes if _words(key) & _IMAGE_WORDS and len(shapes[key]) >= 2]
+    deep = [key for key, shape in shapes.items() if len(shape) >= 3]
+    return named or (deep if len(deep) == 1 else [])
+
+
+def _label_key(key: str, shapes: dict[str, tuple[int, ...]]) -> str | None:
+    """Return the name of the labels of an array of images, or None."""
+    n_images = shapes[key][0]
+    others = [
+        other
+        for other, shape in shapes.items()
+        if other != key and len(shape) in (1, 2) and (shape[0] == n_images or _words(other) & _LABEL_WORDS)
+    ]
+    rest = _words(key) - _IMAGE_WORDS
+    named = [other for other in others if _words(other) & _LABEL_WORDS and _words(other) - _LABEL_WORDS == rest]
+    return next(iter(named), others[0] if len(others) == 1 and len(shapes) == 2 else None)

@@ -1,0 +1,182 @@
+"""Tables in memory that contain images: of pandas, polars, pyarrow and Hugging Face datasets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from featx.errors import SourceError, did_you_mean
+from featx.images.containers.tables import class_names, image_columns
+from featx.images.image import is_in_memory
+from featx.images.image_lists import name_rows
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Frame(NamedTuple):
+    """A table in memory.
+
+    Attributes
+    ----------
+    texts : DataFrame
+        Columns without images.
+    images : mapping of str to sequence
+        Columns with images. They are read when an image is taken from them.
+    """
+
+    texts: pd.DataFrame
+    images: Mapping[str, Sequence[Any]]
+
+
+def is_frame(source: Any) -> bool:
+    """Return whether an object is a table in memory."""
+    return not isinstance(source, Mapping) and (hasattr(source, "columns") or hasattr(source, "column_names"))
+
+
+def is_dataset_dict(source: Any) -> bool:
+    """Return whether an object maps the names of splits to tables."""
+    return isinstance(source, Mapping) and bool(source) and all(map(is_frame, source.values()))
+
+
+def open_frame(table: Any) -> Frame:
+    """Return a table of any library."""
+    if hasattr(table, "with_format"):
+        return _open_dataset(table)
+    if hasattr(table, "column_names"):
+        return _open_arrow(table)
+    names = list(table.columns)
+    columns = {str(name): table[name] for name in names}
+    images = {name: _Column(column) for name, column in columns.items() if _has_images(column)}
+    if hasattr(table, "iloc"):
+        return Frame(table.rename(columns=str).drop(columns=list(images)), images)
+    import pandas as pd
+
+    texts = {name: column.to_list() for name, column in columns.items() if name not in images}
+    return Frame(pd.DataFrame(texts, index=range(len(table))), images)
+
+
+class _Column(Sequence[Any]):
+    """A column of pandas or polars by the position of its values."""
+
+    def __init__(self, column: Any) -> None:
+        self._column = column
+
+    def __len__(self) -> int:
+        return len(self._column)
+
+    def __getitem__(self, row: Any) -> Any:
+        return self._column.iloc[row] if hasattr(self._column, "iloc") else self._column[row]
+
+
+def _has_images(column: Any) -> bool:
+    if getattr(column, "ndim", 1) != 1:  # several columns of pandas have this name
+        return False
+    values = column.dropna() if hasattr(column, "dropna") else column.drop_nulls()
+    return len(values) > 0 and is_in_memory(_Column(values)[0])
+
+
+def _open_arrow(table: Any) -> Frame:
+    images = image_columns(table.schema)
+    texts = table.drop_columns(images).to_pandas()
+    return Frame(_with_class_names(texts, table.schema), {name: _ArrowColumn(table[name]) for name in images})
+
+
+class _ArrowColumn(Sequence[Any]):
+    def __init__(self, column: Any) -> None:
+        self._column = column
+
+    def __len__(self) -> int:
+        return len(self._column)
+
+    def __getitem__(self, row: Any) -> Any:
+        return self._column[row].as_py()
+
+
+def _open_dataset(dataset: Any) -> Frame:
+    """Return a data set of Hugging Face. Its images are decoded by featx, whatever its format."""
+    if not hasattr(dataset, "__len__"):
+        raise SourceError(
+            "source must have a length, got a streamed data set. Load it without streaming=True, or write it to "
+            "Parquet and pass the files."
+        )
+    schema = dataset.features.arrow_schema
+    images = image_columns(schema)
+    texts = dataset.remove_columns(images).with_format("arrow")[:].to_pandas()
+    if not len(texts.columns):
+        import pandas as pd
+
+        texts = pd.DataFrame(index=range(len(dataset)))
+    rows = {name: _DatasetColumn(dataset.select_columns([name]).with_format("arrow"), name) for name in images}
+    return Frame(_with_class_names(texts, schema), rows)
+
+
+class _DatasetColumn(Sequence[Any]):
+    def __init__(self, dataset: Any, name: str) -> None:
+        self._dataset, self._name = dataset, name
+
+    def __len__(self) -> int:
+        return len(self._dataset)
+
+    def __getitem__(self, row: Any) -> Any:
+        return self._dataset[row][self._name][0].as_py()
+
+
+def _with_class_names(texts: pd.DataFrame, schema: Any) -> pd.DataFrame:
+    for column, names in class_names(schema).items():
+        if column in texts.columns:
+            texts[column] = name_classes(texts[column], names)
+    return texts
+
+
+def name_classes(codes: pd.Series[Any], names: Sequence[str]) -> pd.Series[Any]:
+    """Return the names of classes by their numbers. Other numbers, such as -1, are missing labels."""
+    import pandas as pd
+
+    values = [None if pd.isna(code) or not 0 <= int(code) < len(names) else names[int(code)] for code in codes]
+    return pd.Series(values, index=codes.index, dtype=object)
+
+
+def choose_images(
+    images: Sequence[str], columns: Sequence[str], path_column: str | None, source: str, defaults: Sequence[str]
+) -> str | None:
+    """Return the column of images to read, or None for a column of paths.
+
+    Parameters
+    ----------
+    images : sequence of str
+        Columns with images.
+    columns : sequence of str
+        Other columns.
+    path_column : str or None
+        Column that the user passed. None: the first of `defaults`, else the first one if there are
+        no paths.
+    source : str
+        Name of the table, for messages.
+    defaults : sequence of str
+
+    Raises
+    ------
+    SourceError
+        There is no column `path_column`.
+    """
+    if path_column is None:
+        lower = {name.lower(): name for name in reversed(images)}
+        has_paths = not {name.lower() for name in columns}.isdisjoint(defaults)
+        other = None if has_paths else next(iter(images), None)  # such as the digests of files
+        return next((lower[name] for name in defaults if name in lower), other)
+    if path_column in images:
+        return path_column
+    if images and path_column not in columns:
+        known = [*images, *columns]
+        listed = ", ".join(map(repr, known[:8]))
+        raise SourceError(
+            f"{source} has no column {path_column!r} for the images.{did_you_mean(path_column, known)} It has the "
+            f"columns {listed}."
+        )
+    return None
+
+
+def named_images(frame: Frame, column: str) -> list[str]:
+    """Return a name for each image of a column, which is read from the table."""
+    return name_rows(frame.images[column], "images")

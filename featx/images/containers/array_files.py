@@ -1,0 +1,200 @@
+"""Reads images in files of arrays: ``.npz``, MNIST's IDX files, and the batches of CIFAR-10 and CIFAR-100."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import os
+import pickle
+import zipfile
+from collections.abc import Callable, Iterator
+from typing import IO, Any
+
+import numpy as np
+
+from featx.errors import SourceError, UnreadableImageError
+from featx.images.containers.archives import read_member, split_archive_path
+from featx.images.containers.sequential import Item, SequentialReader, check_n_bytes
+
+#: Type of the values in an IDX file by its number.
+_IDX_TYPES = {8: ">u1", 9: ">i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
+#: Bytes of one image in CIFAR's binary files after one label, or two.
+_CIFAR_SHAPE = (3, 32, 32)
+_CIFAR_BYTES = 3072
+_MAX_FILE_BYTES = 2**31
+
+
+class ArrayFile:
+    """The arrays of a file. Arrays of images are read row by row, others are loaded.
+
+    Parameters
+    ----------
+    path : str
+        File, also in an archive.
+
+    Attributes
+    ----------
+    shapes : dict of str to tuple of int
+        Shape of each array by its name. The only array of a file has the name "".
+
+    Raises
+    ------
+    SourceError
+        The file has no arrays in a known format.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.shapes: dict[str, tuple[int, ...]] = {}
+        self._load: dict[str, Callable[[], Any]] = {}
+        self._readers: dict[str, Callable[[int, int], Any]] = {}
+        if path.lower().endswith(".npz"):
+            self._open_npz(path)
+        else:
+            self._open_other(_read_file(path), os.path.basename(path))
+
+    def _open_npz(self, path: str) -> None:
+        file = zipfile.ZipFile(path)
+        for info in file.infolist():
+            if info.filename.endswith(".npy"):
+                with file.open(info) as member:
+                    shape, is_fortran, dtype = _read_header(member)
+                if not dtype.hasobject:
+                    key = info.filename.removesuffix(".npy")
+                    self.shapes[key] = shape
+                    self._load[key] = lambda info=info: _load_npy(file, info)  # type: ignore[misc]
+                    if not is_fortran and len(shape) > 1:
+                        self._readers[key] = _row_reader(file, info)
+
+    def _open_other(self, data: bytes, name: str) -> None:
+        for key, array in (_idx_arrays(data) or _cifar_binary(data, name) or _cifar_pickle(data)).items():
+            self.shapes[key] = array.shape
+            self._load[key] = lambda array=array: array  # type: ignore[misc]
+            self._readers[key] = lambda row, max_bytes, array=array: array[row]  # type: ignore[misc]
+
+    def load(self, key: str) -> np.ndarray[Any, Any]:
+        """Return an array."""
+        array: np.ndarray[Any, Any] = self._load[key]()
+        return array
+
+    def has(self, name: str) -> bool:
+        """Return whether an array has a row: ``3`` or ``KEY/3``."""
+        key, _, row = name.rpartition("/")
+        return key in self._readers and int(row) < self.shapes[key][0]
+
+    def read(self, name: str, max_bytes: int) -> np.ndarray[Any, Any]:
+        """Return the pixels of an image. Raise KeyError if it does not exist."""
+        if not self.has(name):
+            raise KeyError(name)
+        key, _, row = name.rpartition("/")
+        array: np.ndarray[Any, Any] = self._readers[key](int(row), max_bytes)
+        return array
+
+
+def _read_file(path: str) -> bytes:
+    member = None if os.path.isfile(path) else split_archive_path(path)
+    if member is not None:
+        data = read_member(*member, _MAX_FILE_BYTES)[0]
+    else:
+        check_n_bytes(os.path.getsize(path), _MAX_FILE_BYTES)
+        with open(path, "rb") as file:
+            data = file.read()
+    return gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
+
+
+def _read_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, is_fortran, dtype = read(file)
+    return tuple(shape), bool(is_fortran), dtype
+
+
+def _load_npy(file: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.ndarray[Any, Any]:
+    with file.open(info) as member:
+        array: np.ndarray[Any, Any] = np.lib.format.read_array(member, allow_pickle=False)
+        return array
+
+
+def _row_reader(file: zipfile.ZipFile, info: zipfile.ZipInfo) -> Callable[[int, int], Any]:
+    """Return a function that reads one row of an array. Compressed arrays are decompressed once, in their order."""
+
+    def walk(start: int) -> Iterator[Item]:
+        with file.open(info) as member:
+            shape, _, dtype = _read_header(member)
+            n_bytes = int(np.prod(shape[1:])) * dtype.itemsize
+            if start:
+                member.seek(member.tell() + start * n_bytes)
+
+            def read() -> Any:
+                data = member.read(n_bytes)
+                if len(data) < n_bytes:
+                    raise UnreadableImageError("the array is truncated")
+                return np.frombuffer(data, dtype).reshape(shape[1:])
+
+            for row in range(start, shape[0]):
+                yield Item(row, n_bytes, read)
+
+    is_stored = info.compress_type == zipfile.ZIP_STORED
+    return SequentialReader(walk, (lambda row: row) if is_stored else None).read
+
+
+def _idx_arrays(data: bytes) -> dict[str, np.ndarray[Any, Any]]:
+    """Return the array of an IDX file, as those of MNIST. Empty: it is another file."""
+    if len(data) < 4 or data[:2] != b"\0\0" or data[2] not in _IDX_TYPES or not 1 <= data[3] <= 4:
+        return {}
+    start = 4 + 4 * data[3]
+    shape = [int.from_bytes(data[position : position + 4], "big") for position in range(4, start, 4)]
+    dtype = np.dtype(_IDX_TYPES[data[2]])
+    if len(data) != start + int(np.prod(shape)) * dtype.itemsize:
+        return {}
+    array = np.frombuffer(data, dtype, offset=start).reshape(shape)
+    return {"": array.astype(dtype.newbyteorder("="))}
+
+
+def _cifar_binary(data: bytes, name: str) -> dict[str, np.ndarray[Any, Any]]:
+    """Return images and labels of a binary batch: one label byte before each image, or a coarse and a fine one."""
+    if not name.lower().endswith(".bin"):
+        return {}
+    for n_labels in (1, 2):
+        if data and len(data) % (_CIFAR_BYTES + n_labels) == 0:
+            rows = np.frombuffer(data, np.uint8).reshape(-1, _CIFAR_BYTES + n_labels)
+            return {"": rows[:, n_labels:].reshape(-1, *_CIFAR_SHAPE), "labels": rows[:, n_labels - 1]}
+    return {}
+
+
+class _ArrayUnpickler(pickle.Unpickler):
+    """Reads arrays and containers, and nothing that could run code."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        """Return what rebuilds an array; raise for anything else."""
+        if module.partition(".")[0] == "numpy":
+            if name == "_reconstruct":
+                return np.empty(0).__reduce__()[0]
+            if name in ("ndarray", "dtype"):
+                return getattr(np, name)
+        raise pickle.UnpicklingError(f"{module}.{name} is not allowed")
+
+
+def _cifar_pickle(data: bytes) -> dict[str, np.ndarray[Any, Any]]:
+    """Return images and labels of a batch of CIFAR in Python's format.
+
+    Raises
+    ------
+    SourceError
+        The data is something else.
+    """
+    try:
+        batch = _ArrayUnpickler(io.BytesIO(data), encoding="bytes").load()
+        images = np.asarray(batch[b"data"])
+        labels = batch[b"fine_labels"] if b"fine_labels" in batch else batch[b"labels"]
+        return {"": images.reshape(-1, *_CIFAR_SHAPE), "labels": np.asarray(labels)}
+    except Exception as error:  # unpickling raises many types for other data
+        raise SourceError("expected the arrays of MNIST or CIFAR") from error
+
+
+def cifar_names(data: bytes) -> list[str]:
+    """Return the class names in ``batches.meta`` or ``meta`` of CIFAR. Empty: it has none."""
+    try:
+        meta = _ArrayUnpickler(io.BytesIO(data), encoding="bytes").load()
+        return [name.decode() for name in meta.get(b"fine_label_names") or meta[b"label_names"]]
+    except Exception:  # unpickling raises many types for other data
+        return []
