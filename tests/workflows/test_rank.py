@@ -89,5 +89,5 @@ def test_paths_and_labels_from_python(paths: list[str], labels: list[str], count
     assert rank(paths, y=labels, groups=np.arange(24) // 4).n_rows == 24
     with pytest.raises(OptionError, match="A backbone must be a name, a path or a FeatureExtractor, got 3"):
         rank_images(paths, labels, backbones=[3])
-    with pytest.raises(ComparisonError, match=r"y must have one value per path \(24\)"):
+    with pytest.raises(ComparisonError, match=r"y must have one value per image \(24\)"):
         rank_images(paths, labels[:-1])
