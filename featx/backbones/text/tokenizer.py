@@ -86,11 +86,6 @@ def clean_text(text: str, cleaning: str) -> str:
         Text of the user.
     cleaning : {"lower", "whitespace", "canonicalize"}
         "lower": lower case. "canonicalize": lower case without punctuation.
-
-    Examples
-    --------
-    >>> clean_text("A  red-hot &amp; ", "canonicalize")
-    'a redhot'
     """
     import ftfy
 

@@ -24,6 +24,7 @@ def add_commands(commands: Any) -> None:
         "  top_1              ImageNet validation accuracy in percent, from the Keras documentation\n"
         "  weights            whether the ImageNet weights are on this machine\n"
         "  license            license of the weights, as far as it is known; --json adds their origin\n"
+        "  text               of one backbone: whether texts can be compared with images\n"
         "  images_per_second  from files to features, as last measured by featx benchmark --backbone NAME\n\n"
     )
     examples = (
@@ -115,4 +116,5 @@ def _backbone_row(backbone: Backbone, rate: float | None) -> dict[str, object]:
         row |= {"license": backbone.license or None, "origin": backbone.origin_url or None}
         row |= {"pooling": backbone.resolve_pooling("native"), "resize": backbone.resize}
         row |= {"preprocessing": format_preprocessing(backbone.preprocessing_text or "")}
+        row |= {"text": "yes" if backbone.has_text else "no"}
     return row | {"images_per_second": rate}
