@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import tomllib
+import zlib
 from pathlib import Path
 
 import grimp
@@ -124,3 +125,12 @@ def test_lowest_versions_are_tested() -> None:
     tested = dict(line.split("==") for line in (ROOT / ".ci" / "lowest.txt").read_text().splitlines()[1:])
     exact = {name: version if version.count(".") == 2 else f"{version}.0" for name, version in floors.items()}
     assert exact == {name: tested[name] for name in floors}
+
+
+def test_a_wheel_takes_at_most_32_megabytes() -> None:
+    package = ROOT / "featx"
+    files = [path for path in package.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    # Binary weights hardly shrink in a wheel, the rest to a fifth or less.
+    binary = sum(path.stat().st_size for path in files if path.suffix in {".bin", ".h5", ".jpg"})
+    rest = sum(len(zlib.compress(path.read_bytes(), 1)) for path in files if path.suffix not in {".bin", ".h5", ".jpg"})
+    assert 16e6 < binary + rest < 32e6

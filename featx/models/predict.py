@@ -21,7 +21,6 @@ from featx.models.model_file import read_model
 from featx.models.prediction import Prediction, PredictionFormat
 from featx.system.array_types import AnyArray, Float64Array
 from featx.system.option_checks import check_integer
-from featx.system.shared_calls import SharedCalls
 from featx.system.terminal.progress import ProgressFunction, reporting, stage
 
 if TYPE_CHECKING:
@@ -80,8 +79,8 @@ class Predictor:
 
     Notes
     -----
-    Models of common estimators predict without scikit-learn; see ``Model.head``. Threads may share a predictor: it
-    predicts for one of them at a time, with all cores, and then for all that wait together.
+    Models of common estimators predict without scikit-learn; see ``Model.head``. Threads may share a predictor:
+    each reads and decodes its images, and those that wait for the network share its batches.
 
     Examples
     --------
@@ -127,7 +126,6 @@ class Predictor:
         card = self.model.card
         is_classification = card.task == "classification"
         self._threshold = threshold
-        self._predict_few = SharedCalls(self._predict_all)
         self.format = PredictionFormat(
             is_classification,
             self.model.has_probabilities,
@@ -215,7 +213,7 @@ class Predictor:
         EngineError, StoreError, ResourceError
             The network cannot be run, or the cache cannot be used.
         """
-        return self._predict_few([image])[0]
+        return self._predict_all([image])[0]
 
     def predict_each(
         self, images: ImagesLike, *, verbose: bool | None = None, progress: ProgressFunction | None = None
@@ -239,11 +237,7 @@ class Predictor:
         images = as_image_list(images)
         is_small = len(images) < MIN_WRITTEN
         with reporting(verbose, progress), stage("predict", len(images)) as advance:
-            if is_small:  # together with the images of other threads
-                predictions = self._predict_few(images)
-                advance(len(images))
-                return predictions
-            return self._predict_all(images, advance, read_only=False)
+            return self._predict_all(images, advance, read_only=is_small)
 
     def _predict_all(
         self, images: Sequence[Any], progress: Callable[[int], object] | None = None, *, read_only: bool = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import threading
 from collections.abc import Callable, Sequence
@@ -17,8 +18,8 @@ class SharedCalls(Generic[_Result]):
     """Call a function on the items of all threads that wait for it.
 
     While the function runs for one thread, others wait. Then one of them passes the items of all that wait to one
-    call. It first waits, for two milliseconds at most, until as many threads wait as shared the last call. A lone
-    thread never waits.
+    call. It first waits, for two milliseconds at most, until as many threads wait as shared the last call. So a lone
+    thread waits only once, after threads that shared a call.
 
     Parameters
     ----------
@@ -33,13 +34,10 @@ class SharedCalls(Generic[_Result]):
         self._is_running = False
         self._n_shared = 1
 
-    def __reduce__(self) -> tuple[type[SharedCalls[_Result]], tuple[Any]]:
-        return SharedCalls, (self._function,)  # locks and waiting threads belong to this process
-
     def __call__(self, items: Sequence[Any]) -> list[_Result]:
         """Return the result of each item.
 
-        An error is raised in every thread that shares the call; an interrupt only in its own thread.
+        Every thread that shares the call raises an error of its own; an interrupt only reaches its own thread.
         """
         call: _Call[_Result] = _Call(items)
         with self._change:
@@ -75,12 +73,22 @@ class SharedCalls(Generic[_Result]):
                 call.is_done = True
         except Exception as error:
             for call in calls:
-                call.error, call.is_done = error, True
+                call.error, call.is_done = error if call is own else _copy(error), True
         finally:
             with self._change:  # after an interrupt of this thread, the others run their items themselves
                 self._waiting = [call for call in calls if not call.is_done and call is not own] + self._waiting
                 self._is_running = False
                 self._change.notify_all()
+
+
+def _copy(error: Exception) -> Exception:
+    """Return an equal error for another thread: raising one object in several would mix their tracebacks."""
+    try:
+        other = copy.copy(error)
+    except Exception:  # its class has arguments that it does not keep
+        return error
+    other.__cause__ = error
+    return other
 
 
 @dataclasses.dataclass(eq=False)

@@ -54,29 +54,29 @@ class Killed(Sleeper):
 
 @pytest.mark.slow
 def test_many_samples_get_an_approximate_svm_that_is_named_so():
-    comparison = compare_baselines(X, y, limits=SMALL)
+    comparison = compare_baselines(X, y, limits=SMALL, n_jobs=1)
     assert comparison.table["estimator"].tolist() == ["dummy", "logreg", NAME, "knn"]
     assert any(note.startswith("svm is approximated for 600 samples: 150 components") for note in comparison.notes)
     scores = comparison.table.set_index("estimator")["accuracy_mean"]
     exact = compare_baselines(X, y, estimators=["svm"]).table["accuracy_mean"].iloc[0]
     assert scores[NAME] > exact - 0.02
-    assert not comparison.learning_curve.empty
+    assert set(comparison.learning_curve["estimator"]) <= set(comparison.table["estimator"])
 
 
 @pytest.mark.slow
 def test_exact_keeps_the_support_vector_machine():
     few = compare_baselines(X, y, estimators=["svm"])
-    many = compare_baselines(X, y, estimators=["svm"], limits=SMALL, exact=True)
+    many = compare_baselines(X, y, estimators=["svm"], limits=SMALL, exact=True, n_jobs=1)
     assert many.table["estimator"].tolist() == ["svm"]
     assert np.array_equal(few.predictions["svm"], many.predictions["svm"])
 
 
 @pytest.mark.slow
 def test_folds_in_processes_give_the_scores_of_threads():
-    names = ["dummy", "logreg", "knn", "ridge", "linear-svm"]
+    names = ["dummy", "logreg", "knn", "linear-svm"]
     threads = compare_baselines(X, y, estimators=names)
     limits = ScaleLimits(exact_rows=599, sample_rows=60, block_bytes=1 << 16)
-    processes = compare_baselines(X, y, estimators=names, limits=limits, time_limit=5)
+    processes = compare_baselines(X, y, estimators=names, limits=limits, time_limit=5, n_jobs=2)
     columns = [name for name in threads.table if not name.endswith("seconds")]
     assert threads.table[columns].equals(processes.table[columns])
     assert threads.predictions.equals(processes.predictions)
@@ -85,7 +85,9 @@ def test_folds_in_processes_give_the_scores_of_threads():
 
 @pytest.mark.slow
 def test_a_regressor_is_approximated_too():
-    table = compare_baselines(X, y + 0.5, estimators=["svr"], task="regression", limits=SMALL, tune=True).table
+    table = compare_baselines(
+        X, y + 0.5, estimators=["svr"], task="regression", limits=SMALL, tune=True, n_jobs=1
+    ).table
     assert table["estimator"].tolist() == ["svr (Nystroem, 150 components)"]
     assert table["r2_mean"].iloc[0] > 0.8
     assert "gamma=" in table["best_params"].iloc[0]
@@ -125,7 +127,7 @@ def test_a_time_limit_must_be_positive(limit):
 @pytest.mark.parametrize(("estimator", "reason"), [(Hungry(), "Unable to allocate"), (Killed(), "killed")])
 def test_an_estimator_without_memory_costs_only_itself(estimator, reason):
     estimators = ["dummy", estimator, "ridge"]
-    comparison = compare_baselines(X, y, estimators=estimators, limits=SMALL)
+    comparison = compare_baselines(X, y, estimators=estimators, limits=SMALL, n_jobs=1)
     assert comparison.table["estimator"].tolist() == ["dummy", "ridge"]
     (note,) = (note for note in comparison.notes if "memory" in note)
     assert note.startswith(f"Excluded {type(estimator).__name__}: it ran out of memory")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import subprocess
@@ -155,27 +156,41 @@ def _print(progress: Any) -> None:
 
 
 def cross_val_scores(folder: str, estimator: str, gigabytes: float, seconds: float) -> dict[str, Any]:
-    """Score an estimator by plain ``cross_val_score``, in a process that may take so much memory and time."""
+    """Score an estimator by plain ``cross_val_score``, in a process that may take so much memory and time.
+
+    Memory is measured as for featx: the anonymous memory of the process.
+    """
+    import psutil
+
     code = (
-        "import json, resource, sys, numpy as np\n"
-        "folder, name, limit = sys.argv[1], sys.argv[2], float(sys.argv[3])\n"
+        "import json, sys, numpy as np\n"
+        "folder, name = sys.argv[1:]\n"
         "from sklearn.model_selection import cross_val_score\n"
         "from featx.baselines.estimators import make_baseline\n"
         "X, y = np.load(folder + '/features.npy', mmap_mode='r'), np.load(folder + '/labels.npy')\n"
-        "resource.setrlimit(resource.RLIMIT_DATA, (int(limit * 1e9),) * 2)\n"
         "print(json.dumps(cross_val_score(make_baseline(name), X, y, cv=5, error_score='raise').mean()))\n"
     )
     started = time.perf_counter()
-    command = [sys.executable, "-c", code, folder, estimator, str(gigabytes)]
-    try:
-        process = subprocess.run(command, capture_output=True, text=True, check=False, timeout=seconds)
-    except subprocess.TimeoutExpired:
-        return {"outcome": f"did not finish in {seconds:.0f} s", "seconds": seconds}
+    command = [sys.executable, "-c", code, folder, estimator]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        peak, reason = 0.0, ""
+        while process.poll() is None and not reason:
+            time.sleep(0.2)
+            with contextlib.suppress(psutil.Error, OSError):  # it ended meanwhile
+                peak = max(peak, _memory_of(process)[0])
+            if time.perf_counter() - started > seconds:
+                reason = f"did not finish in {seconds:.0f} s"
+            elif peak > gigabytes:
+                reason = f"took more than {gigabytes:g} GB after {time.perf_counter() - started:.0f} s"
+        if reason:
+            process.kill()
+        output, errors = process.communicate()
     elapsed = time.perf_counter() - started
-    if process.returncode:
-        reason = (process.stderr.splitlines() or [f"exit status {process.returncode}"])[-1][:80]
-        return {"outcome": f"failed after {elapsed:.0f} s with {gigabytes:g} GB ({reason})", "seconds": elapsed}
-    return {"outcome": f"{json.loads(process.stdout):.3f} in {elapsed:.0f} s", "seconds": elapsed}
+    if not reason and process.returncode:
+        lines = errors.splitlines() or [f"exit status {process.returncode}"]
+        reason = f"failed after {elapsed:.0f} s ({lines[-1][:80]})"
+    outcome = reason or f"{json.loads(output):.3f} in {elapsed:.0f} s, {peak:.1f} GB"
+    return {"outcome": outcome, "seconds": elapsed, "finished": not reason}
 
 
 def estimate_folds(folder: str, rows: int, classes: int) -> dict[str, Any]:

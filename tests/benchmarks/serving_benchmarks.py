@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from featx.extraction.engines.engine import has_native_bfloat16
 from tests.benchmarks.harness import Environment, Measurement, at_least, at_most, benchmark, median_run
 
@@ -47,16 +49,10 @@ def serve_one(environment: Environment) -> list[Measurement]:
 
 @benchmark("serve-threads")
 def serve_threads(environment: Environment) -> list[Measurement]:
-    """Eight threads that predict image by image, against one call."""
-    model, cache = _trained(environment)
+    """Eight threads that predict image by image, against one call; both without a cache."""
+    model, _ = _trained(environment)
     runs = [
-        environment.run(
-            "serve_threads",
-            paths=environment.photos(1100),
-            model=model,
-            cache=environment.copy_cache(cache),
-            n_threads=8,
-        )
+        environment.run("serve_threads", paths=environment.photos(1100), model=model, n_threads=8)
         for _ in range(environment.n_runs)
     ]
     run = median_run(runs, lambda run: run["threads"] / run["batch"])
@@ -87,20 +83,27 @@ def serve_http(environment: Environment) -> list[Measurement]:
 
 @benchmark("lone-image")
 def lone_image(environment: Environment) -> list[Measurement]:
-    """Network alone on a single image, against a batch of eight."""
+    """Network alone on one, two and four images, against a batch of eight."""
     measurements = []
-    for precision in ["float32", "bfloat16"] if has_native_bfloat16() else ["float32"]:
+    for precision in ["float32", *(["bfloat16"] if has_native_bfloat16() else []), "int8"]:
         options = {"precision": precision}
         runs = [
             environment.run("lone_image", options=options, cache=environment.new_cache(options))
             for _ in range(environment.n_runs)
         ]
-        run = median_run(runs, lambda run: run["one"] / run["eight"])
-        share = run["one"] / run["eight"]
-        details = f"{run['one']:.1f} vs. {run['eight']:.1f} ms; the same rows: {run['equal']}"
-        description = f"time of MobileNet ({precision}) for one image, relative to eight"
-        name = f"lone-image/{precision}"
-        measurements.append(at_most(name, description, share, 0.25, details, ok=all(run["equal"] for run in runs)))
+        is_equal = all(run["equal"] for run in runs)
+        for size, target in ((1, 0.25), (2, 0.5), (4, 1.0)):
+
+            def share(run: dict[str, Any], size: int = size) -> float:
+                return float(run["milliseconds"][str(size)] / run["milliseconds"]["8"])
+
+            run = median_run(runs, share)
+            details = (
+                f"{run['milliseconds'][str(size)]:.1f} vs. {run['milliseconds']['8']:.1f} ms; the same rows: {is_equal}"
+            )
+            description = f"time of MobileNet ({precision}) for {size}, relative to eight"
+            name = f"lone-image/{precision}{'' if size == 1 else f'-{size}'}"
+            measurements.append(at_most(name, description, share(run), target, details, ok=is_equal))
     return measurements
 
 

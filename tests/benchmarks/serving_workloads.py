@@ -72,11 +72,11 @@ def serve_one(paths: list[str], model: str, cache: str, folder: str) -> dict[str
     return milliseconds
 
 
-def serve_threads(paths: list[str], model: str, cache: str, n_threads: int) -> dict[str, Any]:
-    """Time images that threads predict one by one, and the same number of images in one call."""
+def serve_threads(paths: list[str], model: str, n_threads: int) -> dict[str, Any]:
+    """Time images that threads predict one by one, and the same number of images in one call, without a cache."""
     from featx import Predictor
 
-    predictor = Predictor(model, cache=cache)
+    predictor = Predictor(model, cache=None).warm_up()
     images = [Path(path).read_bytes() for path in paths]
     first, second = images[20 : (len(images) + 20) // 2], images[(len(images) + 20) // 2 :]
     with ThreadPoolExecutor(n_threads) as threads:
@@ -90,19 +90,22 @@ def serve_threads(paths: list[str], model: str, cache: str, n_threads: int) -> d
 
 
 def lone_image(options: dict[str, Any], cache: str) -> dict[str, Any]:
-    """Time the network on a lone image and on a batch of eight, in milliseconds."""
+    """Time the network on one, two, four and eight images, in milliseconds; the sizes alternate."""
     from featx.extraction.options import ExtractionOptions
 
     engine = ExtractionOptions(**options).resolve().start(Path(cache) / "compiled")
     images = np.random.default_rng(0).integers(0, 256, (60, 8, 224, 224, 3), dtype=np.uint8)
     for batch in images[:5]:
         engine(batch), engine(batch[:1])
-    equal = all(np.array_equal(engine(batch[:1]), engine(batch)[:1]) for batch in images[:5])
-    return {
-        "one": _median_milliseconds(lambda batch: engine(batch[:1]), list(images)),
-        "eight": _median_milliseconds(engine, list(images)),
-        "equal": equal,
-    }
+    sizes = (1, 2, 4, 8)
+    equal = all(np.array_equal(engine(batch[:size]), engine(batch)[:size]) for batch in images[:5] for size in sizes)
+    seconds: dict[int, list[float]] = {size: [] for size in sizes}
+    for batch in images:
+        for size in sizes:
+            started = time.perf_counter()
+            engine(batch[:size])
+            seconds[size].append(time.perf_counter() - started)
+    return {"milliseconds": {size: 1000 * statistics.median(seconds[size]) for size in sizes}, "equal": equal}
 
 
 def resize_images(paths: list[str]) -> dict[str, Any]:

@@ -71,9 +71,11 @@ def test_error_reaches_all_threads_of_a_call_and_later_calls_work() -> None:
     with ThreadPoolExecutor(4) as threads:
         first, *others = run_together(function, threads, [[1], [2], [-1]])
         assert first.result(10) == [10]
-        for future in others:
+        errors = [future.exception(10) for future in others]
+        for error in errors:
             with pytest.raises(EngineError, match="the network failed"):
-                future.result(10)
+                raise error
+        assert errors[0] is not errors[1]  # each thread has a traceback of its own
     shared: SharedCalls[int] = SharedCalls(function)
     assert shared([3]) == [30]
 

@@ -102,6 +102,11 @@ def resolve_precision(precision: PrecisionName, engine: str) -> Precision:
     """
     if precision == "auto":
         return "bfloat16" if engine == "openvino" and has_native_bfloat16() else "float32"
+    if precision in ("bfloat16", "int8") and engine == "direct":
+        raise EngineError(
+            f'precision="{precision}" (--precision {precision}) requires a network, got a backbone in plain Python. '
+            'Pass precision="float32", or remove the option.'
+        )
     if precision in ("bfloat16", "int8") and engine != "openvino":
         raise EngineError(
             f'precision="{precision}" (--precision {precision}) requires engine="openvino", got {engine!r}, which '

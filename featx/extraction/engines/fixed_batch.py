@@ -11,6 +11,7 @@ import numpy as np
 from featx.backbones.base import COMPILED_BATCH_SIZE
 from featx.errors import WeightsError
 from featx.system.array_types import AnyArray
+from featx.system.shared_calls import SharedCalls
 
 #: Returns the rows of as many images as the network was compiled for.
 RunBatch: TypeAlias = Callable[[AnyArray], AnyArray]
@@ -24,9 +25,10 @@ _MAX_SINGLES = COMPILED_BATCH_SIZE // 2
 class FixedBatches:
     """Run any number of images in batches of `COMPILED_BATCH_SIZE`, for one thread at a time.
 
-    The last batch is padded with zeros. From the second padded batch on, up to four remaining images run one by one
-    through a network of batch size 1, if it gives the same rows, bit by bit, on this CPU. It is not compiled for the
-    first one, since most processes extract one set of images and end.
+    Threads with fewer images than a batch share their batches. The last batch is padded with zeros. From the second
+    padded batch on, up to four remaining images run one by one through a network of batch size 1, if it gives the same
+    rows, bit by bit, on this CPU. It is not compiled for the first one, since most processes extract one set of images
+    and end.
 
     Parameters
     ----------
@@ -57,9 +59,15 @@ class FixedBatches:
         self._run_single: RunBatch | None = None
         self._has_padded = False
         self._lock = threading.Lock()
+        self._share: SharedCalls[AnyArray] = SharedCalls(lambda images: list(self._run_all(np.stack(images))))
 
     def __call__(self, pixels: AnyArray) -> AnyArray:
         """Return the rows of images: uint8 of shape (n_samples, height, width, 3). Several threads may call it."""
+        if 0 < len(pixels) < COMPILED_BATCH_SIZE:
+            return np.stack(self._share(list(pixels)))
+        return self._run_all(pixels)
+
+    def _run_all(self, pixels: AnyArray) -> AnyArray:
         n_full = len(pixels) - len(pixels) % COMPILED_BATCH_SIZE
         starts = range(0, n_full, COMPILED_BATCH_SIZE)
         remaining = pixels[n_full:]

@@ -1,4 +1,7 @@
-"""The quality of a quantized network: how similar its features are to those in float32."""
+"""The quality of a quantized network: how similar its features are to those in float32.
+
+It is that of the mean over positions, whatever the pooling of a recipe: a quantized graph serves all of them.
+"""
 
 from __future__ import annotations
 
@@ -45,11 +48,16 @@ def check_quality(graph: Graph, layers: Sequence[str], name: str) -> None:
     Raises
     ------
     EngineError
-        If the mean cosine similarity of a layer is below `MIN_COSINE`.
+        If the mean cosine similarity of a layer is below `MIN_COSINE`, or was not measured.
     """
     cosines = read_cosines(graph)
-    layer = min(layers, key=lambda name: cosines.get(name, 0.0))
-    cosine = cosines.get(layer, 0.0)
+    if missing := [layer for layer in layers if layer not in cosines]:
+        raise EngineError(
+            f'Cannot run {name} with precision="int8": its quantized network has no layer {missing[0]!r}. Pass another '
+            'layer (--layer), or precision="float32" (--precision float32).'
+        )
+    layer = min(layers, key=lambda name: cosines[name])
+    cosine = cosines[layer]
     if cosine < MIN_COSINE:
         raise EngineError(
             f'Cannot run {name} with precision="int8": the mean cosine similarity of the features of layer {layer!r} '

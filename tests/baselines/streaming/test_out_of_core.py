@@ -39,7 +39,7 @@ def small_blocks(monkeypatch):
 
 
 def streamed(X=X, y=NAMES, limits=BLOCKS, **options):
-    return compare_baselines(X, y, limits=limits, **options)
+    return compare_baselines(X, y, limits=limits, n_jobs=1, **options)
 
 
 def accuracy(comparison, name):

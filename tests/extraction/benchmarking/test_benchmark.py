@@ -10,7 +10,7 @@ from featx.cli import main as cli
 from featx.datasets.sample_images import write_sample_images
 from featx.errors import OptionError, SourceError
 from featx.extraction.benchmarking.benchmark import benchmark_images, measure_throughput
-from featx.extraction.benchmarking.benchmark_results import Benchmark
+from featx.extraction.benchmarking.benchmark_results import BackboneBenchmark, Benchmark, NetworkRate
 from featx.extraction.engines.engine import has_native_bfloat16
 from featx.extraction.options import ExtractionOptions
 
@@ -70,3 +70,30 @@ def test_unsuitable_backbones_and_sources_are_rejected(
         measure_throughput([], [ExtractionOptions()], cache=None)
     assert cli.main(["benchmark", paths[0], "--quiet"]) == 1
     assert "needs at least 16 different images, got 1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("int8", "bfloat16", "precision"),
+    [
+        ((900.0, 0.996), (500.0, 0.997), "int8"),
+        ((900.0, 0.98), (500.0, 0.997), "bfloat16"),  # too different
+        ((540.0, 0.996), (500.0, 0.997), "bfloat16"),  # hardly faster
+        ((400.0, 0.996), (500.0, 0.997), "bfloat16"),
+    ],
+)
+def test_the_fastest_close_precision_is_recommended(
+    int8: tuple[float, float], bfloat16: tuple[float, float], precision: str
+) -> None:
+    networks = [
+        NetworkRate("openvino", "int8", *int8),
+        NetworkRate("openvino", "bfloat16", *bfloat16),
+        NetworkRate("openvino", "float32", 300.0, 1.0),
+        NetworkRate("keras predict", "float32", 200.0, 1.0),
+    ]
+    result = BackboneBenchmark("mobilenet", 1000.0, networks, "bfloat16", 400.0, 0.9, 150.0, 2.7, [])
+    assert result.recommended_precision == precision
+    line = next(line for line in result.as_text().splitlines() if "recommended" in line)
+    if precision == "int8":
+        assert line == "  recommended: --precision int8; the network is 1.8 times as fast as with bfloat16"
+    else:
+        assert line == "  recommended: the default, bfloat16"

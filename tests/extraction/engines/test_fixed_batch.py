@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
@@ -76,3 +80,26 @@ def test_rows_may_not_depend_on_their_position() -> None:
     positions = np.arange(COMPILED_BATCH_SIZE)[:, None]
     with pytest.raises(WeightsError, match="depend on the other images"):
         check_batch_independence(lambda batch: [batch.mean(axis=(1, 2)) + positions], (8, 8), "'net'")
+
+
+def test_threads_with_few_images_share_a_batch() -> None:
+    network = FirstPixel()
+    may_run, is_running = threading.Event(), threading.Event()
+
+    def wait_at_first(batch: AnyArray) -> AnyArray:
+        is_running.set()
+        assert may_run.wait(10)
+        return network(batch)
+
+    run = FixedBatches(wait_at_first, (1, 1))
+    with ThreadPoolExecutor(8) as threads:
+        first = threads.submit(run, images(1))
+        assert is_running.wait(10)
+        others = [threads.submit(run, images(8)[number : number + 2]) for number in range(3)]
+        while len(run._share._waiting) < 3:
+            time.sleep(0.001)
+        may_run.set()
+        assert first.result(10).tolist() == [[0.0]]
+        for number, rows in enumerate(others):
+            assert rows.result(10)[:, 0].tolist() == [number, number + 1]
+    assert network.sizes == [COMPILED_BATCH_SIZE] * 2

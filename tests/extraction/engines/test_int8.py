@@ -18,9 +18,11 @@ from featx.errors import EngineError, MissingDependencyError, RecipeMismatchErro
 from featx.extraction.engines import calibration
 from featx.extraction.engines.calibration import CALIBRATION, CALIBRATION_FOLDER, calibration_digest, calibration_pixels
 from featx.extraction.engines.engine import resolve_precision
+from featx.extraction.engines.quality import check_quality
 from featx.extraction.options import ExtractionOptions
 from featx.extraction.recorded import resolve_with_recipe
 from featx.features.search.cosine import mean_cosine
+from featx.store.compiled_graphs import Graph
 from featx.system.array_types import AnyArray
 from tests.backbones.networks import SIZE, random_array, save_graph, save_onnx
 from tests.extraction.engines.conftest import rows_of
@@ -56,7 +58,7 @@ def test_a_row_depends_on_its_own_image_alone(pixels: AnyArray) -> None:
         np.testing.assert_array_equal(rows_of(pixels[4 : 4 + size], None, precision="int8"), rows[4 : 4 + size])
 
 
-@pytest.mark.parametrize("instructions", ["AVX512_CORE_VNNI", "AVX512_CORE", "AVX2", "SSE41"])
+@pytest.mark.parametrize("instructions", ["AVX512_CORE_VNNI", "AVX512_CORE", "AVX2_VNNI", "AVX2", "SSE41"])
 def test_rows_are_the_same_on_other_cpus(instructions: str, pixels: AnyArray, tmp_path: Path) -> None:
     """A trial: oneDNN does not use the newer instructions of this CPU."""
     np.save(tmp_path / "pixels.npy", pixels[:8])
@@ -86,10 +88,17 @@ def test_other_calibration_images_change_the_digest(tmp_path: Path, monkeypatch:
     assert calibration_digest() != CALIBRATION
 
 
-@pytest.mark.parametrize("engine", ["keras", "direct"])
-def test_other_engines_refuse_int8(engine: str) -> None:
-    with pytest.raises(EngineError, match=r"--precision int8\) requires engine=.openvino., got .*Pass precision="):
+@pytest.mark.parametrize(
+    ("engine", "message"),
+    [
+        ("keras", r"requires engine=.openvino., got 'keras', .*Pass precision="),
+        ("direct", r"requires a network, got .*"),
+    ],
+)
+def test_other_engines_refuse_int8(engine: str, message: str) -> None:
+    with pytest.raises(EngineError, match=rf"--precision int8\) {message}") as caught:
         resolve_precision("int8", engine)
+    assert ('engine="openvino"' in str(caught.value)) == (engine == "keras")  # the other has no choice of engines
 
 
 def test_missing_nncf_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_pixels: AnyArray) -> None:
@@ -133,6 +142,15 @@ def test_poor_network_is_refused(tmp_path: Path, small_pixels: AnyArray) -> None
     with pytest.raises(EngineError, match=message) as caught:
         model_rows(tmp_path / "a.onnx", small_pixels, precision="int8")
     assert "\n" not in str(caught.value)
+
+
+def test_a_layer_that_was_not_measured_is_no_poor_layer() -> None:
+    graph = Graph(b'<cosines value="{&quot;first&quot;: 0.999, &quot;poor&quot;: 0.9}" />', b"")
+    check_quality(graph, ["first"], "'net'")
+    with pytest.raises(EngineError, match=r"'net' .*quantized network has no layer 'other'"):
+        check_quality(graph, ["first", "other"], "'net'")
+    with pytest.raises(EngineError, match=r"layer 'poor' to float32 is 0\.900"):
+        check_quality(graph, ["first", "poor"], "'net'")
 
 
 def test_quantized_network_is_refused(tmp_path: Path, small_pixels: AnyArray) -> None:
