@@ -111,6 +111,12 @@ def _add_compare(commands: Any) -> None:
     )
     _add_split(parser)
     add_tables(parser)
+    _add_results(parser)
+    add_extraction_options(parser, repeatable=True)
+    add_common(parser)
+
+
+def _add_results(parser: argparse.ArgumentParser) -> None:
     results = parser.add_argument_group("results")
     results.add_argument("--report", metavar="FILE", help="Write a self-contained HTML report")
     results.add_argument(
@@ -121,8 +127,6 @@ def _add_compare(commands: Any) -> None:
     results.add_argument("--learning-curve", action="store_true", help="Also score with fewer training images")
     results.add_argument("--csv", metavar="FILE", help="Also write the table as CSV")
     results.add_argument("--label-issues", metavar="FILE", help="Also write likely label errors as CSV")
-    add_extraction_options(parser, repeatable=True)
-    add_common(parser)
 
 
 def _positive_minutes(text: str) -> float:
