@@ -21,6 +21,7 @@ from featx.backbones.openvino_import import import_openvino
 from featx.baselines.estimators import make_baseline
 from featx.cli import main as cli
 from featx.errors import ExportError, OutputError
+from featx.extraction.engines.engine import has_native_bfloat16
 from featx.models.export.comparison import comparison_images, difference_in_training_precision, relative_difference
 from featx.models.export.export import ExportedModel, move_files, precision_notes
 from featx.models.export.worker import apply_head
@@ -110,10 +111,11 @@ def test_exported_probabilities_of_photos(
     assert card["labels"] == ["left", "right", "up"] == load_pipeline(tmp_path / "model.skops").classes_.tolist()
 
 
-def test_difference_in_training_precision(tmp_path: Path, compiled_cache: Path) -> None:
-    if FeatureExtractor().fit([]).recipe_["precision"] != "bfloat16":
+@pytest.mark.parametrize("precision", ["bfloat16", "int8"])
+def test_difference_in_training_precision(precision: str, tmp_path: Path, compiled_cache: Path) -> None:
+    if precision == "bfloat16" and not has_native_bfloat16():
         pytest.skip("this CPU has no bfloat16")
-    model = read_model(model_of(make_baseline("logreg"), tmp_path / "m.skops", precision="bfloat16"))
+    model = read_model(model_of(make_baseline("logreg"), tmp_path / "m.skops", precision=precision))
     resolved = model.resolve()
     pixels = comparison_images(resolved.recipe.image_size)
     _, probabilities = model.predict_scores(resolved.start(compiled_cache / "compiled")(pixels))
@@ -121,10 +123,10 @@ def test_difference_in_training_precision(tmp_path: Path, compiled_cache: Path) 
     outputs = probabilities + np.where(np.arange(probabilities.size).reshape(probabilities.shape) == 4, 0.07, 0)
     difference = difference_in_training_precision(model, pixels, outputs, compiled_cache / "compiled")
     assert difference == pytest.approx(0.07, abs=1e-6)
-    notes = precision_notes("bfloat16", difference)
+    notes = precision_notes(precision, difference)
     captured = ExportedModel("m.onnx", "onnx", "probabilities", 7.6e-7, notes, difference).as_text()
     assert "maximum difference from the model 7.6e-07 (float32" in captured
-    assert "trained in bfloat16" in captured
+    assert f"trained in {precision}" in captured
     assert "maximum difference 7.0e-02" in captured
     float32_model = read_model(model_of(make_baseline("logreg"), tmp_path / "f.skops"))
     assert difference_in_training_precision(float32_model, pixels, outputs, None) is None
