@@ -18,7 +18,7 @@ RunBatch: TypeAlias = Callable[[AnyArray], AnyArray]
 
 #: Largest difference of equal outputs, relative to the largest output.
 _RELATIVE_TOLERANCE = 1e-4
-#: Up to this number, images run one by one; beyond it, padding a batch is as fast or faster.
+#: Up to this number, images run one by one; beyond it, padding a batch is faster (``tests.benchmarks lone-image``).
 _MAX_SINGLES = COMPILED_BATCH_SIZE // 2
 
 
