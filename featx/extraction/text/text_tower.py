@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,7 @@ class TextTower:
     """
 
     def __init__(self, graph: Graph) -> None:
+        self._lock = threading.Lock()
         openvino = import_openvino()
         try:
             core = openvino.Core()
@@ -51,11 +53,12 @@ class TextTower:
             ) from error
 
     def __call__(self, texts: Sequence[str]) -> FloatArray:
-        """Return the rows of texts. The last batch is padded, so that a row depends on its own text alone."""
+        """Return the rows of texts; several threads may call it. The last batch is padded: a row depends on its text alone."""
         tokens = self._tokenizer.tokenize(texts)
         padding = np.repeat(tokens[:1], -len(tokens) % COMPILED_BATCH_SIZE, axis=0)
         batches = np.concatenate([tokens, padding]).reshape(-1, COMPILED_BATCH_SIZE, tokens.shape[1])
-        rows = [np.array(self._request.infer([batch], share_outputs=True)[0]) for batch in batches]
+        with self._lock:  # threads share the request
+            rows = [np.array(self._request.infer([batch], share_outputs=True)[0]) for batch in batches]
         return np.concatenate(rows)[: len(tokens)]
 
 

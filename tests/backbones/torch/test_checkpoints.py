@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import PIL.Image
 import pytest
 
 from featx import FeatureExtractor, load_backbone, search_backbones
@@ -172,23 +171,3 @@ def test_search_lists_size_license_and_source(capsys: pytest.CaptureFixture[str]
     assert row["source"] == "https://huggingface.co/timm/vit_small_patch14_dinov2.lvd142m"
     assert cli.main(["backbones", "--search", "VIT-B-32 openai"]) == 0
     assert "open_clip/ViT-B-32:openai" in capsys.readouterr().out
-
-
-def test_networks_are_compared_side_by_side_and_trained(
-    photos: list[PIL.Image.Image], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    for number, photo in enumerate(photos):
-        folder = tmp_path / "photos" / ("china" if number < 12 else "flower")
-        folder.mkdir(parents=True, exist_ok=True)
-        photo.save(folder / f"{number}.png")
-    common = [str(tmp_path / "photos"), "--weights", "none", "--cache", str(tmp_path / "cache"), "--quiet"]
-    compare = ["compare", *common, "--backbone", MODEL, "--backbone", "color_histogram", "--json"]
-    assert cli.main([*compare, "--estimator", "logreg", "--cv", "2", "--no-duplicate-groups"]) == 0
-    results = json.loads(capsys.readouterr().out)["results"]
-    assert {row["backbone"] for row in results} == {MODEL, "color_histogram"}
-    save_model(tmp_path / "weights.pth")
-    common[2] = str(tmp_path / "weights.pth")
-    model = str(tmp_path / "model.skops")
-    assert cli.main(["train", *common, "--backbone", MODEL, "--estimator", "logreg", "-o", model]) == 0
-    assert cli.main(["predict", model, str(tmp_path / "photos" / "china"), "--cache", str(tmp_path / "cache")]) == 0
-    assert "china" in capsys.readouterr().out

@@ -27,14 +27,19 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore"),  # the libraries warn about their own use of torch
 ]
 TIMM = [
-    ("resnet18.a1_in1k", {}),
-    ("mobilenetv3_small_050.lamb_in1k", {}),
     ("test_efficientnet.r160_in1k", {}),
-    ("convnext_atto.d2_in1k", {}),
-    ("vit_tiny_patch16_224.augreg_in21k_ft_in1k", {}),
-    ("vit_small_patch14_dinov2.lvd142m", {"img_size": 98}),
-    ("vit_small_patch14_reg4_dinov2.lvd142m", {"img_size": 98}),
-    ("vit_base_patch16_siglip_224.webli", {"img_size": 64}),
+    *(
+        pytest.param(model, options, marks=pytest.mark.thorough)
+        for model, options in (
+            ("resnet18.a1_in1k", {}),
+            ("mobilenetv3_small_050.lamb_in1k", {}),
+            ("convnext_atto.d2_in1k", {}),
+            ("vit_tiny_patch16_224.augreg_in21k_ft_in1k", {}),
+            ("vit_small_patch14_dinov2.lvd142m", {"img_size": 98}),
+            ("vit_small_patch14_reg4_dinov2.lvd142m", {"img_size": 98}),
+            ("vit_base_patch16_siglip_224.webli", {"img_size": 64}),
+        )
+    ),
 ]
 
 
@@ -74,7 +79,7 @@ def assert_independent(
     np.testing.assert_array_equal(others[:3], rows[::-1])
 
 
-@pytest.mark.parametrize(("model", "options"), TIMM, ids=[model for model, _ in TIMM])
+@pytest.mark.parametrize(("model", "options"), TIMM)
 def test_timm(model: str, options: dict[str, Any], photo_paths: list[str], tmp_path: Path, cache: Path) -> None:
     import timm
 
@@ -110,7 +115,10 @@ def test_pixels_with_a_border_equal_those_of_timm(size: tuple[int, int], photos:
         np.testing.assert_array_equal(resize_image(np.asarray(image), size, resize), expected)
 
 
-@pytest.mark.parametrize(("model", "tag"), [("mobilenet_v3_small", "IMAGENET1K_V1"), ("resnet18", "IMAGENET1K_V1")])
+@pytest.mark.parametrize(
+    ("model", "tag"),
+    [("resnet18", "IMAGENET1K_V1"), pytest.param("mobilenet_v3_small", "IMAGENET1K_V1", marks=pytest.mark.thorough)],
+)
 def test_torchvision(model: str, tag: str, photo_paths: list[str], tmp_path: Path, cache: Path) -> None:
     import torchvision
 
@@ -139,7 +147,7 @@ def test_torch_is_not_needed_once_a_network_is_compiled(photo_paths: list[str], 
 import shutil
 import sys
 from featx import FeatureExtractor
-FeatureExtractor("timm/resnet18.a1_in1k", weights=None, cache={str(cache)!r}).fit_transform({photo_paths!r})
+FeatureExtractor("timm/test_resnet.r160_in1k", weights=None, cache={str(cache)!r}).fit_transform({photo_paths!r})
 print([name for name in ("torch", "timm", "torchvision", "open_clip", "tensorflow") if name in sys.modules])
 """
     done = python(script)

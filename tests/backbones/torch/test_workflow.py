@@ -40,6 +40,9 @@ def test_all_commands_work_with_a_network_of_timm(
         options = [*network, "--precision", precision, "--no-duplicate-groups", "--cv", "2"]
         compared = json.loads(run("compare", "photos", *options, "--estimator", "logreg", "--json"))
         assert compared["results"][0]["backbone"] == MODEL
+    both = ["--backbone", MODEL, "--backbone", "timm/test_efficientnet.r160_in1k", "--weights", "none"]
+    compared = json.loads(run("compare", "photos", *both, "--precision", "float32", "--estimator", "knn", "--json"))
+    assert [row["backbone"] for row in compared["results"]] == [MODEL, "timm/test_efficientnet.r160_in1k"]
     trained = run("train", "photos", *network, "--precision", "float32", "--estimator", "logreg", "--cv", "2")
     assert "model: model.skops" in trained
     predicted = list(csv.DictReader(io.StringIO(run("predict", "model.skops", "photos/china"))))
