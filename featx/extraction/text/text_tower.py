@@ -53,7 +53,7 @@ class TextTower:
             ) from error
 
     def __call__(self, texts: Sequence[str]) -> FloatArray:
-        """Return the rows of texts; several threads may call it. The last batch is padded: a row depends on its text alone."""
+        """Return the rows of texts. Several threads may call it. The last batch is padded: rows are independent."""
         tokens = self._tokenizer.tokenize(texts)
         padding = np.repeat(tokens[:1], -len(tokens) % COMPILED_BATCH_SIZE, axis=0)
         batches = np.concatenate([tokens, padding]).reshape(-1, COMPILED_BATCH_SIZE, tokens.shape[1])
