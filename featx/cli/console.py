@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from featx.cli.shared_options import EXTRACTION_OPTIONS, READING_OPTIONS
+from featx.cli.shared_options import EXTRACTION_OPTIONS, READING_OPTIONS, add_command
 from featx.errors import OutputError
 from featx.system.files.url_secrets import redact_secrets
 from featx.system.formatting import format_count
@@ -48,6 +48,16 @@ def _keep_bytes(error: UnicodeError) -> tuple[str | bytes, int]:
         return bytes([code - 0xDC00]), error.start + 1
     single = UnicodeEncodeError(error.encoding, error.object, error.start, error.start + 1, error.reason)
     return codecs.backslashreplace_errors(single)
+
+
+def add_group(commands: Any, name: str, summary: str, examples: str) -> Any:
+    """Add a command that has commands of its own, and return what these are added to. Alone, it prints its help."""
+
+    def show_help(args: argparse.Namespace) -> None:
+        print_data(parser.format_help().rstrip())
+
+    parser = add_command(commands, name, summary, examples, run=show_help)
+    return parser.add_subparsers(title="commands", metavar="COMMAND")
 
 
 def print_data(text: str) -> None:

@@ -14,10 +14,12 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import hashlib
 import io
 import json
 from collections.abc import Iterable
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any, Literal, Protocol
 
 from featx.errors import FeatxError, JobError
 from featx.system.files.parquet import import_pyarrow
@@ -28,6 +30,8 @@ FORMAT = 3
 MANIFEST = "job.json"
 #: Folders of a job, besides ``plan``.
 FOLDERS = ("shards", "heartbeats", "clients", "quarantine", "suspects")
+#: Folders of marks: shards that are skipped, and shards that run last, in this run and the next.
+Mark = Literal["quarantine", "suspects"]
 #: Maximum number of row groups (one for each shard) and of images in a file of the plan; one shard may exceed it.
 SHARDS_PER_FILE, IMAGES_PER_FILE = 1000, 1_000_000
 #: Key in the schema metadata of a shard's table.
@@ -54,6 +58,17 @@ def matrix_name(shard: int, checksum: str) -> str:
 def table_name(shard: int) -> str:
     """Return the name of a shard's table, which commits its rows."""
     return f"shards/{shard:08}.parquet"
+
+
+def mark_name(kind: Mark, shard: int) -> str:
+    """Return the name of the mark of a shard."""
+    return f"{kind}/{shard:08}.json"
+
+
+def checksum_of(path: Path) -> str:
+    """Return the checksum of a shard's rows: the BLAKE2b of the file, 16 bytes in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
 def shards_with_table(names: Iterable[str]) -> list[int]:

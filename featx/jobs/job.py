@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import concurrent.futures
 import functools
-import hashlib
 import io
 import json
 import os
 import shlex
 import time
 from collections.abc import Container, Iterable, Sequence
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from featx.datasets.label_types import cast_label
 from featx.errors import FeatxError, JobError, SourceError
 from featx.features.job_files import (
     MANIFEST,
     CommittedShard,
+    Mark,
     PlannedShard,
+    checksum_of,
+    mark_name,
     matrix_name,
     parse_manifest,
     plan_name,
@@ -29,7 +30,6 @@ from featx.features.job_files import (
 )
 from featx.features.job_tables import column_texts
 from featx.features.npy_writer import HEADER_BYTES
-from featx.images.image import DIGEST_SIZE
 from featx.system.files import remote
 from featx.system.files.folder import Folder, open_folder
 from featx.system.files.parquet import import_pyarrow
@@ -39,8 +39,6 @@ from featx.system.option_checks import as_path
 
 _MAX_READERS = 16
 _COLUMNS = ("path", "label", "digest", "status", "reason", "error")
-#: Folders of marks: shards that are skipped, and shards that run last, in this run and the next.
-Mark = Literal["quarantine", "suspects"]
 
 
 def open_job_folder(location: str | os.PathLike[str]) -> Folder:
@@ -216,7 +214,7 @@ class Job:
 
     def mark(self, kind: Mark, shard: int, reason: str) -> None:
         """Mark a shard."""
-        self.folder.write(_mark_name(kind, shard), json.dumps({"reason": reason, "time": time.time()}).encode())
+        self.folder.write(mark_name(kind, shard), json.dumps({"reason": reason, "time": time.time()}).encode())
 
     def marked(self, kind: Mark) -> list[int]:
         """Return the marked shards."""
@@ -225,28 +223,17 @@ class Job:
     def unmark(self, kind: Mark, shards: Iterable[int]) -> None:
         """Remove the marks of shards."""
         for shard in shards:
-            self.folder.remove(_mark_name(kind, shard))
+            self.folder.remove(mark_name(kind, shard))
 
     def quarantined(self, done: Container[int] = ()) -> dict[int, str]:
         """Return the quarantined shards and the reasons; not those that are done."""
-        reasons = {}
-        for shard in self.marked("quarantine"):
-            if shard not in done:
-                try:
-                    reasons[shard] = str(json.loads(self.folder.read(_mark_name("quarantine", shard)))["reason"])
-                except (FileNotFoundError, ValueError, KeyError, TypeError):
-                    reasons[shard] = "unknown reason"
-        return reasons
+        return {shard: self._reason(shard) for shard in self.marked("quarantine") if shard not in done}
 
-
-def _mark_name(kind: Mark, shard: int) -> str:
-    return f"{kind}/{shard:08}.json"
-
-
-def checksum_of(path: Path) -> str:
-    """Return the BLAKE2b of a file: 16 bytes in hexadecimal."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, functools.partial(hashlib.blake2b, digest_size=DIGEST_SIZE)).hexdigest()
+    def _reason(self, shard: int) -> str:
+        try:
+            return str(json.loads(self.folder.read(mark_name("quarantine", shard)))["reason"])
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            return "unknown reason"
 
 
 @functools.lru_cache(maxsize=2)

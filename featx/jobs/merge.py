@@ -128,12 +128,11 @@ def merge_job(
 
     Examples
     --------
-    >>> import os, tempfile, PIL.Image
+    >>> import tempfile, PIL.Image
     >>> from featx import merge_job, plan_job, run_job
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     os.mkdir(f"{folder}/photos")
-    ...     PIL.Image.new("RGB", (32, 32)).save(f"{folder}/photos/0.png")
-    ...     plan = plan_job(f"{folder}/photos", f"{folder}/job", backbone="color_histogram", sample=0, cache=None)
+    ...     PIL.Image.new("RGB", (32, 32)).save(f"{folder}/0.png")
+    ...     plan = plan_job(f"{folder}/0.png", f"{folder}/job", backbone="color_histogram", sample=0, cache=None)
     ...     run = run_job(f"{folder}/job", cache=None)
     ...     merged = merge_job(f"{folder}/job", f"{folder}/features.npy")
     >>> merged.shards, merged.missing, merged.rows
@@ -213,25 +212,19 @@ def _join(job: Job, shards: list[CommittedShard], matrix: Path, progress: Callab
         joined.write(npy_header((n_rows, job.manifest.n_features)))
         allocate_space(joined, HEADER_BYTES + n_rows * row_bytes)
         for shard in shards:
-            with job.folder.local_copy(matrix_name(shard.shard, shard.checksum)) as path:
-                if _append(path, joined) != shard.checksum:
-                    raise JobError(
-                        f"The rows of shard {shard.shard} of {job.folder.location!r} differ from what was committed. "
-                        "Nothing was written. Compute corrupt shards again: featx job run "
-                        f"{shlex.quote(job.folder.location)} --verify"
-                    )
+            checksum = hashlib.blake2b(digest_size=DIGEST_SIZE)
+            with job.folder.local_copy(matrix_name(shard.shard, shard.checksum)) as path, open(path, "rb") as file:
+                checksum.update(file.read(HEADER_BYTES))
+                while block := file.read(_BLOCK_BYTES):
+                    checksum.update(block)
+                    joined.write(block)
+            if checksum.hexdigest() != shard.checksum:
+                raise JobError(
+                    f"The rows of shard {shard.shard} of {job.folder.location!r} differ from what was committed. "
+                    "Nothing was written. Compute corrupt shards again: featx job run "
+                    f"{shlex.quote(job.folder.location)} --verify"
+                )
             progress(shard.n_images)
-
-
-def _append(path: Path, joined: Any) -> str:
-    """Append the rows of a shard; return the checksum of its file."""
-    checksum = hashlib.blake2b(digest_size=DIGEST_SIZE)
-    with open(path, "rb", buffering=0) as file:
-        checksum.update(file.read(HEADER_BYTES))
-        while block := file.read(_BLOCK_BYTES):
-            checksum.update(block)
-            joined.write(block)
-    return checksum.hexdigest()
 
 
 def _table_rows(job: Job, shards: Iterable[CommittedShard]) -> Iterator[tuple[str, Any, str]]:

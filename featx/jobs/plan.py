@@ -74,9 +74,8 @@ class JobPlan(TextResult):
     >>> import os, tempfile, PIL.Image
     >>> from featx import plan_job
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     os.mkdir(f"{folder}/photos")
-    ...     PIL.Image.new("RGB", (32, 32)).save(f"{folder}/photos/0.png")
-    ...     plan = plan_job(f"{folder}/photos", f"{folder}/job", backbone="color_histogram", sample=0, cache=None)
+    ...     PIL.Image.new("RGB", (32, 32)).save(f"{folder}/0.png")
+    ...     plan = plan_job(f"{folder}/0.png", f"{folder}/job", backbone="color_histogram", sample=0, cache=None)
     >>> plan.images, plan.shards, plan.features
     (1, 1, 512)
     """
@@ -116,9 +115,7 @@ class JobPlan(TextResult):
                 f"{format_duration(self.hours * 3600)} for {'the other ' if self.cached else ''}{left}, at {speed} of "
                 f"one process on this machine (a sample of {self.sampled:,}{unreadable})"
             )
-        lines += map(wrap_text, self.notes)
-        lines.append(f"Next: featx job run {shlex.quote(self.output)}")
-        return "\n".join(lines)
+        return "\n".join([*lines, *map(wrap_text, self.notes), f"Next: featx job run {shlex.quote(self.output)}"])
 
 
 def plan_job(

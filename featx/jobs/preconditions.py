@@ -7,6 +7,7 @@ import re
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from featx.datasets.source_options import SourceOptions
 from featx.errors import JobError, OutputError
@@ -102,22 +103,16 @@ def _is_within(path: str, folder: str) -> bool:
 
 def check_same_job(job: Job, sources: Sequence[str], options: ExtractionOptions, source_options: SourceOptions) -> None:
     """Raise JobError if an existing job has another recipe, source or list of images than requested."""
-    requested = with_absolute_paths(options).resolve().recipe.as_dict()
     planned, location = job.manifest, job.folder.location
-    different = [name for name in {**planned.recipe, **requested} if planned.recipe.get(name) != requested.get(name)]
     is_relative = any(not (os.path.isabs(source) or remote.is_url(source)) for source in sources)
-    if list(sources) != planned.source or (is_relative and os.getcwd() != planned.folder):
-        different.append("source")
-    given = source_options.as_dict()
-    different += [
-        f"--{name.replace('_', '-')}"
-        for name in {**planned.source_options, **given}
-        if planned.source_options.get(name) != given.get(name)
-    ]
-    if different:
+    before: dict[str, Any] = {**planned.recipe, "source": planned.source, **_as_flags(planned.source_options)}
+    now = {**with_absolute_paths(options).resolve().recipe.as_dict(), "source": list(sources)}
+    now |= _as_flags(source_options.as_dict())
+    different = [name for name in {**before, **now} if before.get(name) != now.get(name)]
+    if different or (is_relative and os.getcwd() != planned.folder):
         raise JobError(
-            f"The job in {location!r} differs from the requested one in: {', '.join(different)}. Resume it (featx job "
-            f"run {shlex.quote(location)}), or choose another output folder."
+            f"The job in {location!r} differs from the requested one in: {', '.join(different or ['source'])}. Resume "
+            f"it (featx job run {shlex.quote(location)}), or choose another output folder."
         )
     listing = ShardListing(sources, source_options)
     for _ in listing.shards(planned.shard_size):
@@ -130,3 +125,7 @@ def check_same_job(job: Job, sources: Sequence[str], options: ExtractionOptions,
             f"planned ({planned.n_images:,}). Plan it again in another output folder, where cached rows are not "
             f"computed again; or resume what was planned: featx job run {shlex.quote(location)}"
         )
+
+
+def _as_flags(options: dict[str, Any]) -> dict[str, Any]:
+    return {f"--{name.replace('_', '-')}": value for name, value in options.items()}

@@ -8,11 +8,10 @@ import functools
 import os
 import time
 import uuid
-import warnings
 from typing import Literal
 
 from featx.backbones import registry
-from featx.errors import FeatxWarning, OptionError
+from featx.errors import OptionError
 from featx.extraction.options import check_on_error, resolve_cache
 from featx.jobs.job import Job, open_job
 from featx.jobs.running.coordinator import Coordinator, recover
@@ -22,7 +21,6 @@ from featx.jobs.running.worker import Task, resolve_job
 from featx.jobs.status import JobStatus, status_of
 from featx.system.files.parquet import import_pyarrow
 from featx.system.terminal.progress import ProgressFunction, reporting, stage
-from featx.system.version import __version__
 
 
 def run_job(
@@ -99,12 +97,11 @@ def run_job(
 
     Examples
     --------
-    >>> import os, tempfile, PIL.Image
+    >>> import tempfile, PIL.Image
     >>> from featx import open_features, plan_job, run_job
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     os.mkdir(f"{folder}/photos")
-    ...     PIL.Image.new("RGB", (32, 32)).save(f"{folder}/photos/0.png")
-    ...     plan = plan_job(f"{folder}/photos", f"{folder}/job", backbone="color_histogram", sample=0, cache=None)
+    ...     PIL.Image.new("RGB", (32, 32)).save(f"{folder}/0.png")
+    ...     plan = plan_job(f"{folder}/0.png", f"{folder}/job", backbone="color_histogram", sample=0, cache=None)
     ...     run = run_job(f"{folder}/job", cache=None)
     ...     shape = open_features(f"{folder}/job").shape
     >>> run.is_done, run.computed, run.failed, shape
@@ -155,11 +152,10 @@ def _make_task(
 
 def _check_runnable(job: Job, backend: str, scheduler: str | None, options: dict[str, object]) -> None:
     """Raise if the job cannot run here, before anything in its folder changes."""
-    location, manifest = job.folder.location, job.manifest
     if backend in CLUSTERS and not job.folder.is_shared:
         raise OptionError(
-            f"Workers of backend={backend!r} (--backend {backend}) cannot access {location!r}. Plan the job in a "
-            "folder that they share."
+            f"Workers of backend={backend!r} (--backend {backend}) cannot access {job.folder.location!r}. Plan the job "
+            "in a folder that they share."
         )
     if backend == "dask":
         from featx.jobs.running.dask import check_dask
@@ -170,13 +166,6 @@ def _check_runnable(job: Job, backend: str, scheduler: str | None, options: dict
 
         check_ray(scheduler)
     resolve_job(job, options)
-    if manifest.featx != __version__:
-        warnings.warn(
-            f"The job in {location!r} was planned by featx {manifest.featx}, and this is featx {__version__}. The "
-            "recipe is the same, so the rows are, too.",
-            FeatxWarning,
-            stacklevel=3,
-        )
 
 
 def _open_executor(

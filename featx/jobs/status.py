@@ -58,12 +58,11 @@ class JobStatus(TextResult):
 
     Examples
     --------
-    >>> import os, tempfile, PIL.Image
+    >>> import tempfile, PIL.Image
     >>> from featx import job_status, plan_job
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     os.mkdir(f"{folder}/photos")
-    ...     PIL.Image.new("RGB", (32, 32)).save(f"{folder}/photos/0.png")
-    ...     plan = plan_job(f"{folder}/photos", f"{folder}/job", backbone="color_histogram", sample=0, cache=None)
+    ...     PIL.Image.new("RGB", (32, 32)).save(f"{folder}/0.png")
+    ...     plan = plan_job(f"{folder}/0.png", f"{folder}/job", backbone="color_histogram", sample=0, cache=None)
     ...     status = job_status(f"{folder}/job")
     >>> status.is_done, status.images_left
     (False, 1)
@@ -159,7 +158,7 @@ class JobStatus(TextResult):
         if self.corrupt:
             lines.append(f"Compute these again: {command}")
         lines += [f"shard {shard} is quarantined: {reason}" for shard, reason in self.quarantined.items()]
-        return [*lines, *([f"Try these again: {command} --retry-quarantined"] if self.quarantined else [])]
+        return lines + [f"Try these again: {command} --retry-quarantined"] * bool(self.quarantined)
 
 
 def job_status(job: str | os.PathLike[str]) -> JobStatus:
@@ -186,12 +185,11 @@ def job_status(job: str | os.PathLike[str]) -> JobStatus:
 
     Examples
     --------
-    >>> import os, tempfile, PIL.Image
+    >>> import tempfile, PIL.Image
     >>> from featx import job_status, plan_job
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     os.mkdir(f"{folder}/photos")
-    ...     PIL.Image.new("RGB", (32, 32)).save(f"{folder}/photos/0.png")
-    ...     plan = plan_job(f"{folder}/photos", f"{folder}/job", backbone="color_histogram", sample=0, cache=None)
+    ...     PIL.Image.new("RGB", (32, 32)).save(f"{folder}/0.png")
+    ...     plan = plan_job(f"{folder}/0.png", f"{folder}/job", backbone="color_histogram", sample=0, cache=None)
     ...     status = job_status(f"{folder}/job")
     >>> status.shards, status.shards_done, status.images_left
     (1, 0, 1)

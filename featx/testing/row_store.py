@@ -20,12 +20,9 @@ class RowStore(Protocol):
 
     Examples
     --------
-    >>> from pathlib import Path
-    >>> from featx.store.store import Store
     >>> from featx.testing import RowStore
-    >>> store: RowStore = Store(Path("absent"), "0" * 16, {}, n_features=5)
-    >>> len(store)
-    0
+    >>> def is_empty(store: RowStore) -> bool:
+    ...     return len(store) == 0
     """
 
     def find(self, digests: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

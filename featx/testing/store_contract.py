@@ -25,13 +25,12 @@ class StoreContract(StoreFaultTests):
 
     Examples
     --------
-    A test module for featx's own store:
+    A test module for a store of your own, which pytest collects:
 
-    >>> from featx.store.store import Store
     >>> from featx.testing import StoreContract
-    >>> class TestStore(StoreContract):
+    >>> class TestMyStore(StoreContract):
     ...     def open(self, cache):
-    ...         return Store(cache, "0" * 16, {}, n_features=5)
+    ...         return MyStore(cache)
     ...     def leftovers(self, cache):
     ...         return list(cache.rglob("*.tmp"))
     """

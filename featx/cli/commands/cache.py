@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from featx.cli.console import print_data
+from featx.cli.console import add_group, print_data
 from featx.cli.shared_options import add_command, add_common
 from featx.errors import OptionError
 
@@ -23,15 +23,7 @@ _CACHE_EXAMPLES = """examples:
 def add_commands(commands: Any) -> None:
     """Add ``cache`` and the commands within it."""
     summary = "Inspect, verify, compact or clear the feature cache"
-    parser = commands.add_parser(
-        "cache",
-        help=summary,
-        description=f"{summary}.",
-        epilog=_CACHE_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    actions = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    actions = add_group(commands, "cache", summary, _CACHE_EXAMPLES)
 
     def add(
         name: str, summary: str, example: str, run: Callable[[argparse.Namespace], int | None]

@@ -8,7 +8,7 @@ import json
 import os
 from typing import TYPE_CHECKING, Any
 
-from featx.cli.console import note_ignored, options_from, print_data, print_message, source_options_from
+from featx.cli.console import add_group, note_ignored, options_from, print_data, print_message, source_options_from
 from featx.cli.shared_options import (
     add_backbone,
     add_cache,
@@ -45,16 +45,7 @@ _PLAN_EXAMPLES = """examples:
 def add_commands(commands: Any) -> None:
     """Add ``job`` and its subcommands."""
     summary = "Extract features in resumable shards"
-    parser = commands.add_parser(
-        "job",
-        help=summary,
-        description=f"{summary}.",
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.set_defaults(command="job", run=show_help, show_help=parser.format_help)
-    actions = parser.add_subparsers(title="commands", metavar="COMMAND")
+    actions = add_group(commands, "job", summary, _EXAMPLES)
     _add_plan(actions)
     _add_run(actions)
     _add_status(actions)
@@ -157,11 +148,6 @@ def _add_merge(actions: Any) -> None:
 
 def _add_job(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("job", metavar="JOB", help="Folder or URL of the job")
-
-
-def show_help(args: argparse.Namespace) -> None:
-    """Print the help of ``featx job``."""
-    print_data(args.show_help().rstrip())
 
 
 def plan(args: argparse.Namespace) -> None:

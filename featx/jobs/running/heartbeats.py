@@ -209,11 +209,10 @@ class DoneImages:
         started = time.monotonic()
         if started < self._next:
             return
-        count = self._reported
         with contextlib.suppress(OSError):
-            count = count_done_images(self._job)
+            n_new = count_done_images(self._job) - self._reported
+            if n_new > 0:
+                self._progress(n_new)
+                self._reported += n_new
         seconds = time.monotonic() - started
         self._next = started + max(self._job.folder.poll_seconds, seconds / _READ_SHARE)
-        if count > self._reported:
-            self._progress(count - self._reported)
-            self._reported = count

@@ -17,11 +17,11 @@ from featx.errors import JobError, SourceError, UnreachableImageError
 from featx.extraction.extract import extract_into
 from featx.extraction.ledger import UNKNOWN_STATE, Ledger
 from featx.extraction.options import Resolved
-from featx.features.job_files import CommittedShard, PlannedShard, matrix_name, table_name
+from featx.features.job_files import CommittedShard, PlannedShard, checksum_of, matrix_name, table_name
 from featx.features.job_tables import make_shard_table, shard_table_bytes
 from featx.features.npy_writer import NpyWriter
 from featx.images.image import find_file_state
-from featx.jobs.job import Job, checksum_of
+from featx.jobs.job import Job
 
 #: A shard with at least this number of images, none of them reachable, has a source that is away.
 _MIN_UNREACHABLE = 10
