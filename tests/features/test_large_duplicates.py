@@ -197,7 +197,7 @@ def test_missing_table_is_reported_before_the_search(
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("featx.features.duplicates.find.find_duplicates", search)
-    monkeypatch.setattr("featx.workflows.search.similar.find_similar", search)
+    monkeypatch.setattr("featx.workflows.search.image_search.find_similar", search)
     np.save("f.npy", np.ones((3, 1024), dtype=np.float32))
     PIL.Image.new("RGB", (64, 64)).save("photo.jpg")
     assert cli.main([*command, "--quiet"]) == 1
