@@ -129,8 +129,10 @@ def test_revision_is_part_of_the_name(run: Run) -> None:
 
 @pytest.mark.slow
 def test_gated_repository_needs_a_token(run: Run, server: HubServer) -> None:
-    message = last_line(run("hf://org/gated/model.onnx"))
-    assert f"Accept them on {server.url}/org/gated, and set the environment variable HF_TOKEN" in message
+    for name in ("hf://org/gated/model.onnx", "hf-hub:org/gated"):
+        message = last_line(run(name))
+        assert f"Cannot download {name!r}" in message
+        assert f"Accept them on {server.url}/org/gated, and set the environment variable HF_TOKEN" in message
     done = run("hf://org/gated/model.onnx", HF_TOKEN=TOKEN)
     assert done.returncode == 0, done.stderr
 
