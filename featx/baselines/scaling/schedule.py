@@ -83,6 +83,8 @@ class Schedule:
 
     def _score(self, workers: FoldWorkers, baseline: Baseline, deadline: float) -> list[FoldResult]:
         started = time.perf_counter()
+        if started >= deadline:  # starting processes takes seconds
+            raise TimeUpError
         cost = workers.estimate(baseline, self.folds[0], tune=self.tune, deadline=deadline)
         n_processes = self._n_processes(cost)
         if n_processes == 0:
@@ -112,6 +114,8 @@ class Schedule:
 
 def _describe_time(name: str, needed: float, started: float, deadline: float) -> str:
     """Return the note on an estimator that does not finish in time."""
+    if started >= deadline:
+        return f"Excluded {name}: no time of time_limit (--time-limit) was left."
     if not needed:
         return (
             f"Excluded {name}: it was stopped after {format_minutes(time.perf_counter() - started)}, at the end of "

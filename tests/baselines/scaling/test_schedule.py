@@ -90,6 +90,12 @@ def test_an_estimator_that_is_stopped_is_noted_with_its_own_time(make_schedule):
     assert schedule.notes == ["Excluded knn: it was stopped after 1 seconds, at the end of time_limit (--time-limit)."]
 
 
+def test_without_time_no_process_is_started(make_schedule):
+    schedule = make_schedule(time_limit=1e-9)
+    assert schedule.run([KNN], {}) == {}
+    assert schedule.notes == ["Excluded knn: no time of time_limit (--time-limit) was left."]
+
+
 def test_an_estimator_that_is_trained_on_images_stops_between_folds(make_schedule):
     slow = Baseline("slow", lambda n_train: SlowDummy(), images=[b""] * len(y))
     dummy = BASELINES["classification"][0]
