@@ -107,7 +107,7 @@ def compare_features(
         Whether estimators are those of small comparisons for any number of rows, see :func:`compare_baselines`.
     prompts : str, Path, sequence of str, dict or None, default=None
         Texts for ``"zero-shot"``: templates, texts for each class, or a file. See :class:`ZeroShotClassifier`. The
-        features must be those of a job, which records its backbone.
+        features must record their backbone, as those of a job and a ``.parquet`` file do.
     cache : str, Path or None, default="auto"
         Path of the feature cache, which keeps the rows of texts. See :class:`FeatureExtractor`.
     verbose : bool or None, default=None
@@ -229,8 +229,8 @@ def _bind(
         return config.estimators
     if matrix.recipe is None:
         raise OptionError(
-            f"{ZERO_SHOT} needs to know the backbone, which {matrix.address!r} does not record. Compare a job "
-            "(featx job plan), or the images (featx compare photos/)."
+            f"{ZERO_SHOT} needs to know the backbone, which {matrix.address!r} does not record. Compare a job or a "
+            ".parquet file of featx extract, or the images (featx compare photos/)."
         )
     resolved = resolve_with_recipe(ExtractionOptions(**(matrix.options or {})), matrix.recipe)
     notes += validate_zero_shot(config, [resolved], y)
