@@ -69,7 +69,7 @@ def serve_http(environment: Environment) -> list[Measurement]:
     folder = environment.folder / "service"
     folder.mkdir(exist_ok=True)
     run = environment.run(
-        "serve_http", paths=environment.photos(1100), model=model, folder=str(folder), seconds=60.0, n_clients=8
+        "serve_http", paths=environment.photos(1100), model=model, folder=str(folder), seconds=300.0, n_clients=8
     )
     early, late = run["memory"]
     details = (

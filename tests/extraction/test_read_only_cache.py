@@ -9,11 +9,13 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
+import featx
 from featx import FeatureExtractor, save_pipeline
 from tests.backbones.networks import save_onnx
 
@@ -95,3 +97,39 @@ print(Predictor(sys.argv[1], cache=None).predict_one(sys.argv[2]).label)
     done = run(code, folder / "model.skops", image, XDG_CACHE_HOME="/dev/null")
     assert done.stdout == "a\n", done.stderr
     assert done.stderr == ""
+
+
+READ_ONLY_ROOT = """
+for folder in / "$PWD" /dev/shm; do
+    mount --bind "$folder" "$folder" && mount -o remount,bind,ro "$folder" || exit 99
+done
+cd "$PWD"
+touch file 2>/dev/null && exit 98
+exec "$@"
+"""
+
+
+@pytest.mark.slow  # starts a network
+@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("unshare") is None, reason="root mounts on Linux")
+def test_file_system_that_is_read_only(folder: Path, photos: list[Any]) -> None:
+    """As in a container with a read-only root: no home, no temporary folder, no cache that can be written."""
+    for index, photo in enumerate(photos[8:16]):
+        photo.save(folder / f"{index}.jpg")
+    pipeline = make_pipeline(FeatureExtractor(cache=None), LogisticRegression())
+    save_pipeline(pipeline.fit(sorted(folder.glob("*.jpg")), list("aaaabbbb")), folder / "model.skops")
+    code = """
+from featx import Predictor, load_pipeline
+images = [f"{index}.jpg" for index in range(8)]
+print(*(prediction.label for prediction in Predictor("model.skops").warm_up().predict_each(images)))
+print(*load_pipeline("model.skops").predict(images))
+print(Predictor("model.skops").predict_each(images * 8)[0].label)
+"""
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(Path(featx.__file__).parents[1])}
+    command = ["unshare", "--mount", "sh", "-c", READ_ONLY_ROOT, "sh", sys.executable, "-c", code]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=120, env=environment, cwd=folder
+    )
+    if done.returncode == 99 or "unshare" in done.stderr:
+        pytest.skip("no permission to mount")
+    assert done.stdout == "a a a a b b b b\na a a a b b b b\na\n", done.stderr
+    assert done.stderr.count("Cannot write to the feature cache") == 1

@@ -76,7 +76,10 @@ def model_of(estimator: Any, path: Path, classes: str = "abc", **options: Any) -
 
 
 @pytest.mark.slow  # Keras in child processes
-@pytest.mark.parametrize("name", [pytest.param("model.keras", marks=pytest.mark.thorough), "model.onnx", "openvino"])
+@pytest.mark.parametrize(
+    "name",  # that of OpenVINO Model Server: repository, model, version
+    [pytest.param("model.keras", marks=pytest.mark.thorough), "model.onnx", "repository/photos/1"],
+)
 def test_exported_probabilities_of_photos(
     name: str, photos: list[PIL.Image.Image], tmp_path: Path, compiled_cache: Path
 ) -> None:
