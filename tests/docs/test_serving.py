@@ -154,8 +154,8 @@ def test_killed_worker_loses_its_requests_only(service: Path) -> None:
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
         workers = [int(child) for child in children if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
         with ThreadPoolExecutor(1) as thread:
-            answers = thread.submit(clients_of, url, data, 3.0)
-            time.sleep(1)
+            answers = thread.submit(clients_of, url, data, 2.0)
+            time.sleep(0.5)
             os.kill(workers[0], signal.SIGKILL)
             counts = answers.result()
         assert counts[0] <= 8  # one for each client at most
@@ -166,7 +166,10 @@ def test_killed_worker_loses_its_requests_only(service: Path) -> None:
 
 @pytest.mark.thorough
 def test_mlflow(service: Path) -> None:
-    """Run where mlflow is installed: it needs older versions of other packages, so in an environment of its own."""
+    """Run where mlflow is installed; it needs other versions of packages, so in an environment of its own.
+
+    ``pip install mlflow '.[test]' && pytest -m thorough tests/docs/test_serving.py -k mlflow``
+    """
     pytest.importorskip("mlflow")
     environment = {
         "MLFLOW_TRACKING_URI": f"sqlite:///{service}/mlflow.db",

@@ -109,7 +109,7 @@ exec "$@"
 """
 
 
-@pytest.mark.slow  # starts a network
+@pytest.mark.thorough
 @pytest.mark.skipif(os.geteuid() != 0 or shutil.which("unshare") is None, reason="root mounts on Linux")
 def test_file_system_that_is_read_only(folder: Path, photos: list[Any]) -> None:
     """As in a container with a read-only root: no home, no temporary folder, no cache that can be written."""
