@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import http.client
 import io
 import re
@@ -19,31 +20,19 @@ from typing import Any
 import numpy as np
 
 
-def _median_milliseconds(function: Callable[[Any], object], items: list[Any]) -> float:
-    seconds = []
-    for item in items:
-        started = time.perf_counter()
-        function(item)
-        seconds.append(time.perf_counter() - started)
-    return 1000 * statistics.median(seconds)
+def _alternate(functions: dict[str, Callable[[Any], object]], items: list[Any], n_warm_up: int = 0) -> dict[str, float]:
+    """Return the median milliseconds of functions that take turns, ten items each.
 
-
-_START = """
-import sys, time
-from pathlib import Path
-from featx import Predictor
-predictor = Predictor(sys.argv[1], cache=None).warm_up()
-print(time.process_time())
-predictor.predict_one(Path(sys.argv[2]).read_bytes())
-print(next(line for line in open("/proc/self/status") if line.startswith("VmHWM")).split()[1])
-"""
-
-
-def serve_start(paths: list[str], model: str) -> dict[str, Any]:
-    """Measure the processor time of a fresh process until its predictor is warm, and its memory in MB."""
-    command = [sys.executable, "-c", _START, model, *paths]
-    seconds, kilobytes = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
-    return {"seconds": float(seconds), "memory": int(kilobytes) / 1024}
+    With one item each, idle threads of one library that wait actively would slow the other down.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in functions}
+    for start in range(0, len(items), 10):
+        for name, function in functions.items():
+            for item in items[start : start + 10]:
+                started = time.perf_counter()
+                function(item)
+                seconds[name].append(time.perf_counter() - started)
+    return {name: 1000 * statistics.median(values[n_warm_up:]) for name, values in seconds.items()}
 
 
 def serve_one(paths: list[str], model: str, cache: str, folder: str) -> dict[str, Any]:
@@ -63,13 +52,11 @@ def serve_one(paths: list[str], model: str, cache: str, folder: str) -> dict[str
         image = PIL.Image.open(io.BytesIO(data)).convert("RGB")
         return session.run(None, {name: np.asarray(image.resize((width, height), PIL.Image.Resampling.BILINEAR))[None]})
 
+    def run_featx(data: bytes) -> object:
+        return predictor.predict_each([data])
+
     images = [Path(path).read_bytes() for path in paths]
-    warm_up, images = images[:20], images[20:]
-    milliseconds = {}
-    for side, function in (("featx", lambda data: predictor.predict_each([data])), ("onnxruntime", run_onnx)):
-        _median_milliseconds(function, warm_up)
-        milliseconds[side] = _median_milliseconds(function, images)
-    return milliseconds
+    return _alternate({"featx": run_featx, "onnxruntime": run_onnx}, images, n_warm_up=20)
 
 
 def serve_threads(paths: list[str], model: str, n_threads: int) -> dict[str, Any]:
@@ -99,13 +86,12 @@ def lone_image(options: dict[str, Any], cache: str) -> dict[str, Any]:
         engine(batch), engine(batch[:1])
     sizes = (1, 2, 4, 8)
     equal = all(np.array_equal(engine(batch[:size]), engine(batch)[:size]) for batch in images[:5] for size in sizes)
-    seconds: dict[int, list[float]] = {size: [] for size in sizes}
-    for batch in images:
-        for size in sizes:
-            started = time.perf_counter()
-            engine(batch[:size])
-            seconds[size].append(time.perf_counter() - started)
-    return {"milliseconds": {size: 1000 * statistics.median(seconds[size]) for size in sizes}, "equal": equal}
+    runs = {str(size): functools.partial(_first, engine, size) for size in sizes}
+    return {"milliseconds": _alternate(runs, list(images)), "equal": equal}
+
+
+def _first(engine: Callable[[Any], Any], size: int, batch: Any) -> Any:
+    return engine(batch[:size])
 
 
 def resize_images(paths: list[str]) -> dict[str, Any]:
@@ -121,11 +107,15 @@ def resize_images(paths: list[str]) -> dict[str, Any]:
         int(np.abs(resize_image(array, size, "squash").astype(int) - image.resize(size, bilinear)).max())
         for array, image in zip(pixels, images, strict=True)
     )
-    return {
-        "featx": _median_milliseconds(lambda array: resize_image(array, size, "squash"), pixels),
-        "pillow": _median_milliseconds(lambda image: image.resize(size, bilinear), images),
-        "difference": difference,
-    }
+    pairs = list(zip(pixels, images, strict=True))
+    milliseconds = _alternate(
+        {
+            "featx": lambda pair: resize_image(pair[0], size, "squash"),
+            "pillow": lambda pair: pair[1].resize(size, bilinear),
+        },
+        pairs,
+    )
+    return {**milliseconds, "difference": difference}
 
 
 def serve_http(paths: list[str], model: str, folder: str, seconds: float, n_clients: int) -> dict[str, Any]:
