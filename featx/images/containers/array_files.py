@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import gzip
-import io
 import os
-import pickle
+import pickletools
 import zipfile
 from collections.abc import Callable, Iterator
 from typing import IO, Any
@@ -21,6 +20,16 @@ _IDX_TYPES = {8: ">u1", 9: ">i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
 #: Bytes of one image in CIFAR's binary files after one label, or two.
 _CIFAR_SHAPE = (3, 32, 32)
 _CIFAR_BYTES = 3072
+#: Keys of the dictionaries in CIFAR's files for Python, and opcodes of pickles that hold texts or integers.
+_CIFAR_KEYS = (
+    *(b"batch_label", b"labels", b"fine_labels", b"coarse_labels", b"data", b"filenames"),
+    *(b"label_names", b"fine_label_names", b"coarse_label_names", b"num_cases_per_batch", b"num_vis"),
+)
+_PICKLED_TEXT = {
+    *("SHORT_BINSTRING", "BINSTRING", "SHORT_BINBYTES", "BINBYTES", "BINBYTES8", "BYTEARRAY8"),
+    *("SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8"),
+}
+_PICKLED_INTEGERS = {"BININT", "BININT1", "BININT2", "INT", "LONG1"}
 _MAX_FILE_BYTES = 2**31
 
 
@@ -66,7 +75,7 @@ class ArrayFile:
                         self._readers[key] = _row_reader(file, info)
 
     def _open_other(self, data: bytes, name: str) -> None:
-        for key, array in (_idx_arrays(data) or _cifar_binary(data, name) or _cifar_pickle(data)).items():
+        for key, array in (_idx_arrays(data) or _cifar_binary(data, name) or _cifar_python(data)).items():
             self.shapes[key] = array.shape
             self._load[key] = lambda array=array: array  # type: ignore[misc]
             self._readers[key] = lambda row, max_bytes, array=array: array[row]  # type: ignore[misc]
@@ -161,20 +170,7 @@ def _cifar_binary(data: bytes, name: str) -> dict[str, np.ndarray[Any, Any]]:
     return {}
 
 
-class _ArrayUnpickler(pickle.Unpickler):
-    """Reads arrays and containers, and nothing that could run code."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        """Return what rebuilds an array; raise for anything else."""
-        if module.partition(".")[0] == "numpy":
-            if name == "_reconstruct":
-                return np.empty(0).__reduce__()[0]
-            if name in ("ndarray", "dtype"):
-                return getattr(np, name)
-        raise pickle.UnpicklingError(f"{module}.{name} is not allowed")
-
-
-def _cifar_pickle(data: bytes) -> dict[str, np.ndarray[Any, Any]]:
+def _cifar_python(data: bytes) -> dict[str, np.ndarray[Any, Any]]:
     """Return images and labels of a batch of CIFAR in Python's format.
 
     Raises
@@ -182,19 +178,41 @@ def _cifar_pickle(data: bytes) -> dict[str, np.ndarray[Any, Any]]:
     SourceError
         The data is something else.
     """
-    try:
-        batch = _ArrayUnpickler(io.BytesIO(data), encoding="bytes").load()
-        images = np.asarray(batch[b"data"])
-        labels = batch[b"fine_labels"] if b"fine_labels" in batch else batch[b"labels"]
-        return {"": images.reshape(-1, *_CIFAR_SHAPE), "labels": np.asarray(labels)}
-    except Exception as error:  # unpickling raises many types for other data
-        raise SourceError("expected the arrays of MNIST or CIFAR") from error
+    values = _pickled_values(data)
+    pixels = b"".join(
+        value for value in values.get("data", []) if isinstance(value, bytes) and len(value) > _CIFAR_BYTES
+    )
+    labels = [value for value in values.get("fine_labels") or values.get("labels", []) if isinstance(value, int)]
+    if not labels or len(pixels) != _CIFAR_BYTES * len(labels):
+        raise SourceError("expected the arrays of MNIST or CIFAR")
+    images = np.frombuffer(pixels, np.uint8).reshape(-1, *_CIFAR_SHAPE)
+    return {"": images, "labels": np.array(labels)}
 
 
 def cifar_names(data: bytes) -> list[str]:
     """Return the class names in ``batches.meta`` or ``meta`` of CIFAR. Empty: it has none."""
+    values = _pickled_values(data)
+    names = values.get("fine_label_names") or values.get("label_names", [])
+    return [name.decode("utf-8", "replace") for name in names if isinstance(name, bytes)]
+
+
+def _pickled_values(data: bytes) -> dict[str, list[Any]]:
+    """Return the numbers and bytes behind each key of CIFAR's dictionaries.
+
+    A pickle may run any code, so that it is never loaded: the opcodes are scanned, as ``pickletools.dis`` does.
+    """
+    values: dict[str, list[Any]] = {}
+    key = ""
     try:
-        meta = _ArrayUnpickler(io.BytesIO(data), encoding="bytes").load()
-        return [name.decode() for name in meta.get(b"fine_label_names") or meta[b"label_names"]]
-    except Exception:  # unpickling raises many types for other data
-        return []
+        for opcode, value, _ in pickletools.genops(data):
+            if opcode.name in _PICKLED_TEXT:
+                content = value.encode("latin-1", "replace") if isinstance(value, str) else bytes(value)
+                if content in _CIFAR_KEYS:
+                    key = content.decode()
+                else:
+                    values.setdefault(key, []).append(content)
+            elif opcode.name in _PICKLED_INTEGERS:
+                values.setdefault(key, []).append(int(value))
+    except ValueError:  # another file, or a truncated one
+        return {}
+    return values
