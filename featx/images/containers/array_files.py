@@ -204,7 +204,8 @@ def _pickled_values(data: bytes) -> dict[str, list[Any]]:
     values: dict[str, list[Any]] = {}
     key = ""
     try:
-        for opcode, value, _ in pickletools.genops(data):
+        operations: Iterator[tuple[Any, Any, Any]] = pickletools.genops(data)
+        for opcode, value, _ in operations:
             if opcode.name in _PICKLED_TEXT:
                 content = value.encode("latin-1", "replace") if isinstance(value, str) else bytes(value)
                 if content in _CIFAR_KEYS:
