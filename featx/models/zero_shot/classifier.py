@@ -101,7 +101,7 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "backbone": [str, os.PathLike, HasMethods(["transform"])],
-        "prompts": [str, os.PathLike, list, tuple, np.ndarray, Mapping, None],
+        "prompts": [str, os.PathLike, list, tuple, Mapping, None],
         "scale": [Interval(Real, 0, None, closed="neither")],
         "cache": [str, os.PathLike, None],
     }

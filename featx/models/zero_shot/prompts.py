@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -94,7 +95,7 @@ def read_prompts(path: Path) -> dict[str, list[str]] | list[str]:
         ) from error
     if path.suffix.lower() != ".csv":
         return [line.strip() for line in text.splitlines() if line.strip()]
-    rows = csv.DictReader(text.splitlines())
+    rows = csv.DictReader(io.StringIO(text, newline=""))
     if not set(_COLUMNS) <= set(rows.fieldnames or []):
         raise OptionError(
             f"prompts (--prompts) in {str(path)!r} must have the columns label and prompt, got "
