@@ -124,10 +124,11 @@ class Comparison:
         is a row of `X`.
         """
         usable = {name: probabilities for name, probabilities in self.probabilities.items() if name != "dummy"}
-        if self.task == "classification" and not ScaleLimits().keeps_probabilities(len(self.y), len(self.classes)):
+        is_large = not ScaleLimits().keeps_probabilities(len(self.y), len(self.classes)) or logreg_name(self.margins)
+        if self.task == "classification" and not usable and is_large:
             raise ComparisonError(
                 f"Cannot detect label errors: class probabilities of {len(self.y):,} samples and "
-                f"{len(self.classes):,} classes take too much memory. Compare fewer samples or classes."
+                f"{len(self.classes):,} classes take too much memory. Compare fewer samples, classes or repeats."
             )
         if self.task != "classification" or not usable:
             raise ComparisonError(

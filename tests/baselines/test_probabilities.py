@@ -66,8 +66,10 @@ def test_a_class_without_training_samples_has_probability_zero():
     assert (comparison.probabilities["lda"][:, 7] == 0).all()
 
 
-def test_label_errors_of_too_many_classes_have_a_remedy_that_works(complete, monkeypatch):
-    monkeypatch.setattr(limits_module.ScaleLimits, "keeps_probabilities", lambda *_: False)
-    comparison = compare_baselines(X, y, estimators=["logreg"])
+@pytest.mark.parametrize("options", [{"limits": ScaleLimits(probability_bytes=1000)}, {}])
+def test_label_errors_without_room_for_probabilities_have_a_remedy_that_works(options, monkeypatch):
+    if not options:
+        monkeypatch.setattr(limits_module.ScaleLimits, "keeps_probabilities", lambda *_: False)
+    comparison = compare_baselines(X, y, estimators=["lda" if not options else "logreg"], **options)
     with pytest.raises(ComparisonError, match=r"600 samples and 10 classes take too much memory\. Compare fewer"):
         _ = comparison.label_issues
