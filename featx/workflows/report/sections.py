@@ -38,7 +38,7 @@ def summary(frame: ImageFrame) -> str:
     n_images = format_count(len(frame.scored), "image")
     if frame.has_classes:
         n_classes = format_count(len(np.unique(frame.backbone.comparison.y)), "class")
-        score = f"{100 * _score(frame):.1f} % accuracy on {n_images} of {n_classes}"
+        score = f"{100 * _score(frame):.1f}\u00a0% accuracy on {n_images} of {n_classes}"
     else:
         score = f"R² {_score(frame):.3f} on {n_images}"
     low, high = float(best["low"]), float(best["high"])
