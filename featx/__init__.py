@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from featx.baselines.label_issues import find_label_issues
     from featx.baselines.learning_curve import learning_curve
     from featx.baselines.libraries.label_encoding import LabelEncodedClassifier
+    from featx.baselines.multilabel.classifier import TagClassifier
     from featx.baselines.ranking.leave_one_out import leave_one_out
     from featx.baselines.ranking.rank_features import rank_features
     from featx.baselines.ranking.ranking import Ranking
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from featx.datasets.image_check import CheckedImage, ImageCheck, check_images
     from featx.datasets.image_table import ImageRow, ImageTable
     from featx.datasets.sample_images import write_digits
+    from featx.datasets.tags import Tags
     from featx.extraction.augmented_features import AugmentedFeatures, augment_features
     from featx.extraction.benchmarking.benchmark import benchmark_images
     from featx.extraction.benchmarking.benchmark_results import BackboneBenchmark, Benchmark, NetworkRate
@@ -136,6 +138,8 @@ __all__ = [
     "SimilarImages",
     "Split",
     "StageTime",
+    "TagClassifier",
+    "Tags",
     "TrainedModel",
     "Weights",
     "ZeroShotClassifier",
@@ -206,6 +210,7 @@ _EXPORTS = {
     "baselines.libraries.label_encoding": ("LabelEncodedClassifier",),
     "baselines.label_issues": ("find_label_issues",),
     "baselines.learning_curve": ("learning_curve",),
+    "baselines.multilabel.classifier": ("TagClassifier",),
     "baselines.ranking.leave_one_out": ("leave_one_out",),
     "baselines.ranking.rank_features": ("rank_features",),
     "baselines.ranking.ranking": ("Ranking",),
@@ -216,6 +221,7 @@ _EXPORTS = {
     "datasets.image_check": ("CheckedImage", "ImageCheck", "check_images"),
     "datasets.image_table": ("ImageRow", "ImageTable"),
     "datasets.sample_images": ("write_digits",),
+    "datasets.tags": ("Tags",),
     "extraction.augmented_features": ("AugmentedFeatures", "augment_features"),
     "extraction.benchmarking.benchmark": ("benchmark_images",),
     "extraction.benchmarking.benchmark_results": ("BackboneBenchmark", "Benchmark", "NetworkRate"),

@@ -31,6 +31,7 @@ _LABELED = {
     **dict.fromkeys(("source", "path_column", "path_template", "root", "class_level", "zip_encoding"), "images"),
     "split_column": "images",
     "label_column": "y",
+    "label_separator": "y",
     "group_column": "groups",
     "no_duplicate_groups": "duplicate_groups",
 }

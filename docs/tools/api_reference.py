@@ -60,7 +60,7 @@ SECTIONS = (
             *("train_images", "TrainedModel", "predict_images", "Prediction", "Predictor"),
             *("explain_images", "Explanation", "Attribution", "export_model", "ExportedModel"),
             *("read_model", "Model", "ModelCard", "save_pipeline", "load_pipeline", "FineTunedClassifier"),
-            *("LabelEncodedClassifier",),
+            *("LabelEncodedClassifier", "TagClassifier", "Tags"),
         ),
     ),
     Section(

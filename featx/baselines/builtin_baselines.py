@@ -221,4 +221,5 @@ BASELINES = {
 NAMES = {task: tuple(baseline.name for baseline in baselines) for task, baselines in BASELINES.items()}
 #: Names of the baselines that are compared by default.
 DEFAULT_NAMES = {"classification": ("dummy", "logreg", "svm", "knn"), "regression": NAMES["regression"]}
-TASKS = ("auto", *NAMES)
+#: The tasks. "multilabel" (several labels for each sample) takes classifiers, one for each label.
+TASKS = ("auto", *NAMES, "multilabel")

@@ -11,6 +11,8 @@ from featx.baselines.folds.split import Split
 from featx.baselines.label_issues import find_label_issues
 from featx.baselines.learning_curve import CURVE_ESTIMATORS
 from featx.baselines.metrics import METRIC_NAMES, METRICS, best_row, per_class
+from featx.baselines.multilabel.scores import per_tag
+from featx.baselines.multilabel.tag_issues import find_tag_issues
 from featx.baselines.plots import plot_confusion, plot_learning_curve, plot_scores
 from featx.baselines.scaling.limits import ScaleLimits
 from featx.errors import ComparisonError
@@ -35,8 +37,9 @@ class Comparison:
         One row for each estimator, with these columns:
 
         - ``estimator``: name;
-        - ``accuracy``, ``balanced_accuracy`` and ``f1_macro``, or ``r2``, ``mae`` and ``rmse`` for regression, each
-          with the suffixes ``_mean`` and ``_std`` (standard deviation over folds, with n − 1);
+        - ``accuracy``, ``balanced_accuracy`` and ``f1_macro``; for regression ``r2``, ``mae`` and ``rmse``; for tags
+          ``map`` (mean average precision), ``f1_micro`` and ``f1_macro``; each with the suffixes ``_mean`` and ``_std``
+          (standard deviation over folds, with n − 1);
         - ``low`` and ``high``: 95 % confidence interval for the first metric;
         - ``p_value``: two-sided p-value for equal performance to the best estimator;
         - ``verdict``: ``best``, ``tie`` or ``worse``;
@@ -54,8 +57,8 @@ class Comparison:
     y : ndarray of shape (n_tested,)
         True labels or values, in the order of `predictions`.
     classes : ndarray of shape (n_classes,)
-        Sorted classes of training and test samples.
-    task : {"classification", "regression"}
+        Sorted classes, or tags, of training and test samples.
+    task : {"classification", "regression", "multilabel"}
         Type of the target.
     split : Split
         Folds, as rows of `X`.
@@ -63,6 +66,8 @@ class Comparison:
         Deviations from the request, and warnings.
     duplicates : Duplicates or None
         Near-duplicates among the labeled rows of `X`, if ``groups="auto"``.
+    tag_values : dict of str to ndarray of float32 of shape (n_tested, n_tags)
+        Out-of-fold probabilities, or decision values, of tags. Empty for other tasks.
 
     See Also
     --------
@@ -88,6 +93,7 @@ class Comparison:
     split: Split
     notes: list[str]
     duplicates: Duplicates | None
+    tag_values: dict[str, FloatArray]
     _compute_curve: functools.partial[pd.DataFrame] = dataclasses.field(repr=False, compare=False)
     _builtin_names: dict[str, str] = dataclasses.field(repr=False, compare=False)
 
@@ -102,7 +108,7 @@ class Comparison:
         return self.table["estimator"][self.table["verdict"] == "tie"].tolist()
 
     def per_class(self, estimator: str | None = None) -> pd.DataFrame:
-        """Return precision, recall and F1 of each class.
+        """Return precision, recall and F1 of each class or tag, and the average precision of each tag.
 
         Parameters
         ----------
@@ -112,9 +118,13 @@ class Comparison:
         Returns
         -------
         pandas.DataFrame
-            Columns ``label``, ``images``, ``recall``, ``precision`` and ``f1``.
+            Columns ``label``, ``images``, ``recall``, ``precision`` and ``f1``; for tags also ``average_precision``.
         """
-        return per_class(self.y, self.predictions[estimator or self.best].to_numpy())
+        name = estimator or self.best
+        predicted = self.predictions[name].to_numpy()
+        if self.task == "multilabel":
+            return per_tag(self.y, predicted, self.tag_values[name], self.classes)
+        return per_class(self.y, predicted)
 
     @functools.cached_property
     def label_issues(self) -> pd.DataFrame:
@@ -130,13 +140,14 @@ class Comparison:
                 f"Cannot detect label errors: class probabilities of {len(self.y):,} samples and "
                 f"{len(self.classes):,} classes take too much memory. Compare fewer samples, classes or repeats."
             )
-        if self.task != "classification" or not usable:
+        if self.task == "regression" or not usable:
             raise ComparisonError(
                 "Cannot detect label errors without class probabilities. Use a classification task, and include logreg "
                 "in estimators (--estimator)."
             )
         name = logreg_name(usable) or next(iter(usable))
-        issues = find_label_issues(self.y, usable[name], classes=self.classes)
+        find = find_tag_issues if self.task == "multilabel" else find_label_issues
+        issues = find(self.y, usable[name], classes=self.classes)
         issues["row"] = self.predictions.index.to_numpy()[issues["row"]]
         return issues
 
@@ -202,7 +213,7 @@ class Comparison:
             The axes.
         """
         if self.task != "classification":
-            raise ComparisonError("Cannot plot a confusion matrix for regression. Use a classification task.")
+            raise ComparisonError(f"Cannot plot a confusion matrix for {self.task}. Use a classification task.")
         return plot_confusion(self.y, self.predictions[estimator or self.best].to_numpy(), ax)
 
     def __repr__(self) -> str:

@@ -33,7 +33,7 @@ from featx.datasets.labels import (
     validate_data,
     validate_labels,
 )
-from featx.errors import OptionError
+from featx.errors import ComparisonError, OptionError
 from featx.features.duplicates.find import Duplicates
 from featx.features.selected_rows import is_in_memory, is_read_on_demand
 from featx.system.array_types import Float64Array, IntArray
@@ -218,6 +218,11 @@ def compare_baselines(
     resolved_task = infer_task(labels) if task == "auto" else task
     notes += filter(None, [describe_inferred_regression(labels)] if task == "auto" else [])
     labels = validate_labels(labels, resolved_task)
+    if resolved_task == "multilabel" and is_streamed:
+        raise ComparisonError(
+            f"Cannot compare several labels for each of {len(labels):,} samples in blocks. Use exact=True (--exact) if "
+            "the rows fit into memory, or fewer samples."
+        )
     baselines = as_baselines(estimators, resolved_task, random_state)
     check_images_of(baselines, len(labels))
     codes, duplicates = resolve_groups(groups, labeled_X, rows, len(all_X))
@@ -251,6 +256,7 @@ def compare_baselines(
         split=split,
         notes=notes,
         duplicates=duplicates,
+        tag_values=combined.predictions.tag_values,
         _compute_curve=functools.partial(
             curve, all_X, all_y, split, task=resolved_task, random_state=random_state, n_jobs=n_jobs
         ),

@@ -8,12 +8,13 @@ from typing import Any, Literal, TypeAlias
 
 from featx.baselines.builtin_baselines import BASELINES, DEFAULT_NAMES, N_NEIGHBORS, NAMES, TASKS, Baseline
 from featx.baselines.libraries.classes import is_class_name, is_dotted_name, make_by_class_name, make_instance
+from featx.baselines.multilabel.one_vs_rest import one_vs_rest
 from featx.errors import OptionError, did_you_mean
 from featx.system.option_checks import check_choice
 
 #: What ``estimators=`` accepts: names, scikit-learn estimators, or a mapping of names to estimators.
 EstimatorsLike: TypeAlias = "Sequence[Any] | Mapping[str, Any]"
-TaskOption: TypeAlias = Literal["auto", "classification", "regression"]
+TaskOption: TypeAlias = Literal["auto", "classification", "regression", "multilabel"]
 
 #: Name of the estimator that is trained on images instead of features: :class:`featx.FineTunedClassifier`.
 FINE_TUNE = "fine-tune"
@@ -94,8 +95,8 @@ def as_baselines(estimators: EstimatorsLike | None, task: str, random_state: int
     estimators : sequence of str, estimator or Baseline, mapping of str to estimator, or None
         Names as in :func:`make_baseline`. Estimators without a name are named after their class. A
         :class:`Baseline` is used as it is. None: :data:`DEFAULT_NAMES`.
-    task : {"classification", "regression"}
-        Type of the target.
+    task : {"classification", "regression", "multilabel"}
+        Type of the target. "multilabel": classifiers, each of which is fitted for one tag after the other.
     random_state : int
         Seed for estimators with ``random_state=None``.
 
@@ -110,6 +111,8 @@ def as_baselines(estimators: EstimatorsLike | None, task: str, random_state: int
         If `estimators` is empty, or contains an unknown name or an object that is not a scikit-learn estimator for
         this task.
     """
+    if task == "multilabel":
+        return list(map(one_vs_rest, as_baselines(estimators, "classification", random_state)))
     if estimators is None:
         estimators = DEFAULT_NAMES[task]
     if isinstance(estimators, str) or not len(estimators):

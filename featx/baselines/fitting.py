@@ -18,6 +18,7 @@ from featx.baselines.folds.validation_split import validation_split
 from featx.baselines.kernel_cache import SharedKernel, scale_gamma
 from featx.baselines.libraries.outputs import as_column, check_columns
 from featx.baselines.metrics import METRICS, score
+from featx.baselines.multilabel.scores import PredictedTags
 from featx.baselines.scaling.blocks import block_rows, in_blocks, margins_of
 from featx.baselines.scaling.limits import ScaleLimits
 from featx.baselines.scaling.tolerance import smaller_tolerance
@@ -48,7 +49,7 @@ class Dataset:
         Features.
     y : ndarray of shape (n_samples,)
         Labels or continuous targets.
-    task : {"classification", "regression"}
+    task : {"classification", "regression", "multilabel"}
         Type of the target.
     groups : ndarray of int of shape (n_samples,) or None
         Group of each sample. Inner folds of tuning and calibration do not divide groups either.
@@ -92,6 +93,8 @@ class FoldResult:
         Classes of the columns of `probabilities`.
     margins : ndarray of float32 of shape (n_test,) or None
         Difference between the largest and the second-largest probability or decision value.
+    tag_values : ndarray of float32 of shape (n_test, n_classes) or None
+        Probabilities or decision values of tags.
     """
 
     scores: dict[str, float]
@@ -100,6 +103,7 @@ class FoldResult:
     probabilities: FloatArray | None = None
     classes: AnyArray | None = None
     margins: FloatArray | None = None
+    tag_values: FloatArray | None = None
 
 
 def score_fold(
@@ -152,6 +156,10 @@ def score_fold(
         result = _score_neighbors(estimator, data, test, apply)
         result.scores["fit_seconds"] = fit_end - start
         return dataclasses.replace(result, params=params)
+    if data.task == "multilabel":
+        tags = PredictedTags.of(estimator, apply, len(test))
+        seconds = {"fit_seconds": fit_end - start, "predict_seconds": time.perf_counter() - fit_end}
+        return _result_of_tags(tags, {**tags.score(data.y[test]), **seconds}, params)
     predicted = as_column(apply(estimator.predict), len(test), "predict")
     predict_end = time.perf_counter()
     seconds = {"fit_seconds": fit_end - start, "predict_seconds": predict_end - fit_end}
@@ -159,6 +167,11 @@ def score_fold(
     if scores_only:
         return result
     return _with_probabilities(result, estimator, data, apply)
+
+
+def _result_of_tags(tags: PredictedTags, scores: dict[str, float], params: dict[str, Any]) -> FoldResult:
+    probabilities = tags.values if tags.has_probabilities else None
+    return FoldResult(scores, params, tags.as_tags(), probabilities, tags.classes, tag_values=tags.values)
 
 
 def _with_probabilities(
@@ -232,10 +245,16 @@ def _tune(baseline: Baseline, data: Dataset, train: IntArray, shared: SharedKern
             fold = train[inner_train], train[inner_test]
             estimator = _fit(baseline, data, fold[0], shared, params)
             X_test = _inputs(baseline, data.X, fold, shared, estimator.get_params())
-            scores.append(score(data.task, data.y[fold[1]], estimator.predict(X_test))[metric])
+            scores.append(_score_inner(estimator, X_test, data, fold[1])[metric])
         if np.mean(scores) > best_score:
             best_score, best_params = float(np.mean(scores)), params
     return best_params
+
+
+def _score_inner(estimator: Any, X: Any, data: Dataset, rows: IntArray) -> dict[str, float]:
+    if data.task == "multilabel":
+        return PredictedTags.of(estimator, lambda method: np.asarray(method(X)), len(rows)).score(data.y[rows])
+    return score(data.task, data.y[rows], estimator.predict(X))
 
 
 def _fit(

@@ -12,7 +12,9 @@ import numpy as np
 from featx.baselines.fitting import Dataset, FoldResult
 from featx.baselines.folds.split import Split
 from featx.baselines.metrics import METRICS, add_verdicts, corrected_interval, single_test_interval
+from featx.baselines.multilabel.scores import align_columns
 from featx.datasets.labels import as_series
+from featx.datasets.tags import tag_names
 from featx.system.array_types import AnyArray, Float64Array, FloatArray, IntArray
 
 if TYPE_CHECKING:
@@ -37,6 +39,8 @@ class OutOfFoldPredictions:
         Class probabilities of each estimator that has any.
     margins : dict of str to ndarray of float32 of shape (n_tested,)
         Margins of each estimator that has any.
+    tag_values : dict of str to ndarray of float32 of shape (n_tested, n_classes)
+        Probabilities or decision values of tags.
     """
 
     rows: IntArray
@@ -45,6 +49,7 @@ class OutOfFoldPredictions:
     predicted: dict[str, AnyArray]
     probabilities: dict[str, FloatArray]
     margins: dict[str, FloatArray]
+    tag_values: dict[str, FloatArray]
 
     @classmethod
     def combine(cls, results: Mapping[str, Sequence[FoldResult]], data: Dataset, split: Split) -> OutOfFoldPredictions:
@@ -60,11 +65,13 @@ class OutOfFoldPredictions:
             The folds.
         """
         tested = np.concatenate([split.folds[index][1] for index in split.first_repeat])
-        classes = np.unique(data.y[np.concatenate([*split.folds[0], tested])])
+        used = data.y[np.concatenate([*split.folds[0], tested])]
+        classes = np.array(tag_names(used)) if data.task == "multilabel" else np.unique(used)
         order = np.argsort(tested, kind="stable")
         predicted: dict[str, AnyArray] = {}
         probabilities: dict[str, FloatArray] = {}
         margins: dict[str, FloatArray] = {}
+        tag_values: dict[str, FloatArray] = {}
         for name, fold_results in results.items():
             first_repeat = [fold_results[index] for index in split.first_repeat]
             predicted[name] = np.concatenate([result.predicted for result in first_repeat])[order]
@@ -72,7 +79,15 @@ class OutOfFoldPredictions:
                 probabilities[name] = _join_probabilities(first_repeat, classes, np.argsort(order))
             if complete := _all_or_none([result.margins for result in first_repeat]):
                 margins[name] = np.concatenate(complete)[order]
-        return cls(tested[order], data.y[tested[order]], classes, predicted, probabilities, margins)
+            if data.task == "multilabel":
+                tag_values[name] = np.concatenate([_align_tags(result, classes) for result in first_repeat])[order]
+        return cls(tested[order], data.y[tested[order]], classes, predicted, probabilities, margins, tag_values)
+
+
+def _align_tags(result: FoldResult, classes: AnyArray) -> FloatArray:
+    assert result.tag_values is not None
+    assert result.classes is not None
+    return align_columns(result.tag_values, result.classes, classes.tolist())
 
 
 def _all_or_none(arrays: list[FloatArray | None]) -> list[FloatArray]:
@@ -198,7 +213,8 @@ def _interval(
         low, high = corrected_interval(scores, test_ratio)
     else:  # without variation between folds, use the variation between samples
         low, high = single_test_interval(data.task, y, predicted, data.random_state)
-    return max(0.0, low) if data.task == "classification" else low, min(1.0, high)
+    lowest = -np.inf if data.task == "regression" else 0.0
+    return float(np.maximum(low, lowest)), float(np.minimum(high, 1.0))  # NaN stays NaN
 
 
 def describe_params(params: Sequence[dict[str, Any]]) -> str:

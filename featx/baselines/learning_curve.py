@@ -16,6 +16,8 @@ from featx.baselines.folds.split import Fold, Split
 from featx.baselines.kernel_cache import MAX_ROWS, SharedKernel
 from featx.baselines.metrics import METRICS
 from featx.datasets.labels import as_label_array, validate_labels
+from featx.datasets.tags import are_tags
+from featx.errors import ComparisonError
 from featx.system.array_types import AnyArray, IntArray
 from featx.system.terminal.progress import ProgressFunction, counted, reporting, stage
 from featx.system.threads import parallel_in_threads
@@ -109,6 +111,10 @@ def learning_curve(
     """
     from threadpoolctl import threadpool_limits
 
+    if are_tags(as_label_array(y)):
+        raise ComparisonError(
+            "Cannot compute a learning curve for several labels of each sample. Compare with fewer samples instead."
+        )
     X, y, split = _select_rows(np.asarray(X), as_label_array(y), split, task)
     data = Dataset(X, y, task, None, random_state)
     fits = _plan_fits(data, split)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from featx.datasets.labels import as_series
+from featx.datasets.tags import image_f1
 from featx.system.array_types import AnyArray, Float64Array
 
 if TYPE_CHECKING:
@@ -17,12 +18,15 @@ if TYPE_CHECKING:
 METRICS = {
     "classification": ("accuracy", "balanced_accuracy", "f1_macro"),
     "regression": ("r2", "mae", "rmse"),
+    "multilabel": ("map", "f1_micro", "f1_macro"),
 }
 #: Display names of the metrics.
 METRIC_NAMES = {
     "accuracy": "accuracy",
     "balanced_accuracy": "balanced",
     "f1_macro": "macro-F1",
+    "f1_micro": "micro-F1",
+    "map": "mAP",
     "r2": "R²",
     "mae": "MAE",
     "rmse": "RMSE",
@@ -143,7 +147,8 @@ def corrected_t_test(differences: Float64Array, test_ratio: float) -> float:
 def single_test_interval(task: str, y: AnyArray, predicted: AnyArray, random_state: int) -> tuple[float, float]:
     """Return a 95 % confidence interval for the first metric on a single test set.
 
-    It is Wilson's score interval [1]_ for accuracy, and a percentile interval of 1,000 bootstrap samples for R².
+    It is Wilson's score interval [1]_ for accuracy, and a percentile interval of 1,000 bootstrap samples for R². Tags
+    have none.
 
     Parameters
     ----------
@@ -169,6 +174,8 @@ def single_test_interval(task: str, y: AnyArray, predicted: AnyArray, random_sta
     from scipy.stats import binomtest
     from sklearn.metrics import r2_score
 
+    if task == "multilabel":  # mean average precision needs more than predictions
+        return float("nan"), float("nan")
     if task == "classification":
         interval = binomtest(int((y == predicted).sum()), len(y)).proportion_ci(CONFIDENCE, method="wilson")
         return float(interval.low), float(interval.high)
@@ -184,7 +191,8 @@ def single_test_interval(task: str, y: AnyArray, predicted: AnyArray, random_sta
 def paired_test(task: str, y: AnyArray, predicted: AnyArray, other_predicted: AnyArray) -> float:
     """Return the two-sided p-value for equal performance of two estimators on a single test set.
 
-    It is McNemar's exact test for classification [1]_, and a paired t-test of squared errors for regression.
+    It is McNemar's exact test for classification [1]_, a paired t-test of squared errors for regression, and a paired
+    t-test of the F1 score of each sample for tags.
 
     Parameters
     ----------
@@ -213,6 +221,11 @@ def paired_test(task: str, y: AnyArray, predicted: AnyArray, other_predicted: An
         is_right, other_is_right = predicted == y, other_predicted == y
         n_only, n_other_only = int((is_right & ~other_is_right).sum()), int((~is_right & other_is_right).sum())
         return float(binomtest(n_only, n_only + n_other_only).pvalue) if n_only + n_other_only else 1.0
+    if task == "multilabel":
+        scores, other_scores = image_f1(y, predicted), image_f1(y, other_predicted)
+        if np.allclose(scores, other_scores):
+            return 1.0
+        return float(ttest_rel(scores, other_scores).pvalue) if len(y) > 2 else 1.0
     errors, other_errors = (y - predicted) ** 2, (y - other_predicted) ** 2
     if np.allclose(errors, other_errors):
         return 1.0

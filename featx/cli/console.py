@@ -79,14 +79,26 @@ def command_of(args: argparse.Namespace) -> str:
 
 
 #: Options of :func:`featx.find_images` for tables, and for folders and archives.
-_TABLE_OPTIONS = ("path_column", "label_column", "split_column", "group_column", "path_template", "root")
+_TABLE_OPTIONS = (
+    "path_column",
+    "label_column",
+    "label_separator",
+    "split_column",
+    "group_column",
+    "path_template",
+    "root",
+)
 _FOLDER_OPTIONS = ("class_level", "zip_encoding")
 
 
 def source_options_from(args: argparse.Namespace, *, tables: bool = True) -> dict[str, Any]:
     """Return how the source is read, as parameters of :func:`featx.find_images`; also for tables."""
     names = (*_TABLE_OPTIONS, *_FOLDER_OPTIONS) if tables else _FOLDER_OPTIONS
-    return {name: getattr(args, name) for name in names if hasattr(args, name)}
+    options = {name: getattr(args, name) for name in names if hasattr(args, name)}
+    columns = options.get("label_column")
+    if isinstance(columns, list) and len(columns) == 1:
+        options["label_column"] = columns[0]
+    return options
 
 
 def options_from(args: argparse.Namespace, backbone: str) -> ExtractionOptions:

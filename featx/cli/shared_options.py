@@ -73,7 +73,7 @@ def add_task(parser: argparse.ArgumentParser) -> None:
         "--task",
         default="auto",
         metavar="NAME",
-        help="classification, regression or auto (inferred from the labels) (default: auto)",
+        help="classification, regression, multilabel or auto (inferred from the labels) (default: auto)",
     )
 
 
@@ -112,12 +112,25 @@ def add_duplicate_threshold(group: Any) -> None:
     )
 
 
-def add_tables(parser: argparse.ArgumentParser, *, splits: bool = True) -> None:
-    """Add how tables of images, folders and archives are read."""
+def add_tables(parser: argparse.ArgumentParser, *, splits: bool = True, tags: bool = False) -> None:
+    """Add how tables of images, folders and archives are read; with `tags`, images may have several labels."""
     group = parser.add_argument_group("tables (a CSV, TSV, JSON Lines, Parquet or Excel file as SOURCE)")
-    group.add_argument(
-        "--label-column", metavar="COLUMN", help="Column of labels (default: label, class, category, target …)"
-    )
+    if tags:
+        group.add_argument(
+            "--label-column",
+            action="append",
+            metavar="COLUMN",
+            help="Column of labels; repeated: columns of 0 and 1, one for each tag (default: label, class, target …)",
+        )
+        group.add_argument(
+            "--label-separator",
+            metavar="TEXT",
+            help="Separator of several labels (tags) in the label column, such as ;",
+        )
+    else:
+        group.add_argument(
+            "--label-column", metavar="COLUMN", help="Column of labels (default: label, class, category, target …)"
+        )
     if splits:
         group.add_argument("--split-column", metavar="COLUMN", help="Column with train, val or test")
     add_paths(group)

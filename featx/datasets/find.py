@@ -21,7 +21,8 @@ def find_images(
     source: ImagesLike | str | os.PathLike[str],
     *,
     path_column: str | None = None,
-    label_column: str | None = None,
+    label_column: str | Sequence[str] | None = None,
+    label_separator: str | None = None,
     split_column: str | None = None,
     group_column: str | None = None,
     path_template: str | None = None,
@@ -58,9 +59,11 @@ def find_images(
     path_column : str or None, default=None
         Column with the paths of a table. None: the first of path, file, filename, image and similar names, or a column
         of ids or URLs such as image_id if the files exist. A suffix that all paths lack is completed.
-    label_column : str or None, default=None
+    label_column : str, sequence of str or None, default=None
         Column with the labels of a table. None: the first of label, class, category, target, y and species, if any.
-        An empty cell is a missing label.
+        An empty cell is a missing label. Several columns of 0 and 1: tags, and an image may have several or none.
+    label_separator : str or None, default=None
+        Separator of tags in the label column, such as ";". An image may have several or none. None: one label.
     split_column : str or None, default=None
         Column with the splits of a table: train, val or test. None: no splits.
     group_column : str or None, default=None
@@ -117,7 +120,8 @@ def find_images(
         return source
     options = SourceOptions(
         path_column=path_column,
-        label_column=label_column,
+        label_column=label_column if label_column is None or isinstance(label_column, str) else tuple(label_column),
+        label_separator=label_separator,
         split_column=split_column,
         group_column=group_column,
         path_template=path_template,
@@ -125,6 +129,7 @@ def find_images(
         class_level=class_level,
         zip_encoding=zip_encoding,
     )
+    _check_tag_options(label_column, label_separator)
     if is_frame(source):
         return table_from_frame(source, options)
     if is_dataset_dict(source):
@@ -168,6 +173,19 @@ def _table_in_memory(images: Sequence[Any], options: SourceOptions) -> ImageTabl
     for option, value in options.as_dict().items():
         raise OptionError(f"{option} must be None for images in memory, got {value!r}. Pass labels as y.")
     return ImageTable(name_images(images, "images"), [None] * len(images))
+
+
+def _check_tag_options(label_column: str | Sequence[str] | None, label_separator: str | None) -> None:
+    is_list = label_column is not None and not isinstance(label_column, str)
+    if label_separator is not None and not (isinstance(label_separator, str) and label_separator.strip()):
+        raise OptionError(f"label_separator (--label-separator) must be text such as ';', got {label_separator!r}.")
+    if is_list and label_separator is not None:
+        raise OptionError(
+            "label_separator (--label-separator) applies to one column of labels, got several. Remove it, or all "
+            "columns but one."
+        )
+    if is_list and not label_column:
+        raise OptionError("label_column (--label-column) must name at least one column, got none.")
 
 
 def as_sources(source: PathsLike | str | os.PathLike[str]) -> list[str]:

@@ -15,14 +15,15 @@ from featx.datasets.folders.words import FolderName
 from featx.datasets.label_types import LabelTypeInferrer
 from featx.datasets.source_options import SourceOptions
 from featx.datasets.tables.array_sources import find_array_parts
-from featx.datasets.tables.columns import ImageColumns, describe_columns
+from featx.datasets.tables.columns import JOINED, ImageColumns, describe_columns
 from featx.datasets.tables.file import TABLE_SUFFIXES, is_table_name, read_batches
 from featx.datasets.tables.metadata import find_metadata, metadata_note
+from featx.datasets.tags import split_tags
 from featx.errors import SourceError, SourceNotFoundError
 from featx.images.containers.members import split_member_path
 from featx.images.formats import IMAGE_SUFFIXES
 from featx.system.files import remote
-from featx.system.formatting import shorten
+from featx.system.formatting import format_count, shorten
 
 
 @dataclasses.dataclass
@@ -78,9 +79,13 @@ class ImageListing:
         self.remarks = Remarks()
         self._arrays = find_array_parts(sources, self._options, self.remarks.notes)
         self._table = None if self._arrays else find_table(sources, self._options)
-        self._label_types = LabelTypeInferrer() if self._table or self._arrays else None
+        self._label_types = LabelTypeInferrer() if self._has_typed_labels else None
         if self._table is not None and self._table not in sources:
             self.remarks.notes.append(metadata_note(self._table))
+
+    @property
+    def _has_typed_labels(self) -> bool:
+        return bool(self._table or self._arrays) and not self._options.has_tags
 
     def images(self, batch_size: int | None = None) -> Iterator[ListedImage]:
         """Yield all images. Labels of a table are text, whatever their type.
@@ -123,7 +128,6 @@ class ImageListing:
                 yield ListedImage(f"{part.prefix}{row}", label, split)
 
     def _images_of_frame(self, frame: Any, columns: ImageColumns) -> Iterator[ListedImage]:
-        assert self._label_types is not None
         paths, labels = columns.paths(frame), columns.labels(frame)
         none = [None] * len(paths)
         if labels is None:
@@ -131,7 +135,8 @@ class ImageListing:
                 f"No label column in {self._table!r}: it has {describe_columns(frame)}. Pass label_column "
                 "(--label-column)."
             )
-        self._label_types.add(labels or ())
+        if self._label_types is not None:
+            self._label_types.add(labels or ())
         splits, groups = columns.splits(frame) or none, columns.groups(frame) or none
         return map(ListedImage, paths, labels or none, splits, groups)
 
@@ -151,8 +156,23 @@ class ImageListing:
         return "str" if self._label_types is None else self._label_types.label_type(self._name)
 
     def convert_labels(self, labels: Sequence[str | None]) -> list[Any]:
-        """Return the labels of all images converted to their type."""
+        """Return the labels of all images converted to their type, or to tags."""
+        if self._options.has_tags and self._table is not None:
+            return self._convert_tags(labels)
         return list(labels) if self._label_types is None else self._label_types.convert(labels, self._name)
+
+    def _convert_tags(self, labels: Sequence[str | None]) -> list[Any]:
+        separator = self._options.label_separator or JOINED
+        tags = [split_tags(label or "", separator) for label in labels]
+        if not any(tags):
+            return [None] * len(tags)
+        if n_empty := sum(not names for names in tags):
+            self.remarks.notes.append(
+                f"{format_count(n_empty, 'image')} without tags: none of the tags is taken to apply to them."
+            )
+        if max(map(len, tags)) == 1:
+            self.remarks.notes.append("No image has more than one tag. If they are classes, leave out label_separator.")
+        return tags
 
     def notes(self) -> list[str]:
         """Return remarks on how the source was interpreted. Complete when all images were listed."""

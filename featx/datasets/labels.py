@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from featx.datasets.tags import Tags, are_tags, as_tags
 from featx.errors import ComparisonError
 from featx.system.array_types import IntArray
 
@@ -22,7 +23,7 @@ _MIN_SAMPLES_PER_CLASS = 5
 
 def is_missing(label: Any) -> bool:
     """Return whether a label or group is missing: None, NaN, or ``pandas.NA``."""
-    return label is None or (not isinstance(label, str) and str(label) in ("nan", "<NA>", "NaT"))
+    return label is None or (not isinstance(label, str | Tags) and str(label) in ("nan", "<NA>", "NaT"))
 
 
 def as_series(labels: np.ndarray[Any, Any]) -> pd.Series[Any]:
@@ -49,8 +50,8 @@ def is_continuous(values: np.ndarray[Any, Any], counts: IntArray) -> bool:
     return not are_class_numbers
 
 
-def infer_task(y: np.ndarray[Any, Any]) -> Literal["classification", "regression"]:
-    """Return the task that labels define: classification or regression.
+def infer_task(y: np.ndarray[Any, Any]) -> Literal["classification", "regression", "multilabel"]:
+    """Return the task that labels define: classification, regression, or multilabel for tags.
 
     Numbers with a fractional part define regression. So do integers with more than 20 distinct values and fewer than
     five samples per value on average, unless they are 0, 1, …, k - 1 or 1, 2, …, k with at least two samples of each.
@@ -61,12 +62,12 @@ def infer_task(y: np.ndarray[Any, Any]) -> Literal["classification", "regression
 
     Returns
     -------
-    {"classification", "regression"}
+    {"classification", "regression", "multilabel"}
 
     Raises
     ------
     ComparisonError
-        The labels mix numbers and text.
+        The labels mix numbers and text, or tags and single labels.
 
     Examples
     --------
@@ -75,6 +76,13 @@ def infer_task(y: np.ndarray[Any, Any]) -> Literal["classification", "regression
     """
     if y.dtype.kind not in "iufO":
         return "classification"
+    if any(isinstance(label, Tags) for label in y.tolist()):
+        other = next((label for label in y.tolist() if not isinstance(label, Tags)), None)
+        if other is not None:
+            raise ComparisonError(
+                f"Labels mix tags and single labels, such as {other!r}. Pass a list of tags for each."
+            )
+        return "multilabel"
     numeric = [label for label in y.tolist() if _is_real_number(label)]
     if numeric and len(numeric) < len(y):
         other = next(label for label in y.tolist() if not _is_real_number(label))
@@ -107,6 +115,13 @@ def validate_labels(y: np.ndarray[Any, Any], task: str) -> np.ndarray[Any, Any]:
     ComparisonError
         A label for regression is not a finite number, or class labels mix numbers and text.
     """
+    if are_tags(y) != (task == "multilabel"):
+        has_tags = "several labels for each image" if are_tags(y) else "one label for each image"
+        raise ComparisonError(
+            f"task (--task) {task!r} does not fit labels that are {has_tags}. Leave it out: it follows from the labels."
+        )
+    if task == "multilabel":
+        return y
     if task == "regression":
         return _continuous_targets(y)
     if y.dtype.kind != "O":
@@ -138,7 +153,8 @@ def as_label_array(labels: Any, name: str = "y") -> np.ndarray[Any, Any]:
     Parameters
     ----------
     labels : array-like of shape (n_samples,), Series or iterable
-        A list of different types becomes an array of dtype object. NumPy would convert numbers and NaN to text.
+        A list of different types becomes an array of dtype object. NumPy would convert numbers and NaN to text. A
+        matrix of 0 and 1, or a list of lists of text, becomes an array of :class:`Tags`.
     name : str, default="y"
         Name of the parameter, for messages.
 
@@ -152,8 +168,12 @@ def as_label_array(labels: Any, name: str = "y") -> np.ndarray[Any, Any]:
     >>> as_label_array(np.array([[3], [5]]))
     array([3, 5])
     """
-    if isinstance(labels, Iterable) and not hasattr(labels, "__array__") and not isinstance(labels, str | bytes):
+    has_rows = hasattr(labels, "__array__") or hasattr(labels, "toarray")
+    if isinstance(labels, Iterable) and not has_rows and not isinstance(labels, str | bytes):
         labels = list(labels)
+    tags = as_tags(labels)
+    if tags is not None:
+        return tags
     if isinstance(labels, list) and len({type(label) for label in labels}) > 1:
         array = np.empty(len(labels), dtype=object)
         array[:] = labels
@@ -259,6 +279,11 @@ def encode_targets(y: np.ndarray[Any, Any], task: str) -> np.ndarray[Any, np.dty
     if task == "auto":
         task = infer_task(y)
     y = validate_labels(y, task)
+    if task == "multilabel":
+        raise ComparisonError(
+            "Cannot rank features by several labels for each sample. Compare them with compare_baselines or featx "
+            "compare."
+        )
     if task == "regression":
         centered = y.astype(np.float64) - y.mean()
         std = centered.std()

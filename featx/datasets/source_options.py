@@ -6,7 +6,15 @@ import dataclasses
 from typing import Any
 
 #: Options that apply to tables only.
-_TABLE_OPTIONS = ("path_column", "label_column", "split_column", "group_column", "path_template", "root")
+_TABLE_OPTIONS = (
+    "path_column",
+    "label_column",
+    "label_separator",
+    "split_column",
+    "group_column",
+    "path_template",
+    "root",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -15,8 +23,12 @@ class SourceOptions:
 
     Attributes
     ----------
-    path_column, label_column, split_column, group_column, path_template, root : str or None, default=None
+    path_column, split_column, group_column, path_template, root : str or None, default=None
         Options of tables.
+    label_column : str, tuple of str or None, default=None
+        Column of labels, or columns of tags.
+    label_separator : str or None, default=None
+        What separates tags in a column.
     class_level : int or None, default=None
         Option of folders, archives and URLs.
     zip_encoding : str or None, default=None
@@ -24,7 +36,8 @@ class SourceOptions:
     """
 
     path_column: str | None = None
-    label_column: str | None = None
+    label_column: str | tuple[str, ...] | None = None
+    label_separator: str | None = None
     split_column: str | None = None
     group_column: str | None = None
     path_template: str | None = None
@@ -32,7 +45,12 @@ class SourceOptions:
     class_level: int | None = None
     zip_encoding: str | None = None
 
-    def given_table_options(self) -> dict[str, str]:
+    @property
+    def has_tags(self) -> bool:
+        """Whether images have several labels."""
+        return self.label_separator is not None or isinstance(self.label_column, tuple)
+
+    def given_table_options(self) -> dict[str, Any]:
         """Return the options of tables that are not None, by name as error messages show it."""
         return {_shown(name): getattr(self, name) for name in _TABLE_OPTIONS if getattr(self, name) is not None}
 

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from featx.baselines.metrics import METRIC_NAMES
+from featx.datasets.labels import as_label_array
 from featx.extraction.recorded import portable_options
 from featx.system.formatting import format_bytes, format_count, shorten
 from featx.system.notebook.html import TextResult
@@ -43,11 +44,11 @@ class ModelCard(TextResult):
     ----------
     estimator : str
         Name of the estimator.
-    task : {"classification", "regression"}
+    task : {"classification", "regression", "multilabel"}
     classes : list
-        Class labels. Empty for regression.
+        Class labels, or tags. Empty for regression.
     counts : dict of str to int
-        Number of training images of each class. Empty if unknown.
+        Number of training images of each class or tag. Empty if unknown.
     n_images : int
         Number of training images. 0 if unknown.
     n_features : int
@@ -101,7 +102,7 @@ class ModelCard(TextResult):
     """
 
     estimator: str
-    task: Literal["classification", "regression"]
+    task: Literal["classification", "regression", "multilabel"]
     classes: list[Any]
     counts: dict[str, int]
     n_images: int
@@ -120,7 +121,8 @@ class ModelCard(TextResult):
         """Return the card as human-readable text, one field a line."""
         fields = {"estimator": f"{self.estimator} ({self.task})"}
         if self.classes:
-            fields[format_count(len(self.classes), "class")] = self._format_classes()
+            kind = "tag" if self.task == "multilabel" else "class"
+            fields[format_count(len(self.classes), kind)] = self._format_classes()
         if self.n_images:
             fields["fitted on"] = f"{format_count(self.n_images, 'image')} with {self.n_features:,} features"
         if self.scores:
@@ -187,10 +189,15 @@ def make_card(
         Description of the graph in the file, or empty.
     """
     classes = np.asarray(getattr(estimator, "classes_", [])).tolist()
-    counts = collections.Counter() if y is None else collections.Counter(map(str, np.asarray(y, dtype=object)))
+    is_multilabel = type(estimator.steps[-1][1]).__name__ == "TagClassifier"
+    counts: collections.Counter[str] = collections.Counter()
+    if y is not None and is_multilabel:
+        counts.update(name for tags in as_label_array(y) for name in tags)
+    elif y is not None:
+        counts.update(map(str, np.asarray(y, dtype=object)))
     return ModelCard(
         estimator=str(scores.get("estimator") or type(estimator.steps[-1][1]).__name__),
-        task="classification" if hasattr(estimator, "classes_") else "regression",
+        task="multilabel" if is_multilabel else "classification" if hasattr(estimator, "classes_") else "regression",
         classes=classes,
         counts={str(label): counts[str(label)] for label in classes} if counts else {},
         n_images=n_images,

@@ -159,13 +159,30 @@ class Model:
         n_classes = len(self.card.classes)
         if hasattr(estimator, "decision_function"):
             scores = np.asarray(estimator.decision_function(rows), dtype=np.float64).reshape(len(rows), -1)
-            if scores.shape[1] in (1, n_classes):
+            if scores.shape[1] == n_classes or (scores.shape[1] == 1 and self.card.task != "multilabel"):
                 return scores, probabilities
+        if self.card.task == "multilabel" and probabilities is None:
+            return np.asarray(self.predict_tags(rows), dtype=np.float64), None
         if n_classes and probabilities is None:  # the predicted class is all that is known
             return np.eye(n_classes)[self.class_indices(rows, np.empty((0, 0)))], None
         if probabilities is not None:
             return np.asarray(probabilities, dtype=np.float64), probabilities
         return np.asarray(estimator.predict(rows), dtype=np.float64).reshape(len(rows), -1), None
+
+    def predict_tags(self, rows: AnyArray) -> AnyArray:
+        """Return 1 for each tag that the estimator predicts, else 0, for a model of several labels.
+
+        Parameters
+        ----------
+        rows : ndarray of float32 of shape (n_samples, n_features)
+            Features of images.
+
+        Returns
+        -------
+        ndarray of int of shape (n_samples, n_tags)
+            Columns are ``card.classes``.
+        """
+        return np.asarray(self.pipeline[1:].predict(rows))
 
     def class_indices(self, rows: AnyArray, scores: Float64Array) -> np.ndarray[Any, np.dtype[np.intp]]:
         """Return the index of the predicted class of each row.
@@ -184,6 +201,9 @@ class Model:
         """
         if self.head is not None:
             return self.head.class_indices(scores)
+        if self.card.task == "multilabel":  # the most probable tag
+            most_probable: np.ndarray[Any, np.dtype[np.intp]] = scores.argmax(axis=1)
+            return most_probable
         index_of = {label: index for index, label in enumerate(self.card.classes)}
         labels = np.asarray(self.pipeline[1:].predict(rows)).tolist()
         return np.array([index_of[label] for label in labels], dtype=np.intp)

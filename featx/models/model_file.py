@@ -28,6 +28,7 @@ from featx.models.novelty import MAX_ROWS, NoveltyDetector
 from featx.models.pipeline_file import dump_pipeline, load_pipeline_data
 from featx.models.validation import (
     check_model_path,
+    check_number_of_labels,
     split_pipeline,
     validate_pipeline,
     validate_scores,
@@ -134,6 +135,7 @@ def save_pipeline(
     pipeline = validate_pipeline(pipeline)
     extractor, estimator = split_pipeline(pipeline)
     rows = validate_training_data(features, y, extractor.n_features_out_)
+    check_number_of_labels(estimator, _random_rows(extractor.n_features_out_)[:2], y)
     members, graph_description = make_graph(extractor) if graph else ({}, {})
     card = make_card(
         extractor,

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 TRUSTED_TYPES = (
     "featx.scale_to_unit_length",
     "featx.FeatureExtractor",
+    "featx.TagClassifier",
     "sklearn.calibration._CalibratedClassifier",  # two arrays and an estimator
     "sklearn.calibration._SigmoidCalibration",  # two numbers
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -18,7 +18,7 @@ from featx.images.image import Image, Kind, check_allow, describe_image, restric
 from featx.images.image_lists import as_image_list
 from featx.models.model import Model
 from featx.models.model_file import read_model
-from featx.models.prediction import Prediction, PredictionFormat
+from featx.models.prediction import Prediction, PredictionFormat, tag_thresholds
 from featx.system.array_types import AnyArray, Float64Array
 from featx.system.option_checks import check_integer
 from featx.system.terminal.progress import ProgressFunction, reporting, stage
@@ -38,8 +38,9 @@ class Predictor:
         File that ``featx train`` or :func:`save_pipeline` wrote, or the model that :func:`read_model` returned.
     top : int, default=1
         Number of classes to return for each image, the most probable first. At most the number of classes.
-    threshold : float or None, default=None
-        Minimum probability of the predicted class. Below it, the label is empty. None: no minimum.
+    threshold : float, mapping of str to float or None, default=None
+        Minimum probability of the predicted class. Below it, the label is empty. For a model of tags: minimum of each
+        tag, or of the tags in a mapping and 0.5 of the others. None: no minimum, and 0.5 for tags.
     cache : str, Path or None, default="auto"
         Path of the feature cache; see :class:`FeatureExtractor`. Calls with fewer than 64 images read it and add
         nothing: writing takes longer than computing a few rows again.
@@ -108,7 +109,7 @@ class Predictor:
         model: Model | str | os.PathLike[str],
         *,
         top: int = 1,
-        threshold: float | None = None,
+        threshold: float | Mapping[str, float] | None = None,
         cache: str | os.PathLike[str] | None = "auto",
         max_pixels: int | None = None,
         on_truncated: Literal["raise", "pad"] | None = None,
@@ -124,13 +125,15 @@ class Predictor:
             max_pixels=max_pixels, on_truncated=on_truncated, precision=precision, batch_size=batch_size
         )
         card = self.model.card
-        is_classification = card.task == "classification"
+        is_classification = card.task != "regression"
         self._threshold = threshold
+        self._tag_thresholds = tag_thresholds(threshold, card.classes) if card.task == "multilabel" else None
         self.format = PredictionFormat(
             is_classification,
             self.model.has_probabilities,
             threshold is not None,
             min(int(top), len(card.classes)) if is_classification else 1,
+            is_multilabel=card.task == "multilabel",
         )
         if threshold is not None and not is_classification:
             raise OptionError(
@@ -263,12 +266,26 @@ class Predictor:
             for value, novelty_score in zip(scores[:, 0].tolist(), novelty, strict=True):
                 yield Prediction("", value, [], novelty_score)
             return
+        if self.format.is_multilabel:
+            yield from self._predict_tags(rows, scores if probabilities is None else probabilities, novelty)
+            return
         values = probabilities if probabilities is not None else _score_each_class(scores)
         predicted = self.model.class_indices(rows, scores)
         for row, index, novelty_score in zip(values, predicted.tolist(), novelty, strict=True):
             top = self._top_classes(row, index)
+            assert not isinstance(self._threshold, Mapping)  # checked for tags only
             is_certain = self._threshold is None or top[0][1] >= self._threshold
             yield Prediction("", top[0][0] if is_certain else None, top, novelty_score)
+
+    def _predict_tags(
+        self, rows: AnyArray, values: Float64Array, novelty: Sequence[float | None]
+    ) -> Iterator[Prediction]:
+        """Yield the tags of each row: those that reach their threshold, or that the estimator predicts."""
+        names, thresholds = self.model.card.classes, self._tag_thresholds
+        has_tag = self.model.predict_tags(rows) if thresholds is None else values >= thresholds
+        for row, has, novelty_score in zip(values, has_tag.astype(bool).tolist(), novelty, strict=True):
+            tags = [name for name, is_set in zip(names, has, strict=True) if is_set]
+            yield Prediction("", tags, self._top_classes(row, int(row.argmax())), novelty_score)
 
     def _top_classes(self, values: Float64Array, predicted: int) -> list[tuple[Any, float]]:
         """Return the predicted class and after it the others in the order of their values."""
@@ -276,8 +293,12 @@ class Predictor:
         return [(self.model.card.classes[index], float(values[index])) for index in order[: self.format.top]]
 
 
-def _check_numbers(top: int, threshold: float | None) -> None:
+def _check_numbers(top: int, threshold: float | Mapping[str, float] | None) -> None:
     check_integer("top", top)
+    if isinstance(threshold, Mapping):
+        for value in threshold.values():
+            _check_numbers(top, value)
+        return
     is_number = isinstance(threshold, int | float | np.integer | np.floating)
     if threshold is not None and not (is_number and 0 <= threshold <= 1):
         raise OptionError(f"threshold (--threshold) must be a probability between 0 and 1, got {threshold!r}.")
@@ -293,7 +314,7 @@ def predict_images(
     images: ImagesLike,
     *,
     top: int = 1,
-    threshold: float | None = None,
+    threshold: float | Mapping[str, float] | None = None,
     cache: str | os.PathLike[str] | None = "auto",
     max_pixels: int | None = None,
     on_truncated: Literal["raise", "pad"] | None = None,
@@ -311,8 +332,9 @@ def predict_images(
         List, array, Series, iterable, one-column DataFrame or ImageTable; see :meth:`FeatureExtractor.transform`.
     top : int, default=1
         Number of classes to return for each image, the most probable first. At most the number of classes.
-    threshold : float or None, default=None
-        Minimum probability of the predicted class. Below it, the label is empty. None: no minimum.
+    threshold : float, mapping of str to float or None, default=None
+        Minimum probability of the predicted class. Below it, the label is empty. For a model of tags: minimum of each
+        tag, or of the tags in a mapping and 0.5 of the others. None: no minimum, and 0.5 for tags.
     cache : str, Path or None, default="auto"
         Path of the feature cache; see :class:`FeatureExtractor`.
     max_pixels : int or None, default=None

@@ -7,10 +7,15 @@ import dataclasses
 import html
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from featx.datasets.failures import Failure
+from featx.datasets.tags import SEPARATOR
+from featx.errors import OptionError, did_you_mean
+from featx.system.array_types import Float64Array
 from featx.system.files.output_paths import starts_with
 from featx.system.formatting import escape_cell, escape_path_cell, format_count
 from featx.system.notebook.cards import card_to_html, picture_to_html, share_to_html
@@ -20,6 +25,7 @@ NOVEL = "differs from the training images"
 is_predictions_file = starts_with(
     rb"\Apath,label,(probability|score)(,label_\d+,(probability|score)_\d+)*,novelty_score,note\r?\n",
     rb"\Apath,prediction,novelty_score,note\r?\n",
+    rb"\Apath,tags(,tag_\d+,(probability|score)_\d+)+,novelty_score,note\r?\n",
     rb'\A\{"path": [^\n]*, "(top|novelty_score)": ',
 )
 
@@ -32,8 +38,8 @@ class Prediction:
     ----------
     path : str
         Path of the image, or a description of the object.
-    label : str, int, float, bool or None
-        Predicted class or target. None if the image is unreadable or no class reaches the probability threshold.
+    label : str, int, float, bool, list of str or None
+        Predicted class, target or tags. None if the image is unreadable or no class reaches the probability threshold.
     top : list of (label, float)
         The most probable classes with their probabilities, or with their scores if there are no probabilities.
     novelty_score : float or None
@@ -101,12 +107,15 @@ class PredictionFormat:
     is_classification, has_probabilities, has_threshold : bool
     top : int
         Number of classes in a row.
+    is_multilabel : bool, default=False
+        Whether an image has several labels.
     """
 
     is_classification: bool
     has_probabilities: bool
     has_threshold: bool
     top: int
+    is_multilabel: bool = False
 
     @property
     def columns(self) -> list[str]:
@@ -114,6 +123,9 @@ class PredictionFormat:
         if not self.is_classification:
             return ["path", "prediction", "novelty_score", "note"]
         value = self._value_name
+        if self.is_multilabel:
+            ranked = [f"{name}_{rank}" for rank in range(1, self.top + 1) for name in ("tag", value)]
+            return ["path", "tags", *ranked, "novelty_score", "note"]
         others = [f"{name}_{rank}" for rank in range(2, self.top + 1) for name in ("label", value)]
         return ["path", "label", value, *others, "novelty_score", "note"]
 
@@ -126,6 +138,10 @@ class PredictionFormat:
         if not self.is_classification:
             return [prediction.path, prediction.label, prediction.novelty_score, prediction.note]
         top = [*prediction.top, *[(None, float("nan"))] * (self.top - len(prediction.top))]
+        if self.is_multilabel:
+            ranked = [value for pair in top for value in pair]
+            tags = None if prediction.label is None else SEPARATOR.join(prediction.label)
+            return [prediction.path, tags, *ranked, prediction.novelty_score, prediction.note]
         others = [value for pair in top[1:] for value in pair]
         return [prediction.path, prediction.label, top[0][1], *others, prediction.novelty_score, prediction.note]
 
@@ -143,7 +159,8 @@ class PredictionFormat:
         if self.is_classification:
             top = [(_as_text(label), f"{value:.6g}") for label, value in prediction.top]
             top += [("", "")] * (self.top - len(top))
-            cells += [top[0][1], *(cell for pair in top[1:] for cell in pair)]
+            first = top[0] if self.is_multilabel else top[0][1:]
+            cells += [*first, *(cell for pair in top[1:] for cell in pair)]
         score = "" if prediction.novelty_score is None else f"{prediction.novelty_score:.4g}"
         return [*cells, score, escape_cell(prediction.note)]
 
@@ -151,7 +168,7 @@ class PredictionFormat:
         """Return a prediction as one line of JSON."""
         fields: dict[str, Any] = {
             "path": prediction.path,
-            "label" if self.is_classification else "prediction": prediction.label,
+            "tags" if self.is_multilabel else "label" if self.is_classification else "prediction": prediction.label,
         }
         if self.is_classification:
             fields["top"] = [{"label": label, self._value_name: value} for label, value in prediction.top]
@@ -165,7 +182,35 @@ class PredictionFormat:
 
 
 def _as_text(label: Any) -> str:
+    if isinstance(label, list):
+        label = SEPARATOR.join(label)
     return "" if label is None else escape_cell(str(label))
+
+
+def tag_thresholds(threshold: float | Mapping[str, float] | None, names: Sequence[str]) -> Float64Array | None:
+    """Return the threshold of each tag, or None if the estimator decides.
+
+    Raises
+    ------
+    OptionError
+        There is no such tag.
+
+    Examples
+    --------
+    >>> tag_thresholds({"sea": 0.3}, ["beach", "sea"]).tolist(), tag_thresholds(0.4, ["beach", "sea"]).tolist()
+    ([0.5, 0.3], [0.4, 0.4])
+    """
+    if threshold is None:
+        return None
+    if not isinstance(threshold, Mapping):
+        return np.full(len(names), float(threshold))
+    for name in threshold:
+        if name not in names:
+            raise OptionError(
+                f"threshold (--threshold) names {name!r}, which is no tag of the model.{did_you_mean(name, names)} Use "
+                f"one of {', '.join(map(str, names[:20]))}."
+            )
+    return np.array([float(threshold.get(name, 0.5)) for name in names])
 
 
 @dataclasses.dataclass

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from featx.datasets.labels import as_label_array
+from featx.datasets.tags import are_tags
 from featx.errors import ModelFileError
 from featx.models.archive import is_model
 from featx.models.card import format_scores
@@ -87,6 +89,24 @@ def split_pipeline(pipeline: Any) -> tuple[Any, Any]:
     return extractor, estimator
 
 
+def check_number_of_labels(estimator: Any, rows: FloatArray, y: Any) -> None:
+    """Raise if an estimator predicts several labels for an image in another form than a TagClassifier, or `y` differs.
+
+    Raises
+    ------
+    ModelFileError
+    """
+    has_tags = type(estimator.steps[-1][1]).__name__ == "TagClassifier"
+    if y is not None and are_tags(as_label_array(y)) != has_tags:
+        expected = "the tags of each image" if has_tags else "one label for each image"
+        raise ModelFileError(f"y must have {expected}, as the estimator was fitted. Pass its labels.")
+    if not has_tags and np.ndim(estimator.predict(rows)) != 1:
+        raise ModelFileError(
+            f"Cannot save this Pipeline as a model: {type(estimator.steps[-1][1]).__name__} predicts several values "
+            "for each image, which predict_images cannot read. For several labels, fit featx.TagClassifier(estimator)."
+        )
+
+
 def validate_training_data(features: Any, y: Any, n_features: int) -> FloatArray | None:
     """Return the features that an estimator was fitted on as an array, or None if there are none.
 
@@ -95,7 +115,7 @@ def validate_training_data(features: Any, y: Any, n_features: int) -> FloatArray
     ModelFileError
         `features` or `y` have a wrong shape or type.
     """
-    shape = () if y is None else np.asarray(y, dtype=object).shape
+    shape = () if y is None else as_label_array(y).shape
     if features is None:
         if y is not None and len(shape) != 1:
             raise ModelFileError(f"y must have one label for each image, got shape {shape}.")

@@ -206,7 +206,7 @@ class Experiment:
         """
         import pandas as pd
 
-        if self.config.task != "classification":
+        if self.config.task == "regression":
             return None
         comparison = best.comparison
         n_classes = len(np.unique(self.y))
@@ -241,12 +241,12 @@ class Experiment:
         if self.table.splits is None:
             return self.grouped.split
         return make_split(
-            self.y, task="classification", groups=self.grouped.groups, random_state=self.config.random_state
+            self.y, task=self.config.task, groups=self.grouped.groups, random_state=self.config.random_state
         )
 
     def learning_curve(self, best: BackboneComparison) -> pd.DataFrame | None:
-        """Return the learning curve of the fastest estimator that ties with the best."""
-        if not self.config.diagnostics or self.is_time_up():
+        """Return the learning curve of the fastest estimator that ties with the best. Tags have none."""
+        if not self.config.diagnostics or self.is_time_up() or self.config.task == "multilabel":
             return None
         return best.comparison.learning_curve
 

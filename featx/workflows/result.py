@@ -12,6 +12,7 @@ import numpy as np
 from featx.baselines.metrics import METRICS, best_row
 from featx.baselines.plots import plot_learning_curve, plot_scores
 from featx.datasets.failures import Failure
+from featx.datasets.tags import tag_names
 from featx.errors import ComparisonError, OptionError
 from featx.system.formatting import format_count
 from featx.workflows.experiment import BackboneComparison, backbone_of_row, join_fold_scores, join_predictions
@@ -107,7 +108,7 @@ class ImageComparison:
 
     @property
     def task(self) -> str:
-        """Type of the target: ``"classification"`` or ``"regression"``."""
+        """Type of the target: ``"classification"``, ``"regression"``, or ``"multilabel"`` for tags."""
         return self.backbones[0].comparison.task
 
     @property
@@ -186,7 +187,9 @@ class ImageComparison:
 
     @property
     def n_classes(self) -> int:
-        """Number of classes; 0 for regression."""
+        """Number of classes or tags; 0 for regression."""
+        if self.task == "multilabel":
+            return len(tag_names(self._compared_labels))
         return len(np.unique(self._compared_labels)) if self.task == "classification" else 0
 
     @property

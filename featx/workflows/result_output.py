@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from featx.baselines.metrics import METRIC_NAMES, METRICS, best_row
+from featx.datasets.tags import Tags
 from featx.system.files.atomic import write_text
 from featx.system.files.output_paths import as_output_error, header_pattern, starts_with
 from featx.system.files.url_secrets import redact_secrets
@@ -50,7 +51,8 @@ def comparison_text(result: ReportedComparison) -> str:
 
 def _headline(result: ReportedComparison) -> str:
     split = result.backbones[0].comparison.split
-    classes = f", {format_count(result.n_classes, 'class')}" if result.n_classes else ""
+    kind = "tag" if result.task == "multilabel" else "class"
+    classes = f", {format_count(result.n_classes, kind)}" if result.n_classes else ""
     spread = "; mean ± sd" if len(split.folds) > 1 else ""
     return f"{format_count(result.n_rows, 'image')}{classes}; {split.description}{spread}"
 
@@ -118,8 +120,8 @@ def _summary_lines(result: ReportedComparison) -> list[str]:
         lines.append(
             wrap_text(
                 f"{format_count(len(result.label_issues), 'likely label error')}; the most likely one is "
-                f"{shorten(issue['path'], 100)}: labeled {shorten(str(issue['given']))}, predicted "
-                f"{shorten(str(issue['suggested']))}."
+                f"{shorten(issue['path'], 100)}: labeled {shorten(str(issue['given']))}, "
+                f"{'suggested' if result.task == 'multilabel' else 'predicted'} {shorten(str(issue['suggested']))}."
             )
         )
     if result.learning_curve is not None:
@@ -161,7 +163,7 @@ def comparison_dict(result: ReportedComparison) -> dict[str, Any]:
         "learning_curve": [] if result.learning_curve is None else result.learning_curve.to_dict(orient="records"),
         "warnings": result.notes,
     }
-    if result.task == "classification":
+    if result.task != "regression":
         per_class = result.best_backbone.comparison.per_class(str(best["estimator"]))
         values["per_class"] = per_class.to_dict(orient="records")
     plain: dict[str, Any] = _as_json_value(values)
@@ -185,10 +187,10 @@ def _label_issues_dict(issues: pd.DataFrame | None) -> list[dict[str, Any]]:
 
 
 def _as_json_value(value: Any) -> Any:
-    """Return a value without NaN, infinity and numpy types, which JSON lacks."""
+    """Return a value without NaN, infinity, tags and numpy types, which JSON lacks."""
     if isinstance(value, dict):
         return {str(key): _as_json_value(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
+    if isinstance(value, list | tuple | Tags):
         return [_as_json_value(item) for item in value]
     if isinstance(value, np.generic):
         value = value.item()

@@ -20,6 +20,7 @@ from featx.baselines.folds.split import Fold
 from featx.baselines.libraries.classes import is_class_name, make_by_class_name
 from featx.datasets.image_table import ImagesLike, ImageTable, LabelsLike
 from featx.datasets.labels import validate_labels
+from featx.datasets.tags import tag_names
 from featx.errors import ModelFileError, OptionError
 from featx.extraction.options import ExtractionOptions, Resolved, check_on_error, resolve_cache
 from featx.features.duplicates.find import DUPLICATE_THRESHOLD
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
 #: Estimator that is trained by default: fast, linear, and with probabilities for classes.
-DEFAULT_ESTIMATORS = {"classification": "logreg", "regression": "ridge"}
+DEFAULT_ESTIMATORS = {"classification": "logreg", "regression": "ridge", "multilabel": "logreg"}
 _BFLOAT16_NOTE = (
     'Precision "auto" is bfloat16 on this CPU; others predict with precision="float32" (--precision float32).'
 )
@@ -138,11 +139,12 @@ class TrainedModel(TextResult):
 
     def _repr_html_(self) -> str:
         """Return the estimator, its scores and the notes as HTML, for notebooks."""
-        has_classes = self.comparison.task == "classification"
         facts = {
             "score": format_scores(self.scores),
             "images": f"{len(self.y):,}",
-            "classes": f"{len(np.unique(self.y)):,}" if has_classes else "",
+            "tags" if self.comparison.task == "multilabel" else "classes": f"{self._n_classes:,}"
+            if self._n_classes
+            else "",
             "features": f"{self.rows.shape[1]:,}",
         }
         title = f"{self.scores['estimator']} on {self.comparison.backbones[0].name}"
@@ -150,10 +152,17 @@ class TrainedModel(TextResult):
         best = [number for number, row in enumerate(rows) if row["estimator"] == self.scores["estimator"]]
         return card_to_html(title, facts, table_to_html(rows, marked=best), notes=self.notes)
 
+    @property
+    def _n_classes(self) -> int:
+        """Number of classes or tags; 0 for regression."""
+        if self.comparison.task == "regression":
+            return 0
+        return len(tag_names(self.y)) if self.comparison.task == "multilabel" else len(np.unique(self.y))
+
     def as_text(self) -> str:
         """Return the selected estimator, its scores and the notes as text."""
-        has_classes = self.comparison.task == "classification"
-        classes = f", {format_count(len(np.unique(self.y)), 'class')}" if has_classes else ""
+        kind = "tag" if self.comparison.task == "multilabel" else "class"
+        classes = f", {format_count(self._n_classes, kind)}" if self._n_classes else ""
         backbone = self.comparison.backbones[0].name
         headline = f"{self.scores['estimator']} on {backbone}, fitted on {format_count(len(self.y), 'image')}{classes}"
         return "\n".join([*map(fit_text, (headline, format_scores(self.scores))), *map(wrap_text, self.notes)])
@@ -409,7 +418,8 @@ def _note_on_saving(baseline: Baseline, task: str) -> list[str]:
 def _check_calibration(table: ImageTable, config: ComparisonConfig, baselines: Sequence[Baseline]) -> None:
     """Raise if classes are too small for calibration, as far as that is known before duplicates are."""
     if config.task != "classification":
-        raise OptionError("calibrate (--calibrate) requires classes, got continuous targets. Remove it.")
+        kind = "continuous targets" if config.task == "regression" else "several labels for each image"
+        raise OptionError(f"calibrate (--calibrate) requires classes, got {kind}. Remove it.")
     if any(baseline.images is not None for baseline in baselines):
         raise OptionError(f"calibrate (--calibrate) does not support {FINE_TUNE!r}. Remove one of them.")
     if any(baseline.needs_text for baseline in baselines):
@@ -470,7 +480,7 @@ def _make_pipeline(options: ExtractionOptions, estimator: Any, task: str, cache:
 
     parameters = {field.name: getattr(options, field.name) for field in dataclasses.fields(options)}
     extractor = FeatureExtractor(**parameters, cache=cache).fit([])
-    return Pipeline([("features", extractor), ("classifier" if task == "classification" else "regressor", estimator)])
+    return Pipeline([("features", extractor), ("regressor" if task == "regression" else "classifier", estimator)])
 
 
 def _scores_of_best(comparison: ImageComparison, best_params: dict[str, Any]) -> dict[str, Any]:

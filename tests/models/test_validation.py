@@ -84,7 +84,7 @@ def _identity(X: Any) -> Any:
         ({"features": [["a"] * 512]}, "could not convert"),
         ({"features": np.full((40, 512), np.nan)}, "NaN or infinity. Remove"),
         ({"features": np.ones((40, 512)), "y": ["0"] * 39}, r"y must have one label for each of 40 .*\(39,\)"),
-        ({"y": [["0", "1"]] * 40}, r"y must have one label for each image, got shape \(40, 2\)"),
+        ({"y": [["0", "1"]] * 40}, "y must have one label for each image, as the estimator was fitted"),
         ({"scores": {"from": Path("a")}}, "scores must be a mapping .* JSON .* a value of type PosixPath"),
         ({"scores": 0.9}, "scores must be a mapping"),
     ],

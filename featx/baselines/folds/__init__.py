@@ -4,6 +4,7 @@
 ``make_split``        stratified and random folds that keep groups together
 ``given_folds``       folds that the user provides, after checks
 ``groups``            groups of samples as integers; near-duplicates as groups
+``tag_folds``         folds in which each tag is spread evenly
 ``validation_split``  a validation split for early stopping
 
 May import: ``features``, ``datasets``, ``system``, ``errors``.

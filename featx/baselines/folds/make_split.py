@@ -11,6 +11,8 @@ import numpy as np
 from featx.baselines.folds.given_folds import given_split, is_list_of_pairs, is_splitter
 from featx.baselines.folds.groups import group_codes
 from featx.baselines.folds.split import Fold, Split
+from featx.baselines.folds.tag_folds import assign_folds
+from featx.datasets.tags import tag_matrix, tag_names
 from featx.errors import ComparisonError, OptionError
 from featx.system.array_types import AnyArray, IntArray
 from featx.system.formatting import format_count, format_list
@@ -48,14 +50,15 @@ def make_split(
 ) -> Split:
     """Return folds for these labels.
 
-    Folds of classes are stratified (``StratifiedKFold``, ``StratifiedGroupKFold``). Folds of continuous targets are
-    random (``KFold``, ``GroupKFold``). Samples of one group are never in both the training and the test set of a fold.
+    Folds of classes are stratified (``StratifiedKFold``, ``StratifiedGroupKFold``), those of tags iteratively. Folds of
+    continuous targets are random (``KFold``, ``GroupKFold``). Samples of one group are never in both the training and
+    the test set of a fold.
 
     Parameters
     ----------
     y : ndarray of shape (n_samples,)
         Labels or continuous targets.
-    task : {"classification", "regression"}
+    task : {"classification", "regression", "multilabel"}
         Type of the target.
     cv : int, splitter, list of (train, test) or Split, default=5
         Number of folds, or given folds. The number is reduced if the smallest class has fewer samples, or if a class
@@ -94,6 +97,8 @@ def make_split(
         return dataclasses.replace(cv, folds=checked.folds, notes=notes)
     if not isinstance(cv, int | np.integer):
         return given_split(y, cv, codes, task)
+    if task == "multilabel":
+        return _tag_split(y, int(cv), repeats, codes, random_state)
     if task == "regression":
         return _random_split(y, int(cv), repeats, codes, random_state)
     return _stratified_split(y, int(cv), repeats, codes, random_state)
@@ -216,6 +221,28 @@ def _random_split(y: AnyArray, cv: int, repeats: int, groups: IntArray | None, r
     for seed in range(random_state, random_state + repeats):
         folds += splitter(n_folds, shuffle=True, random_state=seed % 2**32).split(y, y, groups)
     return Split(folds, n_folds, _describe(f"{n_folds} folds", repeats), notes)
+
+
+def _tag_split(y: AnyArray, cv: int, repeats: int, groups: IntArray | None, random_state: int) -> Split:
+    units = len(y) if groups is None else len(np.unique(groups))
+    n_folds = min(cv, units)
+    if n_folds < 2 or not tag_names(y):
+        raise ComparisonError("y must have at least two samples or groups, and a tag. Add samples with tags.")
+    notes = [] if n_folds == cv else [f"{n_folds} folds instead of {cv}: there are {units} samples or groups."]
+    folds: list[Fold] = []
+    for seed in range(random_state, random_state + repeats):
+        assigned = assign_folds(y, n_folds, groups, seed % 2**32)
+        folds += [(np.flatnonzero(assigned != fold), np.flatnonzero(assigned == fold)) for fold in range(n_folds)]
+    folds = [fold for fold in folds if len(fold[0]) and len(fold[1])]
+    rare = [
+        name for name, count in zip(tag_names(y), tag_matrix(y, tag_names(y)).sum(axis=0), strict=True) if count < 2
+    ]
+    if rare:
+        notes.append(
+            f"{format_count(len(rare), 'tag')} of a single image, never in training and test set at once: "
+            f"{format_list(rare)}."
+        )
+    return Split(folds, len(folds) // repeats, _describe(f"{n_folds} folds stratified by tags", repeats), notes)
 
 
 def _describe(folds: str, repeats: int) -> str:

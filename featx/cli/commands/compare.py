@@ -39,7 +39,16 @@ if TYPE_CHECKING:
 
 #: Options about images, which do not apply to features that are extracted already.
 _IMAGE_OPTIONS = (
-    *("test", "group_column", "label_column", "split_column", "path_column", "path_template", "root"),
+    *(
+        "test",
+        "group_column",
+        "label_column",
+        "label_separator",
+        "split_column",
+        "path_column",
+        "path_template",
+        "root",
+    ),
     *("class_level", "zip_encoding"),
 )
 #: Defaults of such options that are not None.
@@ -110,7 +119,7 @@ def _add_compare(commands: Any) -> None:
         "where rows are read in blocks",
     )
     _add_split(parser)
-    add_tables(parser)
+    add_tables(parser, tags=True)
     _add_results(parser)
     add_extraction_options(parser, repeatable=True)
     add_common(parser)

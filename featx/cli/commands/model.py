@@ -101,7 +101,7 @@ def add_train(commands: Any) -> None:
     parser.add_argument("--random-state", type=int, default=0, metavar="N", help="Seed of the folds (default: 0)")
     parser.add_argument("--cv", type=int, metavar="N", help="Number of stratified folds (default: 5)")
     add_groups(parser)
-    add_tables(parser)
+    add_tables(parser, tags=True)
     add_extraction_options(parser)
     add_common(parser)
 
@@ -131,9 +131,10 @@ def add_predict(commands: Any) -> None:
     parser.add_argument("--top", type=int, default=1, metavar="K", help="Number of classes per image (default: 1)")
     parser.add_argument(
         "--threshold",
-        type=float,
+        action="append",
         metavar="P",
-        help="Minimum probability of the predicted class; below it the label is empty",
+        help="Minimum probability of the predicted class; below it the label is empty. Tags: of each (default: 0.5), "
+        "or TAG=P of one; repeatable",
     )
     add_image_sources(parser)
     add_reading_options(parser)
@@ -228,6 +229,27 @@ def model(args: argparse.Namespace) -> None:
     print_data(json.dumps(dataclasses.asdict(card)) if args.json else card.as_text())
 
 
+def _thresholds(texts: Sequence[str] | None) -> float | dict[str, float] | None:
+    """Return the minimum probability: one for all classes, or one for each tag that is named."""
+    if texts is None:
+        return None
+    named = {name: _probability(value) for name, _, value in (text.rpartition("=") for text in texts)}
+    if set(named) == {""}:
+        if len(texts) > 1:
+            raise OptionError(f"--threshold must be one number, or TAG=P for each tag, got {', '.join(texts)}.")
+        return named[""]
+    if "" in named:
+        raise OptionError("--threshold must be one number, or TAG=P for each tag, got both. Remove one of them.")
+    return named
+
+
+def _probability(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise OptionError(f"--threshold must be a probability between 0 and 1, got {text!r}.") from None
+
+
 def _select_from(args: argparse.Namespace) -> list[str] | None:
     if args.select_from is None:
         return None
@@ -248,7 +270,7 @@ def predict(args: argparse.Namespace) -> None:
 
     check_output_files([(args.output, is_predictions_file)], args.source)
     missing: list[str] = []
-    given = {"top": args.top, "threshold": args.threshold, **reading_from(args)}
+    given = {"top": args.top, "threshold": _thresholds(args.threshold), **reading_from(args)}
     predictor = Predictor(args.model, cache=cache_from(args), **given)
     summary = PredictionSummary()
     batches_of_paths, total = batches(args, missing)

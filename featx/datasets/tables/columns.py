@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 #: Default names of the path column and of the label column. The first that exists is used.
 PATH_COLUMNS = ("path", "file", "filename", "file_name", "filepath", "image", "image_path", "img", "photo")
 LABEL_COLUMNS = ("label", "class", "category", "target", "y", "species")
+#: Between tags of several columns; no tag contains it.
+JOINED = "\x1f"
+_TRUE, _FALSE = ("1", "1.0", "true", "yes"), ("", "0", "0.0", "false", "no")
 #: Number of rows that are looked at to find the column of paths.
 _N_PROBED = 100
 #: Names of columns that are paths if the files exist.
@@ -135,7 +138,12 @@ class ImageColumns:
         return paths
 
     def labels(self, frame: pd.DataFrame) -> list[str | None] | None:
-        """Return the labels in some rows as text. None: there is no label column."""
+        """Return the labels in some rows as text. None: there is no label column.
+
+        Tags in several columns are joined by :data:`JOINED`.
+        """
+        if isinstance(self._options.label_column, tuple):
+            return tags_of_columns(frame, self._source, self._options.label_column)
         labels = get_column(frame, self._source, "label", self._options.label_column, LABEL_COLUMNS)
         return None if labels is None else normalize_labels(labels)
 
@@ -175,6 +183,11 @@ def table_from_frame(table: Any, options: SourceOptions) -> ImageTable:
     SourceError
         There are no rows, a path is missing, or a column does not exist.
     """
+    if options.has_tags:
+        raise SourceError(
+            "Tags in columns of a table in memory are passed as y: y=frame[columns] for columns of 0 and 1, or "
+            "y=frame[column].str.split(separator) for text."
+        )
     source = type(table).__name__
     frame, images = opened = open_frame(table)
     column = choose_images(list(images), list(frame.columns), options.path_column, source, PATH_COLUMNS)
@@ -190,6 +203,7 @@ def table_from_frame(table: Any, options: SourceOptions) -> ImageTable:
         paths, notes = columns.paths(frame), columns.notes
     if not paths:
         raise SourceError(f"{source!r} lists no images: it has {describe_columns(frame)} and no rows.")
+    assert not isinstance(options.label_column, tuple)
     labels = _select_column(frame, source, "label", options.label_column, LABEL_COLUMNS)
     splits = get_column(frame, source, "split", options.split_column, ())
     groups = get_column(frame, source, "group", options.group_column, ())
@@ -205,6 +219,29 @@ def table_from_frame(table: Any, options: SourceOptions) -> ImageTable:
 def images_note(source: str, column: str) -> str:
     """Return the note that a table contains images in several columns."""
     return f"Images of {source!r} are those of the column {column!r}. Pass another as path_column (--path-column)."
+
+
+def tags_of_columns(frame: pd.DataFrame, source: str, names: Sequence[str]) -> list[str | None]:
+    """Return the names of the columns that are true in each row, joined; a missing value is false.
+
+    Raises
+    ------
+    SourceError
+        A column does not exist, or holds something else than 0 and 1, or true and false.
+    """
+    columns = []
+    for name in names:
+        texts = [(text or "").strip().lower() for text in get_column(frame, source, "label", name, ()) or []]
+        wrong = next((text for text in texts if text not in _TRUE and text not in _FALSE), None)
+        if wrong is not None:
+            raise SourceError(
+                f"The column {name!r} of {source!r} must hold 0 or 1 for each image, got {wrong!r}. For tags in one "
+                "column, pass it alone with label_separator (--label-separator)."
+            )
+        columns.append([text in _TRUE for text in texts])
+    return [
+        JOINED.join(name for name, has in zip(names, row, strict=True) if has) for row in zip(*columns, strict=True)
+    ]
 
 
 def missing_path_column_error(frame: pd.DataFrame, source: str) -> SourceError:

@@ -41,5 +41,6 @@ def _has_labels(table: str, options: SourceOptions) -> bool:
     except FeatxError:
         return False  # it may be any file of this name
     lower = {str(column).lower() for column in columns}
-    has_labels = options.label_column in columns if options.label_column else not lower.isdisjoint(LABEL_COLUMNS)
+    names = (options.label_column,) if isinstance(options.label_column, str) else options.label_column or ()
+    has_labels = set(names) <= set(columns) if names else not lower.isdisjoint(LABEL_COLUMNS)
     return has_labels and not lower.isdisjoint(PATH_COLUMNS)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from featx.baselines.metrics import METRICS
-from featx.errors import missing_dependency
+from featx.errors import ComparisonError, missing_dependency
 from featx.workflows.report import charts, sections
 from featx.workflows.report.attribution import attribution_maps, attribution_problem
 from featx.workflows.report.feature_map import Projection, class_columns, project, target_columns
@@ -48,6 +48,11 @@ def write_report(
     MissingDependencyError
         If Bokeh or Jinja2 is not installed.
     """
+    if result.task == "multilabel":
+        raise ComparisonError(
+            "Cannot write a report of several labels for each image. Use --csv, --json and --label-issues (to_csv, "
+            "as_dict and label_issues_table)."
+        )
     try:
         import bokeh.embed
         import bokeh.resources

@@ -1,0 +1,128 @@
+"""Scores of predicted tags: mean average precision, micro and macro F1, and a table of the tags."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from featx.baselines.libraries.outputs import check_columns
+from featx.datasets.tags import tag_matrix, tag_names, tags_of_matrix
+from featx.system.array_types import AnyArray, FloatArray, IntArray
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclasses.dataclass(frozen=True)
+class PredictedTags:
+    """Predictions of a classifier of tags.
+
+    Attributes
+    ----------
+    classes : ndarray of str of shape (n_tags,)
+    predicted : ndarray of int of shape (n_samples, n_tags)
+    values : ndarray of float32 of shape (n_samples, n_tags)
+        Probabilities, or decision values.
+    has_probabilities : bool
+    """
+
+    classes: AnyArray
+    predicted: IntArray
+    values: FloatArray
+    has_probabilities: bool
+
+    @classmethod
+    def of(cls, estimator: Any, apply: Callable[[Callable[[Any], Any]], AnyArray], n_samples: int) -> PredictedTags:
+        """Return the predictions of a fitted classifier.
+
+        Parameters
+        ----------
+        estimator : TagClassifier
+        apply : callable
+            Function that calls a method on all samples.
+        n_samples : int
+        """
+        shape = n_samples, len(estimator.classes_)
+        predicted = check_columns(apply(estimator.predict), shape, "predict")
+        has_probabilities = hasattr(estimator, "predict_proba")
+        method = estimator.predict_proba if has_probabilities else getattr(estimator, "decision_function", None)
+        values = predicted if method is None else check_columns(apply(method), shape, "predict_proba")
+        return cls(estimator.classes_, predicted, values.astype(np.float32), has_probabilities)
+
+    def as_tags(self) -> AnyArray:
+        """Return the predicted tags of each sample."""
+        return tags_of_matrix(self.predicted, self.classes)
+
+    def score(self, y: AnyArray) -> dict[str, float]:
+        """Return the metrics of these predictions for the true tags `y`."""
+        names = sorted({*tag_names(y), *self.classes.tolist()})
+        values = align_columns(self.values, self.classes, names)
+        predicted = align_columns(self.predicted, self.classes, names)
+        precisions = average_precisions(y, values, names)
+        mean = float(np.nanmean(precisions)) if np.isfinite(precisions).any() else float("nan")
+        return {"map": mean, **_f1(tag_matrix(y, names), predicted)}
+
+
+def align_columns(values: AnyArray, classes: AnyArray, names: Sequence[str]) -> FloatArray:
+    """Return columns in the order of `names`. Those of unknown tags have the lowest value of a row."""
+    columns = {name: column for column, name in enumerate(classes.tolist())}
+    lowest = values.min(axis=1) if values.shape[1] else np.zeros(len(values))
+    aligned = [values[:, columns[name]] if name in columns else np.minimum(lowest, 0) for name in names]
+    return np.stack(aligned, axis=1).astype(np.float32)
+
+
+def average_precisions(y: AnyArray, values: FloatArray, names: Sequence[str]) -> AnyArray:
+    """Return the average precision of each tag; NaN for tags that no sample has."""
+    from sklearn.metrics import average_precision_score
+
+    truth = tag_matrix(y, names)
+    return np.array(
+        [
+            average_precision_score(truth[:, column], values[:, column]) if truth[:, column].any() else np.nan
+            for column in range(len(names))
+        ]
+    )
+
+
+def _f1(truth: IntArray, predicted: AnyArray) -> dict[str, float]:
+    from sklearn.metrics import f1_score
+
+    return {
+        f"f1_{average}": float(f1_score(truth, predicted, average=average, zero_division=0))
+        for average in ("micro", "macro")
+    }
+
+
+def per_tag(y: AnyArray, predicted: AnyArray, values: FloatArray, classes: AnyArray) -> pd.DataFrame:
+    """Return the scores of each tag.
+
+    Parameters
+    ----------
+    y, predicted : ndarray of Tags of shape (n_samples,)
+    values : ndarray of float of shape (n_samples, n_tags)
+        Probabilities or decision values.
+    classes : ndarray of str of shape (n_tags,)
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns ``label``, ``images``, ``recall``, ``precision``, ``f1`` and ``average_precision``.
+    """
+    import pandas as pd
+    from sklearn.metrics import precision_recall_fscore_support
+
+    names = classes.tolist()
+    truth, guessed = tag_matrix(y, names), tag_matrix(predicted, names)
+    precision, recall, f1, images = precision_recall_fscore_support(truth, guessed, average=None, zero_division=0)
+    scores = {"recall": recall, "precision": precision, "f1": f1}
+    return pd.DataFrame(
+        {
+            "label": pd.Series(names, dtype=object),
+            "images": images,
+            **scores,
+            "average_precision": average_precisions(y, values, names),
+        }
+    )

@@ -1,0 +1,160 @@
+"""Several labels of one image: tags."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from featx.system.array_types import IntArray
+
+#: Between tags in text.
+SEPARATOR = ";"
+
+
+@dataclasses.dataclass(frozen=True, order=True)
+class Tags:
+    """The labels of an image that may have several, or none.
+
+    Parameters
+    ----------
+    names : iterable of str
+        Tags in any order. They become a sorted tuple of distinct names.
+
+    See Also
+    --------
+    compare_baselines : Compare estimators on tags.
+    ImageTable : Table of images, whose labels may be Tags.
+
+    Examples
+    --------
+    >>> tags = Tags(["sea", "beach", "sea"])
+    >>> str(tags), len(tags), "sea" in tags, list(tags)
+    ('beach;sea', 2, True, ['beach', 'sea'])
+    """
+
+    names: tuple[str, ...]
+
+    # Without __getitem__, so that an array of tags is an array of objects, not a matrix.
+    def __init__(self, names: Iterable[str]) -> None:
+        object.__setattr__(self, "names", tuple(sorted(set(names))))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.names
+
+    def __str__(self) -> str:
+        return SEPARATOR.join(self.names)
+
+
+def are_tags(y: np.ndarray[Any, Any]) -> bool:
+    """Return whether labels are tags."""
+    return y.dtype == object and y.ndim == 1 and len(y) > 0 and isinstance(y[0], Tags)
+
+
+def split_tags(text: str, separator: str) -> Tags:
+    """Return the tags in a text.
+
+    Examples
+    --------
+    >>> split_tags("sea, beach,", ",").names
+    ('beach', 'sea')
+    """
+    return Tags(name.strip() for name in text.split(separator) if name.strip())
+
+
+def tag_names(y: Iterable[Tags]) -> list[str]:
+    """Return the sorted distinct tags of all images."""
+    return sorted({name for tags in y for name in tags})
+
+
+def tag_matrix(y: Sequence[Tags] | np.ndarray[Any, Any], names: Sequence[str]) -> IntArray:
+    """Return 1 where an image has a tag, else 0.
+
+    Parameters
+    ----------
+    y : sequence of Tags of length n_samples
+    names : sequence of str
+        Tag of each column. Others are ignored.
+
+    Examples
+    --------
+    >>> tag_matrix([Tags(["sea"]), Tags([]), Tags(["beach", "sea"])], ["beach", "sea"]).tolist()
+    [[0, 1], [0, 0], [1, 1]]
+    """
+    columns = {name: column for column, name in enumerate(names)}
+    matrix = np.zeros((len(y), len(names)), dtype=np.int64)
+    for row, tags in enumerate(y):
+        for name in tags:
+            if name in columns:
+                matrix[row, columns[name]] = 1
+    return matrix
+
+
+def tags_of_matrix(matrix: Any, names: Any) -> np.ndarray[Any, Any]:
+    """Return the tags of each row of a matrix of 0 and 1; the inverse of `tag_matrix`."""
+    column_names = np.asarray(names, dtype=object)
+    y = np.empty(len(matrix), dtype=object)
+    for row, values in enumerate(np.asarray(matrix).astype(bool)):
+        y[row] = Tags(column_names[values].tolist())
+    return y
+
+
+def as_tags(labels: Any) -> np.ndarray[Any, Any] | None:
+    """Return labels as an array of Tags if they are several for each image, else None.
+
+    Parameters
+    ----------
+    labels : object
+        A matrix of 0 and 1 with a column for each tag (array, sparse matrix or DataFrame, whose columns are the names),
+        or lists, tuples or sets of str, one for each image.
+    """
+    if hasattr(labels, "toarray"):
+        labels = labels.toarray()
+    if getattr(labels, "ndim", 1) == 2 and np.shape(labels)[1] > 1:
+        return _tags_of_columns(np.asarray(labels), getattr(labels, "columns", None))
+    if not isinstance(labels, list | tuple | np.ndarray) or not len(labels):
+        return None
+    if not all(isinstance(label, Tags | list | tuple | set | frozenset) or label is None for label in labels):
+        return None
+    if not any(label is not None for label in labels):
+        return None
+    for label in labels:
+        wrong = next((name for name in label or () if not isinstance(name, str)), None)
+        if wrong is not None:
+            return None
+    y = np.empty(len(labels), dtype=object)
+    for row, label in enumerate(labels):
+        y[row] = None if label is None else Tags(label)
+    return y
+
+
+def _tags_of_columns(matrix: np.ndarray[Any, Any], columns: Any) -> np.ndarray[Any, Any] | None:
+    if matrix.dtype.kind not in "biuf" or not np.isin(matrix, (0, 1)).all():
+        return None
+    if (matrix.sum(axis=1) == 1).all():
+        return None  # one-hot encoded classes
+    names = [str(index) for index in range(matrix.shape[1])] if columns is None else list(map(str, columns))
+    return tags_of_matrix(matrix, names)
+
+
+def image_f1(y: np.ndarray[Any, Any], predicted: np.ndarray[Any, Any]) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Return the F1 score of the tags of each image: 1 if all are right, also if there are none.
+
+    Examples
+    --------
+    >>> image_f1(np.array([Tags(["a", "b"]), Tags([])]), np.array([Tags(["a"]), Tags([])])).round(2).tolist()
+    [0.67, 1.0]
+    """
+    scores = np.ones(len(y))
+    for row, (true, guess) in enumerate(zip(y.tolist(), predicted.tolist(), strict=True)):
+        if len(true) + len(guess):
+            scores[row] = 2 * len(set(true) & set(guess)) / (len(true) + len(guess))
+    return scores

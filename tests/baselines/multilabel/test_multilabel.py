@@ -1,0 +1,192 @@
+"""Several labels of one sample: comparison, folds, scores and label errors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.sparse import csr_array
+from sklearn.datasets import make_multilabel_classification
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import average_precision_score, f1_score
+from sklearn.multiclass import OneVsRestClassifier
+
+from featx import TagClassifier, Tags, compare_baselines, learning_curve, leave_one_out, rank_features
+from featx.baselines.folds.make_split import make_split
+from featx.datasets.labels import as_label_array, infer_task
+from featx.datasets.tags import as_tags, tag_matrix, tag_names
+from featx.errors import ComparisonError, OptionError
+
+Array = np.ndarray[Any, Any]
+
+
+@pytest.fixture(scope="module")
+def data() -> tuple[Array, Array]:
+    X, Y = make_multilabel_classification(200, 20, n_classes=4, n_labels=2, random_state=0)
+    return X.astype(np.float32), Y
+
+
+@pytest.mark.parametrize(
+    "convert",
+    [
+        lambda Y: Y,
+        lambda Y: Y.astype(bool),
+        csr_array,
+        lambda Y: pd.DataFrame(Y, columns=["a", "b", "c", "d"]),
+        lambda Y: [[f"t{tag}" for tag in np.flatnonzero(row)] for row in Y],
+        lambda Y: [frozenset(f"t{tag}" for tag in np.flatnonzero(row)) for row in Y],
+        lambda Y: [Tags(f"t{tag}" for tag in np.flatnonzero(row)) for row in Y],
+    ],
+    ids=["matrix", "bool", "sparse", "frame", "lists", "sets", "tags"],
+)
+def test_forms_of_tags(data: tuple[Array, Array], convert: Any) -> None:
+    y = as_label_array(convert(data[1]))
+    assert infer_task(y) == "multilabel"
+    np.testing.assert_array_equal(tag_matrix(y, tag_names(y)), data[1])
+    if isinstance(convert(data[1]), pd.DataFrame):
+        assert tag_names(y) == ["a", "b", "c", "d"]
+
+
+def test_what_is_not_tags() -> None:
+    with pytest.raises(ComparisonError, match=r"got one-hot labels of shape \(3, 3\). Pass y.argmax\(1\)"):
+        as_label_array(np.eye(3, dtype=int))
+    assert as_tags(np.array([[0.5, 1.0], [0.1, 0.2]])) is None
+    assert as_tags(["a", "b"]) is None
+    assert as_tags(np.zeros((3, 1))) is None
+    assert as_tags([None, None]) is None
+    with pytest.raises(ComparisonError, match="Labels mix tags and single labels, such as 'sea'"):
+        infer_task(as_label_array([Tags(["a"]), "sea"]))
+    assert str(Tags(["b", "a", "b"])) == "a;b"
+    assert np.array([Tags(["a"]), Tags(["a", "b"])]).shape == (2,)
+
+
+def test_comparison(data: tuple[Array, Array]) -> None:
+    X, Y = data
+    comparison = compare_baselines(X, Y, estimators=["dummy", "logreg", "svm", "knn", "ridge"])
+    assert comparison.task == "multilabel"
+    assert comparison.classes.tolist() == ["0", "1", "2", "3"]
+    table = comparison.table.set_index("estimator")
+    assert (table["map_mean"].drop("dummy") > table.loc["dummy", "map_mean"] + 0.2).all()
+    assert table.loc["dummy", "verdict"] == "worse"
+    assert comparison.split.description == "5 folds stratified by tags"
+    assert list(comparison.probabilities) == ["dummy", "logreg", "knn"]
+    assert list(comparison.tag_values) == ["dummy", "logreg", "svm", "knn", "ridge"]
+    assert "map mean" in str(comparison)
+    # Scores are those of scikit-learn for the same folds.
+    train, test = comparison.split.folds[0]
+    reference = OneVsRestClassifier(LogisticRegression(C=3, max_iter=1000)).fit(X[train], Y[train])
+    scores = compare_baselines(
+        X, Y, estimators=[LogisticRegression(C=3, max_iter=1000)], cv=comparison.split
+    ).fold_scores.iloc[0]
+    values, predicted = reference.predict_proba(X[test]), reference.predict(X[test])
+    assert scores["map"] == pytest.approx(average_precision_score(Y[test], values, average="macro"))
+    for average in ("micro", "macro"):
+        assert scores[f"f1_{average}"] == pytest.approx(f1_score(Y[test], predicted, average=average))
+
+
+def test_scores_of_each_tag(data: tuple[Array, Array]) -> None:
+    X, Y = data
+    comparison = compare_baselines(X, Y, estimators=["logreg", "svm"])
+    for name in ("logreg", "svm"):
+        table = comparison.per_class(name)
+        assert list(table) == ["label", "images", "recall", "precision", "f1", "average_precision"]
+        assert table["images"].tolist() == Y.sum(axis=0).tolist()
+        expected = average_precision_score(Y, comparison.tag_values[name], average=None)
+        np.testing.assert_allclose(table["average_precision"], expected)
+
+
+def test_wrong_and_missing_tags_are_found(data: tuple[Array, Array]) -> None:
+    X, Y = data
+    X = np.concatenate([X, X + 0.01])  # the tags of a sample can be known from its copy
+    wrong = np.concatenate([Y, Y])
+    wrong[3, 0] ^= 1
+    wrong[210, 2] ^= 1
+    issues = compare_baselines(X, wrong, estimators=["knn"]).label_issues
+    assert list(issues) == ["row", "given", "suggested", "confidence", "probability_of_given"]
+    first = issues.set_index("row")["suggested"].to_dict()
+    assert first[3] == ("remove 0" if wrong[3, 0] else "add 0")
+    assert first[210] == ("remove 2" if wrong[210, 2] else "add 2")
+    assert issues["given"][issues["row"] == 3].iloc[0] == ";".join(map(str, np.flatnonzero(wrong[3])))
+
+
+@pytest.mark.parametrize("has_groups", [False, True])
+def test_folds_spread_each_tag_evenly_and_keep_groups(has_groups: bool) -> None:
+    rng = np.random.default_rng(0)
+    rates = np.array([0.5, 0.2, 0.05, 0.03])
+    y = as_label_array((rng.random((400, 4)) < rates).astype(int))
+    groups = rng.integers(0, 130, 400) if has_groups else None
+    split = make_split(y, task="multilabel", cv=5, repeats=2, groups=groups)
+    assert (len(split.folds), split.n_first_repeat) == (10, 5)
+    truth = tag_matrix(y, tag_names(y))
+    for train, test in split.folds:
+        assert np.array_equal(np.sort(np.concatenate([train, test])), np.arange(400))
+        if groups is not None:
+            assert not np.isin(groups[train], groups[test]).any()
+        expected = truth.sum(axis=0) / 5
+        assert (np.abs(truth[test].sum(axis=0) - expected) <= (3.5 if has_groups else 2)).all()
+        assert abs(len(test) - 80) <= 8
+    assert not np.array_equal(split.folds[0][1], split.folds[5][1])
+    again = make_split(y, task="multilabel", cv=5, repeats=2, groups=groups)
+    assert all(np.array_equal(a[1], b[1]) for a, b in zip(split.folds, again.folds, strict=True))
+
+
+def test_rare_tags_and_few_samples_are_noted(data: tuple[Array, Array]) -> None:
+    X, Y = data[0][:40], np.column_stack([data[1][:40], np.eye(40)[:, :1]])
+    comparison = compare_baselines(X, Y, estimators=["logreg"])
+    assert any("1 tag of a single image" in note for note in comparison.notes)
+    assert np.isfinite(comparison.table["map_mean"]).all()
+    few = compare_baselines(X[:4], Y[:4], estimators=["dummy"])
+    assert few.split.notes[0].startswith("4 folds instead of 5")
+    with pytest.raises(ComparisonError, match="and a tag"):
+        compare_baselines(X, np.zeros((40, 3)))
+
+
+def test_tuning_and_estimators_of_the_user(data: tuple[Array, Array]) -> None:
+    X, Y = data
+    forest = RandomForestClassifier(5)
+    comparison = compare_baselines(X[:80], Y[:80], estimators={"forest": forest, "knn": "knn"}, tune=True, cv=2)
+    assert (comparison.table["map_mean"] > 0.5).all()
+    assert "n_neighbors" in comparison.table["best_params"].iloc[1]
+
+
+def test_what_tags_do_not_support(data: tuple[Array, Array]) -> None:
+    X, Y = data
+    with pytest.raises(OptionError, match="'fine-tune' predicts one label for each image"):
+        compare_baselines(X, Y, estimators=["fine-tune"])
+    with pytest.raises(ComparisonError, match="task .*'classification' does not fit labels that are several"):
+        compare_baselines(X, Y, task="classification")
+    with pytest.raises(ComparisonError, match="'multilabel' does not fit labels that are one label"):
+        compare_baselines(X, Y[:, 0], task="multilabel")
+    with pytest.raises(ComparisonError, match="Cannot rank features by several labels"):
+        rank_features({"X": X}, Y)
+    with pytest.raises(ComparisonError, match="Cannot rank features by several labels"):
+        leave_one_out(X, Y)
+    split = compare_baselines(X, Y, estimators=["dummy"]).split
+    with pytest.raises(ComparisonError, match="Cannot compute a learning curve for several labels"):
+        learning_curve(X, Y, split)
+    with pytest.raises(ComparisonError, match="confusion matrix for multilabel"):
+        compare_baselines(X, Y, estimators=["dummy"]).plot_confusion()
+
+
+def test_classifier(data: tuple[Array, Array]) -> None:
+    X, Y = data
+    everywhere = np.column_stack([Y, np.ones(len(Y), dtype=int)])
+    classifier = TagClassifier(LogisticRegression(max_iter=1000)).fit(X, everywhere)
+    assert classifier.estimators_[-1] == 1
+    assert classifier.predict_proba(X)[:, -1].tolist() == [1.0] * 200
+    np.testing.assert_array_equal(classifier.predict(X)[:, :4], classifier.predict_proba(X)[:, :4] > 0.5)
+    assert classifier.decision_function(X).shape == (200, 5)
+    with pytest.raises(ComparisonError, match="y must be the tags"):
+        classifier.fit(X, Y[:, 0])
+    with pytest.raises(ComparisonError, match="at least one tag"):
+        classifier.fit(X, Y * 0)
+
+
+def test_a_single_test_set(data: tuple[Array, Array]) -> None:
+    X, Y = data
+    comparison = compare_baselines(X, Y, estimators=["dummy", "logreg"], cv=[(np.arange(100), np.arange(100, 200))])
+    assert comparison.table["verdict"].tolist() == ["worse", "best"]
+    assert comparison.table["low"].isna().all()
