@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import skops.io
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
@@ -74,6 +75,15 @@ def test_rows_of_its_graph_are_not_added_to_the_cache(saved: Path, digits: list[
     load_pipeline(saved, cache=tmp_path / "cache").predict(many)
     assert not list((tmp_path / "cache").rglob("*.npy"))
     assert not list((tmp_path / "cache").rglob("*.xml"))
+
+
+def test_loaded_pipeline_can_be_saved_with_skops(saved: Path, digits: list[Path]) -> None:
+    """MLflow does so."""
+    loaded = load_pipeline(saved, cache=None)
+    data = skops.io.dumps(loaded)
+    assert skops.io.get_untrusted_types(data=data) == ["featx.FeatureExtractor"]
+    again = skops.io.loads(data, trusted=["featx.FeatureExtractor"])
+    assert again.predict(digits[:3]).tolist() == loaded.predict(digits[:3]).tolist()
 
 
 def test_card_shows_size_and_checksum(saved: Path) -> None:

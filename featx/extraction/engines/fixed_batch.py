@@ -78,7 +78,7 @@ class FixedBatches:
             elif len(remaining):
                 padding = np.zeros((COMPILED_BATCH_SIZE - len(remaining), *remaining.shape[1:]), dtype=np.uint8)
                 rows.append(self._run(np.concatenate([remaining, padding]))[: len(remaining)])
-                if self._compile_single is not None and not n_full:
+                if self._compile_single is not None and len(pixels) <= _MAX_SINGLES:  # the next ones run alone
                     self._free_batch()
         return np.concatenate(rows)
 
