@@ -91,9 +91,9 @@ def svg() -> str:
 
 def _text_lines(name: str, width: int) -> list[tuple[str, str]]:
     """Return the class and the text of each line of a box."""
-    purpose = textwrap.wrap(PURPOSES[name], int(width / 8.3))
+    purpose = textwrap.wrap(PURPOSES[name], int(width / 8.3), break_long_words=False)
     used = libraries().get(name, [])
-    used_lines = textwrap.wrap(", ".join(used), int(width / 8.3))
+    used_lines = textwrap.wrap(", ".join(used), int(width / 8.3), break_long_words=False)
     return [("name", name), *(("purpose", line) for line in purpose), *(("library", line) for line in used_lines)]
 
 
