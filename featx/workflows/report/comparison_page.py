@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from featx.baselines.metrics import METRICS
-from featx.errors import ComparisonError, missing_dependency
+from featx.errors import missing_dependency
 from featx.workflows.report import charts, sections
 from featx.workflows.report.attribution import attribution_maps, attribution_problem
 from featx.workflows.report.feature_map import Projection, class_columns, project, target_columns
@@ -48,11 +48,6 @@ def write_report(
     MissingDependencyError
         If Bokeh or Jinja2 is not installed.
     """
-    if result.task == "multilabel":
-        raise ComparisonError(
-            "Cannot write a report of several labels for each image. Use --csv, --json and --label-issues (to_csv, "
-            "as_dict and label_issues_table)."
-        )
     try:
         import bokeh.embed
         import bokeh.resources
@@ -67,7 +62,7 @@ def write_report(
         **sections.page_content(frame, command, seconds),
         mistakes=sections.mistake_tiles(frame, attributions),
         has_attributions=bool(attributions),
-        attribution_problem=attribution_problem(result) if frame.has_classes and cache else "",
+        attribution_problem=attribution_problem(result) if result.task == "classification" and cache else "",
         has_tsne=projection.has_tsne,
         projection=projection.note,
         plots={name: bokeh.embed.json_item(figure, f"plot-{name}") for name, figure in figures.items()},
@@ -78,7 +73,7 @@ def write_report(
 
 
 def _attributions(frame: ImageFrame, cache: Path | None) -> dict[int, str]:
-    if not frame.has_classes:
+    if frame.result.task != "classification":
         return {}
     return attribution_maps(frame.result, sections.rows_of_mistakes(frame), frame.atlas.side, cache)
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _MAX_LABEL_LENGTH = 30
+#: Label of an image that may have several and has none.
+_NO_TAGS = "no tags"
 _MAX_LARGEST_ERRORS = 24
 
 
@@ -55,7 +57,7 @@ class ImageFrame:
     shown : pandas.DataFrame
         Scored images with a thumbnail, in the order of the thumbnails.
     classes : ndarray or None
-        Sorted classes; None for regression.
+        Sorted classes, or combinations of tags; None for regression.
     tiles : dict of int to int
         Number of the thumbnail of each image that has one: the shown ones, then others that are not scored.
     names : list of str
@@ -102,7 +104,7 @@ class ImageFrame:
 
     @property
     def has_classes(self) -> bool:
-        """Whether the task is classification."""
+        """Whether images have classes, or tags, whose combinations are shown as classes."""
         return self.classes is not None
 
     @property
@@ -117,8 +119,8 @@ class ImageFrame:
         return true, predicted
 
     def format_label(self, label: Any) -> str:
-        """Return a class name, shortened in the middle, or a number of four digits."""
-        return shorten_middle(str(label), _MAX_LABEL_LENGTH) if self.has_classes else f"{float(label):.4g}"
+        """Return a class name or tags, shortened in the middle, or a number of four digits."""
+        return shorten_middle(str(label) or _NO_TAGS, _MAX_LABEL_LENGTH) if self.has_classes else f"{float(label):.4g}"
 
     def tile(self, row: int, text: str, attribution: str = "", *, is_kept: bool = False) -> dict[str, Any] | None:
         """Return what the template needs to show an image, or None if it has no thumbnail.
@@ -154,7 +156,7 @@ def make_image_frame(result: ReportedComparison, limits: FrameLimits) -> ImageFr
     backbone, estimator = result.best_backbone, str(result.best_row["estimator"])
     scored = _scored_images(backbone, estimator)
     classes = None
-    if result.task == "classification":
+    if result.task != "regression":  # of several labels, each combination is a class
         classes = np.unique(np.concatenate([backbone.comparison.y, scored["predicted"].to_numpy()]))
     shown = _choose_shown(result, scored, limits)
     pictured = [*shown.index.tolist(), *_rows_not_scored(result, scored, limits)]
@@ -194,7 +196,7 @@ def _scored_images(backbone: ReportedBackbone, estimator: str) -> pd.DataFrame:
 
 def misclassified_rows(result: ReportedComparison, scored: pd.DataFrame) -> list[int]:
     """Return the rows of misclassified images, most confident first; for regression those of the largest errors."""
-    if result.task == "classification":
+    if result.task != "regression":
         wrong = scored[(scored["label"] != scored["predicted"]).to_numpy()]
         order = np.argsort(-wrong["margin"].to_numpy(), kind="stable")
         rows: list[int] = wrong.index[order].tolist()

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from featx.baselines.metrics import METRIC_NAMES, METRICS
+from featx.baselines.metrics import METRIC_NAMES, METRICS, per_class
 from featx.system.formatting import format_bytes, format_count, format_ties, shorten
 from featx.workflows.report.charts import class_style
 from featx.workflows.report.duplicate_grid import duplicate_groups
@@ -36,7 +36,10 @@ def summary(frame: ImageFrame) -> str:
     """Return one sentence on the best estimator, its score and ties."""
     result, best = frame.result, frame.result.best_row
     n_images = format_count(len(frame.scored), "image")
-    if frame.has_classes:
+    if frame.result.task == "multilabel":
+        n_tags = format_count(len(frame.backbone.comparison.classes), "tag")
+        score = f"mean average precision {_score(frame):.3f} on {n_images} with {n_tags}"
+    elif frame.has_classes:
         n_classes = format_count(len(np.unique(frame.backbone.comparison.y)), "class")
         score = f"{100 * _score(frame):.1f}\u00a0% accuracy on {n_images} of {n_classes}"
     else:
@@ -56,17 +59,25 @@ def score_rows(frame: ImageFrame) -> list[tuple[str, dict[str, Any]]]:
 
 
 def class_rows(frame: ImageFrame) -> list[dict[str, Any]]:
-    """Return recall, precision and F1 of each class, with its style on the map."""
+    """Return recall, precision and F1 of each class or combination of tags, with its style on the map."""
     if frame.classes is None:
         return []
     names = frame.class_names
-    index_of = {label: index for index, label in enumerate(frame.classes.tolist())}
     rows = []
-    for row in records(frame.backbone.comparison.per_class(frame.estimator)):
-        index = index_of[row["label"]]
+    true, predicted = frame.codes(frame.scored)
+    for row in records(per_class(true, predicted)):
+        index = int(row["label"])
         style = class_style(index)
         rows.append({**row, "index": index, "name": names[index], "color": style.color, "character": style.character})
     return rows
+
+
+def tag_rows(frame: ImageFrame) -> list[dict[str, Any]]:
+    """Return the scores of each tag; empty if images have one label."""
+    if frame.result.task != "multilabel":
+        return []
+    rows = records(frame.backbone.comparison.per_class(frame.estimator))
+    return [{**row, "name": frame.format_label(row["label"])} for row in rows]
 
 
 def confusions(frame: ImageFrame) -> list[dict[str, Any]]:
@@ -116,7 +127,8 @@ def label_issue_tiles(frame: ImageFrame) -> list[dict[str, Any]]:
     """Return tiles of likely label errors."""
     tiles = []
     for issue in label_issue_records(frame.result, frame.limits):
-        text = f"labeled {frame.format_label(issue['given'])}, predicted {frame.format_label(issue['suggested'])}"
+        verb = "suggested" if frame.result.task == "multilabel" else "predicted"
+        text = f"labeled {frame.format_label(issue['given'])}, {verb} {frame.format_label(issue['suggested'])}"
         tiles.append(frame.tile(int(issue["row"]), text))
     return [tile for tile in tiles if tile]
 
@@ -187,6 +199,7 @@ def page_content(frame: ImageFrame, command: str, seconds: float | None) -> dict
         "backbone": frame.backbone.name,
         "split": frame.backbone.comparison.split.description,
         "classes": class_rows(frame),
+        "tags": tag_rows(frame),
         "confusions": confusions(frame),
         "n_mistakes": len(misclassified_rows(result, frame.scored)) if frame.has_classes else 0,
         "label_issues": label_issue_tiles(frame),
