@@ -301,11 +301,14 @@ class Store:
     def _merge_tiny(self) -> None:
         """Merge segments of a few rows if there are many: hundreds of small calls must not leave hundreds of files."""
         max_bytes = 2 * self.tiny_bytes
-        if sum(is_small(segment, max_bytes) for segment in self._snapshot.segments) < self.max_tiny:
+        tiny = [segment.manifest for segment in self._snapshot.segments if is_small(segment, max_bytes)]
+        if len(tiny) < self.max_tiny:
             return
         with try_lock(f"compacting {self.cache.resolve()}") as is_locked, contextlib.suppress(OSError):
-            if is_locked:  # otherwise, or after an error, a later commit merges them: no row is lost
-                compact(self.folder, max_bytes)
+            # Files of other users may not be removable, and their rows would be merged again and again.
+            own = {getattr(os, "geteuid", int)()}  # Windows has no users here: 0
+            if is_locked and {manifest.stat().st_uid for manifest in tiny} == own:
+                compact(self.folder, max_bytes)  # after an error, a later commit merges them: no row is lost
         self.refresh()
 
     def _warn_of_small_segments(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import warnings
 from collections.abc import Callable
@@ -152,6 +153,20 @@ def test_single_calls_do_not_leave_a_segment_each(
     assert counting.n_images == 20
     np.testing.assert_array_equal(extract(paths[:20], tmp_path / "cache")[0], np.concatenate(rows))
     assert counting.n_images == 20
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="users of POSIX")
+@pytest.mark.usefixtures("counting")
+def test_segments_of_another_user_are_not_merged(
+    paths: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They could not be removed in a folder with the sticky bit."""
+    monkeypatch.setattr("featx.store.store.Store.max_tiny", 2)
+    extract(paths[:1], tmp_path / "cache")
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    for path in paths[1:6]:
+        extract([path], tmp_path / "cache")
+    assert len(list((tmp_path / "cache").rglob("*.npy"))) == 6
 
 
 @pytest.mark.usefixtures("counting")
