@@ -18,8 +18,10 @@ from featx.datasets.tables.array_sources import find_array_parts
 from featx.datasets.tables.columns import JOINED, ImageColumns, describe_columns
 from featx.datasets.tables.file import TABLE_SUFFIXES, is_table_name, read_batches
 from featx.datasets.tables.metadata import find_metadata, metadata_note
+from featx.datasets.tables.shards import data_files_in, expand_sources, is_data_file, splits_of_files
 from featx.datasets.tags import split_tags
 from featx.errors import SourceError, SourceNotFoundError
+from featx.images.containers.archives import is_archive
 from featx.images.containers.members import split_member_path
 from featx.images.formats import IMAGE_SUFFIXES
 from featx.system.files import remote
@@ -38,11 +40,14 @@ class Remarks:
         Remarks on how the source was interpreted.
     no_labels_reason : str
         Reason why images have no label, with a remedy. Empty: they have one, or the source is flat.
+    label_types : LabelTypeInferrer or None
+        Type of labels that are written as text. None: they are names of folders.
     """
 
     ignored: IgnoredCounter = dataclasses.field(default_factory=collections.Counter)
     notes: list[str] = dataclasses.field(default_factory=list)
     no_labels_reason: str = ""
+    label_types: LabelTypeInferrer | None = None
 
 
 class ListedImage(NamedTuple):
@@ -75,17 +80,19 @@ class ImageListing:
     def __init__(
         self, sources: Sequence[str], options: SourceOptions | None = None, *, keep_missing: bool = False
     ) -> None:
+        sources = expand_sources(sources)
         self._sources, self._options, self._keep_missing = sources, options or SourceOptions(), keep_missing
         self.remarks = Remarks()
         self._arrays = find_array_parts(sources, self._options, self.remarks.notes)
-        self._table = None if self._arrays else find_table(sources, self._options)
-        self._label_types = LabelTypeInferrer() if self._has_typed_labels else None
-        if self._table is not None and self._table not in sources:
-            self.remarks.notes.append(metadata_note(self._table))
+        self._tables = [] if self._arrays else find_tables(sources, self._options)
+        if self._has_typed_labels:
+            self.remarks.label_types = LabelTypeInferrer()
+        if len(self._tables) == 1 and self._tables[0] not in sources and not is_data_file(self._tables[0]):
+            self.remarks.notes.append(metadata_note(self._tables[0]))
 
     @property
     def _has_typed_labels(self) -> bool:
-        return bool(self._table or self._arrays) and not self._options.has_tags
+        return bool(self._tables or self._arrays) and not self._options.has_tags
 
     def images(self, batch_size: int | None = None) -> Iterator[ListedImage]:
         """Yield all images. Labels of a table are text, whatever their type.
@@ -103,37 +110,42 @@ class ImageListing:
         if self._arrays:
             yield from self._images_of_arrays()
             return
-        if self._table is None:
+        if not self._tables:
             yield from iter_images(self._sources, self.remarks, self._options, keep_missing=self._keep_missing)
             return
+        splits = splits_of_files(self._tables, self.remarks.notes)
+        for table, split in zip(self._tables, splits, strict=True):
+            for image in self._images_of_table(table, batch_size):
+                yield image if split is None else image._replace(split=split)
+
+    def _images_of_table(self, table: str, batch_size: int | None) -> Iterator[ListedImage]:
         columns: ImageColumns | None = None
         is_empty = True
-        for frame in read_batches(self._table, batch_size, self.remarks.notes):
+        for frame in read_batches(table, batch_size, self.remarks.notes):
             if columns is None:
-                columns = ImageColumns(frame, self._table, self._options)
+                columns = ImageColumns(frame, table, self._options)
                 self.remarks.notes += columns.notes
-            for image in self._images_of_frame(frame, columns):
+            for image in self._images_of_frame(frame, columns, table):
                 is_empty = False
                 yield image
         if is_empty:
-            raise SourceError(f"{self._table!r} lists no images: it has {describe_columns(frame)} and no rows.")
+            raise SourceError(f"{table!r} lists no images: it has {describe_columns(frame)} and no rows.")
 
     def _images_of_arrays(self) -> Iterator[ListedImage]:
-        assert self._label_types is not None
         names = [part.split for part in self._arrays]
         splits = normalize_splits(names) if len(set(names)) > 1 else [None] * len(names)
         for part, split in zip(self._arrays, splits, strict=True):
-            self._label_types.add(part.labels)
+            if self._label_types is not None:
+                self._label_types.add(part.labels)
             for row, label in enumerate(part.labels):
                 yield ListedImage(f"{part.prefix}{row}", label, split)
 
-    def _images_of_frame(self, frame: Any, columns: ImageColumns) -> Iterator[ListedImage]:
+    def _images_of_frame(self, frame: Any, columns: ImageColumns, table: str) -> Iterator[ListedImage]:
         paths, labels = columns.paths(frame), columns.labels(frame)
         none = [None] * len(paths)
         if labels is None:
             self.remarks.no_labels_reason = (
-                f"No label column in {self._table!r}: it has {describe_columns(frame)}. Pass label_column "
-                "(--label-column)."
+                f"No label column in {table!r}: it has {describe_columns(frame)}. Pass label_column (--label-column)."
             )
         if self._label_types is not None:
             self._label_types.add(labels or ())
@@ -141,8 +153,12 @@ class ImageListing:
         return map(ListedImage, paths, labels or none, splits, groups)
 
     @property
+    def _label_types(self) -> LabelTypeInferrer | None:
+        return self.remarks.label_types
+
+    @property
     def _name(self) -> str:
-        return self._table or os.fspath(self._sources[0])
+        return (self._tables or list(map(os.fspath, self._sources)))[0]
 
     @property
     def label_type(self) -> str:
@@ -157,7 +173,7 @@ class ImageListing:
 
     def convert_labels(self, labels: Sequence[str | None]) -> list[Any]:
         """Return the labels of all images converted to their type, or to tags."""
-        if self._options.has_tags and self._table is not None:
+        if self._options.has_tags and (self._tables or self._arrays):
             return self._convert_tags(labels)
         return list(labels) if self._label_types is None else self._label_types.convert(labels, self._name)
 
@@ -210,14 +226,19 @@ def iter_images(
     are_parts = not is_only_source and _are_parts(sources, remarks)
     is_empty = True
     for source in sources:
-        lister = make_lister(os.fspath(source), remarks.ignored, options.zip_encoding)
+        field = options.label_column if isinstance(options.label_column, str) else None
+        lister = make_lister(os.fspath(source), remarks.ignored, options.zip_encoding, field)
         layout = lister.layout(options.class_level, is_only_source=is_only_source)
         if are_parts and layout.label is not None:
             layout = dataclasses.replace(layout, label=None, class_index=None)
         _add_remarks(layout, remarks)
         has_groups = layout.has_groups
+        if lister.labels is not None:
+            remarks.label_types = remarks.label_types or LabelTypeInferrer()
+            remarks.label_types.add(lister.labels.values())
         for name in lister.names(layout):
             label, split = layout.label_and_split(name)
+            label = label if lister.labels is None else lister.labels[name]
             group = layout.group(name) if has_groups else None
             is_empty = False
             yield ListedImage(lister.prefix + name, label, split if is_only_source else None, group)
@@ -254,8 +275,8 @@ def is_table(sources: Sequence[str | os.PathLike[str]]) -> bool:
     return is_table_name(os.fspath(sources[0]))
 
 
-def find_table(sources: Sequence[str | os.PathLike[str]], options: SourceOptions) -> str | None:
-    """Return the path of the table among sources. None: they are folders and files.
+def find_tables(sources: Sequence[str | os.PathLike[str]], options: SourceOptions) -> list[str]:
+    """Return the paths of the tables among sources. Empty: they are folders and files.
 
     Parameters
     ----------
@@ -270,27 +291,32 @@ def find_table(sources: Sequence[str | os.PathLike[str]], options: SourceOptions
     paths = [os.fspath(source) for source in sources]
     tables = [path for path in paths if is_table_name(path, is_only_source=len(paths) == 1)]
     if tables and (os.path.isfile(tables[0]) or remote.is_url(tables[0])):
-        if len(sources) > 1:
-            raise SourceError(f"A table must be the only source, got {len(sources)} sources. Pass only {tables[0]!r}.")
-        return tables[0]
-    if len(paths) == 1 and os.path.isdir(paths[0]) and (table := find_metadata(paths[0], options)):
-        return table
+        if len(sources) > 1 and not all(is_data_file(path) and os.path.isfile(path) for path in paths):
+            raise SourceError(
+                f"A table must be the only source, got {len(sources)} sources. Pass only {tables[0]!r}; several tables "
+                "must be Parquet or Arrow files."
+            )
+        return tables
+    if len(paths) == 1 and os.path.isdir(paths[0]):
+        if table := find_metadata(paths[0], options):
+            return [table]
+        if options.class_level is None and (files := data_files_in(paths[0])):
+            return files
     for option, value in options.given_table_options().items():
-        if os.path.exists(paths[0]):
+        if os.path.exists(paths[0]) and not (option.startswith("label_column") and is_archive(paths[0])):
             verb = "names the column" if "column" in option else "is"
             raise SourceError(
                 f"{option} {verb} {value!r}, but {paths[0]!r} is not a table ({' '.join(TABLE_SUFFIXES)}). Remove the "
                 "option, or pass a table."
             )
-    return None
+    return []
 
 
 def missing_sources(sources: Sequence[str | os.PathLike[str]]) -> list[str]:
     """Return the sources that do not exist. URLs and images in archives are not checked."""
-    paths = [os.fspath(source) for source in sources]
     return [
         path
-        for path in paths
+        for path in expand_sources(sources)
         if not remote.is_url(path) and not os.path.exists(path) and split_member_path(path) is None
     ]
 

@@ -102,8 +102,8 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
     bit_depth : int or None, default=None
         Number of bits of gray pixels that are stored in 16 bits, such as 10 or 12. None: 16.
     window : (float, float) or None, default=None
-        Lowest and highest value of gray pixels with more than 8 bits, which become black and white, such as ``(-1000,
-        400)`` for CT. None: the range of their type, or by `bit_depth`.
+        Lowest and highest value of gray pixels with more than 8 bits and of arrays other than uint8, which become black
+        and white, such as ``(-1000, 400)`` for CT. None: the range of their type, or by `bit_depth`.
     max_pixels : int, default=178_956_970
         Maximum number of pixels of an encoded image; a third of it for WebP, AVIF and GIF. Larger images are
         unreadable.
@@ -337,9 +337,10 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
         Parameters
         ----------
         X : array-like of images of shape (n_samples,)
-            List, tuple, array, Series or one-column DataFrame (pandas, polars or pyarrow). An image is a path, a URL,
-            bytes of an image file, a Pillow image, or a uint8 array of shape (height, width, 3) or (height, width). A
-            uint8 array of shape (n_samples, height, width, 3) is accepted too.
+            List, tuple, array, Series or one-column table (pandas, polars, pyarrow or datasets). An image is a path, a
+            URL, bytes of an image file, an open file, a Pillow image, or an array of shape (height, width), (height,
+            width, channels) or (channels, height, width) with 1, 3 or 4 channels; one array of all images is accepted
+            too. Floats are from 0 to 1, uint16 from 0 to 65535, other integers from 0 to 255, or as `window` says.
         progress : callable or None, default=None
             Function that is called with a :class:`Progress` now and then, for example ``print``.
 

@@ -5,6 +5,7 @@
 ``tree``     the first levels of folders of a directory, archive or URL
 ``infer``    decides from a tree of folders which ones are classes
 ``layout``   the result: label, split and group of an image by its name
+``sidecars`` labels in files beside the images of an archive, as in WebDataset
 ``listers``  list the images of a folder, an archive or a URL, in two passes
 
 May import: ``datasets``, ``images``, ``system``, ``errors``.

@@ -11,14 +11,15 @@ import abc
 import collections
 import dataclasses
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 from featx.datasets.folders.infer import infer_layout
 from featx.datasets.folders.layout import Layout
 from featx.datasets.folders.names import ignore_reason, is_image_name, normalize_label, suffix_kind
+from featx.datasets.folders.sidecars import read_sidecars
 from featx.datasets.folders.tree import DirectoryTree, NameTree, is_folder
 from featx.errors import SourceError
-from featx.images.containers.archives import is_archive, list_archive
+from featx.images.containers.archives import is_archive, list_archive, read_member
 from featx.system.files import remote
 from featx.system.files.name_files import NameFile, sort_names
 
@@ -26,6 +27,8 @@ from featx.system.files.name_files import NameFile, sort_names
 IgnoredCounter = collections.Counter[str]
 #: Ends the names of folders while they are sorted. No name contains it.
 _FOLDER_MARK = "\0"
+#: Maximum size of a file with the label of an image.
+_MAX_LABEL_BYTES = 2**20
 
 
 class Lister(abc.ABC):
@@ -41,7 +44,11 @@ class Lister(abc.ABC):
     ----------
     prefix : str
         Beginning of the path of each image; a name follows.
+    labels : mapping of str to (str or None), or None
+        Labels from files beside the images, by the names of the images. None: folders are the labels.
     """
+
+    labels: Mapping[str, str | None] | None = None
 
     def __init__(self, source: str, ignored: IgnoredCounter) -> None:
         self.prefix = f"{source.rstrip('/')}/"
@@ -65,13 +72,26 @@ class Lister(abc.ABC):
         """Yield the names of the images in order, relative to the source: the second pass."""
 
 
-def make_lister(source: str, ignored: IgnoredCounter, zip_encoding: str | None = None) -> Lister:
-    """Return the lister for a source. `zip_encoding` is that of names in a zip archive, if given."""
+def make_lister(
+    source: str, ignored: IgnoredCounter, zip_encoding: str | None = None, label_field: str | None = None
+) -> Lister:
+    """Return the lister for a source.
+
+    Parameters
+    ----------
+    source : str
+    ignored : Counter
+        Receives the number of ignored files by kind.
+    zip_encoding : str or None, default=None
+        Encoding of names in a zip archive. None: inferred.
+    label_field : str or None, default=None
+        Field of JSON beside the images of an archive that is their label. None: inferred.
+    """
     if remote.is_url(source):
         is_image = is_image_name(source.partition("?")[0])
         return SingleImageLister(source, ignored) if is_image else UrlLister(source, ignored)
     if is_archive(source):
-        return ArchiveLister(source, ignored, zip_encoding)
+        return ArchiveLister(source, ignored, zip_encoding, label_field)
     if os.path.isdir(source):
         return FolderLister(source, ignored)
     return SingleImageLister(source, ignored)  # also an image in an archive, or a missing file
@@ -189,9 +209,11 @@ class _NameLister(Lister):
 class ArchiveLister(_NameLister):
     """Images in a zip or tar archive, in the archive's order."""
 
-    def __init__(self, source: str, ignored: IgnoredCounter, zip_encoding: str | None = None) -> None:
+    def __init__(
+        self, source: str, ignored: IgnoredCounter, zip_encoding: str | None = None, label_field: str | None = None
+    ) -> None:
         super().__init__(source, ignored)
-        self._zip_encoding = zip_encoding
+        self._zip_encoding, self._label_field = zip_encoding, label_field
 
     def layout(self, class_level: int | None = None, *, is_only_source: bool = True) -> Layout:
         """Return the layout of all names in the archive."""
@@ -200,7 +222,25 @@ class ArchiveLister(_NameLister):
         tree = NameTree()
         self._names = list(self._images_among(iter(names), tree))
         layout = infer_layout(tree, self._source, class_level)
+        if class_level is None:
+            notes += self._read_labels(names, layout)
         return dataclasses.replace(layout, notes=(*notes, *layout.notes))
+
+    def _read_labels(self, names: Sequence[str], layout: Layout) -> list[str]:
+        """Read labels from files beside the images, and return a note on them."""
+        has_folders = any(layout.label_and_split(name)[0] is not None for name in self._names[:1])
+        found = read_sidecars(
+            self._names,
+            names,
+            lambda name: read_member(self._source, name, _MAX_LABEL_BYTES)[0],
+            field=self._label_field,
+            only_cls=has_folders and self._label_field is None,
+        )
+        if found is None:
+            return []
+        self.labels = found.labels
+        del self._ignored[found.suffix]
+        return [f"Labels are read from the {found.suffix} files beside the images."]
 
     def names(self, layout: Layout) -> Iterator[str]:
         """Yield the images of the archive."""

@@ -5,6 +5,7 @@
 ``columns``      finds the path, label, split and group columns, and what their values mean
 ``frames``         tables in memory, of pandas, polars, pyarrow and datasets
 ``array_sources``  arrays of images and labels: npz, MNIST, CIFAR
+``shards``         tables in several files, and patterns of numbered files
 ``metadata``     finds a table of labels in the folder of the images
 ``paths``        finds where paths start, and how they are written
 

@@ -72,7 +72,10 @@ def find_array_parts(sources: Sequence[str], options: SourceOptions, notes: list
     """
     if len(sources) > _MAX_SOURCES:
         return []
-    return [part for source in sources for part in _parts_of(os.fspath(source), options, notes)]
+    parts = [part for source in sources for part in _parts_of(os.fspath(source), options, notes)]
+    if parts and isinstance(options.label_column, tuple):
+        raise SourceError(f"label_column (--label-column) of {sources[0]!r} must be the name of one array. Pass one.")
+    return parts
 
 
 def _parts_of(source: str, options: SourceOptions, notes: list[str]) -> list[ArrayPart]:
@@ -210,7 +213,8 @@ def _npz_parts(source: str, options: SourceOptions, notes: list[str]) -> list[Ar
         shape = shapes[key]
         if len(shape) < 3:
             as_batch(np.empty((0, *shape[1:])), f"{source}#{key}")  # raises the error that names the reshape
-        label_key = options.label_column or _label_key(key, shapes)
+        given = options.label_column
+        label_key = given if isinstance(given, str) else _label_key(key, shapes)
         labels: list[str | None] = []
         if label_key is not None and label_key not in shapes:
             raise SourceError(f"{source!r} has no array {label_key!r} for the labels. It has {listed}.")

@@ -1,0 +1,104 @@
+"""Labels in files beside the images of an archive, as in WebDataset: ``0001.jpg`` and ``0001.cls``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+from featx.datasets.folders.names import normalize_label
+from featx.errors import FeatxError
+
+#: Fields of JSON that are labels, in the order of preference.
+_FIELDS = ("label", "cls", "class", "category", "target", "y", "species")
+_SUFFIXES = (".cls", ".json", ".txt")
+#: Longer text is a caption. So is text that is different for nearly every image.
+_MAX_LENGTH, _MAX_DISTINCT = 64, 0.5
+
+
+class SidecarLabels(NamedTuple):
+    """Labels from files beside images.
+
+    Attributes
+    ----------
+    suffix : str
+        Suffix of these files.
+    labels : dict of str to (str or None)
+        Label of each image by its name.
+    """
+
+    suffix: str
+    labels: dict[str, str | None]
+
+
+def read_sidecars(
+    images: Sequence[str],
+    names: Iterable[str],
+    read: Callable[[str], bytes],
+    *,
+    field: str | None = None,
+    only_cls: bool = False,
+) -> SidecarLabels | None:
+    """Return the labels in files that have the names of images and another suffix. None: there are none.
+
+    Parameters
+    ----------
+    images : sequence of str
+        Names of images.
+    names : iterable of str
+        All names.
+    read : callable
+        Function that returns the bytes of a file.
+    field : str or None, default=None
+        Field of JSON that is the label. None: label, cls, class, category and the like.
+    only_cls : bool, default=False
+        Whether to ignore JSON and text.
+    """
+    by_suffix: dict[str, dict[str, str]] = {suffix: {} for suffix in _SUFFIXES}
+    for name in names:
+        key, suffix = split_key(name)
+        if suffix in by_suffix:
+            by_suffix[suffix][key] = name
+    keys = [split_key(image)[0] for image in images]
+    for suffix in _SUFFIXES[:1] if only_cls else _SUFFIXES:
+        files = by_suffix[suffix]
+        if files.keys().isdisjoint(keys):
+            continue
+        texts = [_label(read, files.get(key), suffix, field) for key in keys]
+        if any(texts) and (suffix != ".txt" or _are_classes(texts)):
+            return SidecarLabels(suffix, dict(zip(images, texts, strict=True)))
+    return None
+
+
+def split_key(name: str) -> tuple[str, str]:
+    """Return the key of a file, which ends at the first period of its name, and its suffix.
+
+    Examples
+    --------
+    >>> split_key("train/0001.seg.png"), split_key("0001.CLS")
+    (('train/0001', '.seg.png'), ('0001', '.cls'))
+    """
+    folder, slash, base = name.rpartition("/")
+    stem, dot, suffix = base.partition(".")
+    return f"{folder}{slash}{stem}", (dot + suffix).lower()
+
+
+def _label(read: Callable[[str], bytes], name: str | None, suffix: str, field: str | None) -> str | None:
+    if name is None:
+        return None
+    try:
+        text = read(name).decode("utf-8-sig", "replace").strip()
+        if suffix != ".json":
+            return normalize_label(text) or None
+        value = json.loads(text)
+    except (FeatxError, ValueError):  # this image has no label
+        return None
+    if isinstance(value, dict):
+        value = next((value[name] for name in ([field] if field else _FIELDS) if name in value), None)
+    return None if value is None or isinstance(value, dict | list) else normalize_label(str(value)) or None
+
+
+def _are_classes(texts: Sequence[str | None]) -> bool:
+    known = [text for text in texts if text is not None]
+    is_short = all(len(text) <= _MAX_LENGTH and "\n" not in text for text in known)
+    return is_short and len(set(known)) <= max(1, _MAX_DISTINCT * len(known))

@@ -1,0 +1,92 @@
+"""Data sets in several files: numbered files such as ``train-{000..099}.tar``, and folders of Parquet files."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+from collections.abc import Sequence
+
+from featx.datasets.folders.layout import normalize_splits
+from featx.datasets.folders.words import split_kind
+from featx.errors import SourceError
+from featx.images.containers.tables import ARROW_SUFFIXES, PARQUET_SUFFIXES
+from featx.images.formats import IMAGE_SUFFIXES
+
+_RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
+_MAX_FILES = 100_000
+#: Number of entries of a folder that are looked at. Folders of images have more, or show an image among them.
+_MAX_ENTRIES = 5000
+
+
+def expand_sources(sources: Sequence[str | os.PathLike[str]]) -> list[str]:
+    """Return sources with numbered files instead of patterns.
+
+    Raises
+    ------
+    SourceError
+        A pattern has too many files.
+
+    Examples
+    --------
+    >>> expand_sources(["train-{08..10}.tar", "test.tar"])
+    ['train-08.tar', 'train-09.tar', 'train-10.tar', 'test.tar']
+    """
+    return [path for source in sources for path in _expand(os.fspath(source))]
+
+
+def _expand(source: str) -> list[str]:
+    match = _RANGE.search(source)
+    if match is None or os.path.lexists(source):
+        return [source]
+    first, last = int(match[1]), int(match[2])
+    if not 0 <= last - first < _MAX_FILES:
+        raise SourceError(
+            f"{source!r} must be a pattern of 1 to {_MAX_FILES:,} files, with the smaller number first, such as "
+            "{000..099}."
+        )
+    numbers = (f"{number:0{len(match[1])}}" for number in range(first, last + 1))
+    return [path for number in numbers for path in _expand(source[: match.start()] + number + source[match.end() :])]
+
+
+def is_data_file(path: str) -> bool:
+    """Return whether a path is that of a Parquet or Arrow file, which may be one of several."""
+    return path.lower().endswith((*PARQUET_SUFFIXES, *ARROW_SUFFIXES))
+
+
+def data_files_in(folder: str) -> list[str]:
+    """Return the Parquet and Arrow files of a folder without images, or of its folder ``data``, as of Hugging Face."""
+    for place in (folder, os.path.join(folder, "data")):
+        try:
+            with os.scandir(place) as entries:
+                names = [entry.name for entry in itertools.islice(entries, _MAX_ENTRIES)]
+        except OSError:  # listing its images reports the reason
+            return []
+        if any(os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES for name in names):
+            return []
+        files = sorted(os.path.join(place, name) for name in names if is_data_file(name) and not name.startswith("."))
+        if files:
+            # Features and other results lie beside folders of images.
+            others = [name for name in names if os.path.isdir(os.path.join(place, name)) and not name.startswith(".")]
+            return [] if others else files
+        if "data" not in names:
+            return []
+    return []
+
+
+def splits_of_files(files: Sequence[str], notes: list[str]) -> list[str | None]:
+    """Return the split of each file by its name; None for all if the names have no splits.
+
+    Parameters
+    ----------
+    files : sequence of str
+    notes : list of str
+        Receives a note on the splits.
+    """
+    kinds = [split_kind(os.path.basename(file)) for file in files]
+    if None in kinds or len(set(kinds)) < 2:
+        return [None] * len(files)
+    splits = normalize_splits([str(kind) for kind in kinds])
+    train, test = files[splits.index("train")], files[splits.index("test")]
+    notes.append(f"Files are splits by their names, such as {train!r} (train) and {test!r} (test).")
+    return splits

@@ -1,0 +1,86 @@
+"""Labels in files beside the images of an archive, as in WebDataset."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+import zipfile
+from pathlib import Path
+
+import PIL.Image
+import pytest
+
+from featx import check_images, find_images, plan_job
+from featx.datasets.folders.sidecars import read_sidecars
+
+
+def png(value: int) -> bytes:
+    buffer = io.BytesIO()
+    PIL.Image.new("RGB", (8, 8), (value, 0, 0)).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def write_tar(path: Path, files: dict[str, bytes]) -> Path:
+    with tarfile.open(path, "w:gz" if path.suffix == ".gz" else "w") as tar:
+        for name, data in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    return path
+
+
+def shard(first: int, suffix: str = ".cls") -> dict[str, bytes]:
+    files = {}
+    for number in range(first, first + 4):
+        files[f"{number:04}.png"] = png(number)
+        label = json.dumps({"label": number % 2, "width": 8}) if suffix == ".json" else str(number % 2)
+        files[f"{number:04}{suffix}"] = label.encode()
+    return files
+
+
+@pytest.mark.parametrize("suffix", [".cls", ".json", ".txt"])
+@pytest.mark.parametrize("archive", ["a.tar", "a.tar.gz"])
+def test_labels_beside_images(suffix: str, archive: str, tmp_path: Path) -> None:
+    path = write_tar(tmp_path / archive, shard(0, suffix))
+    images = find_images(path)
+    assert images.paths[1] == f"{path}/0001.png"
+    assert images.labels == [0, 1, 0, 1]
+    assert images.notes == (f"Labels are read from the {suffix} files beside the images.",)
+    assert images.ignored == {}
+    assert not check_images(path).unreadable
+
+
+def test_field_of_json(tmp_path: Path) -> None:
+    path = write_tar(tmp_path / "a.tar", shard(0, ".json"))
+    assert find_images(path, label_column="width").labels == [8] * 4
+    assert find_images(path, label_column="height").labels == [None] * 4
+
+
+def test_several_tars_and_patterns(tmp_path: Path) -> None:
+    tars = [write_tar(tmp_path / f"train-{number:03}.tar", shard(4 * number)) for number in range(3)]
+    for source in (tars, [tmp_path / "train-{000..002}.tar"], str(tmp_path / "train-{000..002}.tar")):
+        images = find_images(source)  # type: ignore[arg-type]
+        assert images.labels == [0, 1] * 6
+        assert images.paths[4] == f"{tars[1]}/0004.png"
+    pytest.importorskip("pyarrow")
+    plan = plan_job(str(tmp_path / "train-{000..002}.tar"), tmp_path / "job", backbone="color_histogram", sample=0)
+    assert plan.images == 12
+
+
+def test_captions_are_no_labels() -> None:
+    texts = {f"{number}.txt": f"a photo of thing {number}".encode() for number in range(4)}
+    assert read_sidecars([f"{number}.jpg" for number in range(4)], texts, texts.__getitem__) is None
+
+
+def test_boxes_and_folders_of_classes_are_kept(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as file:
+        for number in range(4):
+            file.writestr(f"{'cat' if number % 2 else 'dog'}/{number}.png", png(number))
+            file.writestr(f"{'cat' if number % 2 else 'dog'}/{number}.txt", "0 0.5 0.5 1 1")
+    assert find_images(tmp_path / "a.zip").labels == ["dog", "cat", "dog", "cat"]
+
+
+def test_one_bad_label_costs_no_other(tmp_path: Path) -> None:
+    files = {**shard(0, ".json"), "0001.json": b"{", "0002.json": b"[1]", "0004.png": png(4)}
+    assert find_images(write_tar(tmp_path / "a.tar", files)).labels == [0, None, None, 1, None]
