@@ -51,6 +51,7 @@ _FORMAT_SUFFIXES = {
     "PNG": {".png", ".apng"},
     "TIFF": {".tif", ".tiff"},
     "HEIF": {".heic", ".heif", ".hif"},
+    "DICOM": {".dcm", ".dicom"},
     "JPEG2000": {".jp2", ".j2k", ".jpx"},
     "PPM": {".ppm", ".pgm", ".pbm", ".pnm"},
 }

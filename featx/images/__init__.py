@@ -18,8 +18,8 @@ transparency and depth are resolved here. The content decides the format, not th
 ``augment``         random copies of training images
 ``thumbnails``      thumbnails of many images in one file
 
-Sub-rooms: ``containers`` (archives, tables and arrays that contain images), ``quality`` (sharpness, exposure and
-information of an image).
+Sub-rooms: ``containers`` (archives, tables and arrays that contain images), ``decoders`` (libraries that decode in ways
+of their own), ``quality`` (sharpness, exposure and information of an image).
 
 May import: ``recipe``, ``system``, ``errors``.
 """

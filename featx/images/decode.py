@@ -7,7 +7,7 @@ import functools
 import os
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -19,6 +19,7 @@ from featx.errors import (
     UnknownFormatError,
     UnreadableImageError,
 )
+from featx.images.decoders.libtiff import collected_messages
 from featx.images.formats import declared_size, open_image, strip_metadata
 from featx.images.resize import fast_resizer, resize_image
 from featx.images.to_rgb import LARGE_IMAGE, Window, load_upright, to_upright_rgb
@@ -235,8 +236,10 @@ def _as_unreadable(data: bytes = b"") -> Iterator[None]:
     """Raise an UnreadableImageError for any error of a decoder. `data` shows whether the file is truncated."""
     import PIL.Image
 
+    messages: list[str] = []
     try:
-        yield
+        with collected_messages() as messages:
+            yield
     except (ImageTooLargeError, TruncatedImageError, UnknownFormatError):
         raise
     except MemoryError as error:
@@ -248,11 +251,13 @@ def _as_unreadable(data: bytes = b"") -> Iterator[None]:
             f"the image has more than {limit:,} pixels, Pillow's own limit for its format, regardless of max_pixels"
         ) from error
     except Exception as error:  # decoders raise many types for invalid data
-        raise _unreadable_error(error, data) from error
+        raise _unreadable_error(error, data, messages) from error
 
 
-def _unreadable_error(error: Exception, data: bytes) -> UnreadableImageError:
+def _unreadable_error(error: Exception, data: bytes, messages: Sequence[str]) -> UnreadableImageError:
     reason = error.reason if isinstance(error, UnreadableImageError) else str(error) or type(error).__name__
+    if messages:
+        reason = f"{reason} ({messages[0]})"
     n_declared = declared_size(data)
     if n_declared > len(data):
         reason = f"the file is truncated: it has {len(data):,} of {n_declared:,} bytes ({reason})"

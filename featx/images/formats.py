@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Literal
 
 from featx.errors import ImageTooLargeError, UnknownFormatError, UnreadableImageError
+from featx.images.decoders.dicom import is_dicom, open_dicom
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PILImage
@@ -21,6 +22,7 @@ IMAGE_SUFFIXES = frozenset(
     (
         *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".webp", ".avif", ".heic", ".heif", ".hif"),
         *(".gif", ".tif", ".tiff", ".bmp", ".ico", ".jp2", ".j2k", ".jpx", ".ppm", ".pgm", ".pbm", ".pnm"),
+        *(".dcm", ".dicom"),
     )
 )
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -32,6 +34,8 @@ _PIXEL_CHUNKS = (b"IHDR", b"PLTE", b"tRNS", b"eXIf", b"IDAT", b"IEND")
 _HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx")
 #: Number of bytes of a file type box in which compatible brands are searched.
 _MAX_BRAND_BYTES = 128
+#: Maximum number of samples per pixel that Pillow reads: four colors and opacity.
+_MAX_SAMPLES = 5
 #: Beginnings of other files.
 _OTHER_FILES = (
     (b"version https://git-lfs", "a Git LFS pointer (run git lfs pull in its repository)"),
@@ -75,6 +79,9 @@ def open_image(data: bytes) -> PILImage:
         raise UnknownFormatError("the file is empty (0 bytes)")
     if is_heic(data):
         return _open_heic(data)
+    if is_dicom(data):
+        return open_dicom(data)
+    _check_kind(data)
     for name in FORMATS:
         opener, accepts = PIL.Image.OPEN.get(name, (None, None))
         # PIL.Image.open is not used: its limit of pixels is global, and ours is a parameter of the caller.
@@ -83,6 +90,55 @@ def open_image(data: bytes) -> PILImage:
                 _check_icon(data)
             return _open_with(opener, data, name)
     raise UnknownFormatError(_describe_unknown(data))
+
+
+def _check_kind(data: bytes) -> None:
+    """Raise for kinds of PNG and TIFF that Pillow does not read, with their names.
+
+    Raises
+    ------
+    UnreadableImageError
+    """
+    if data.startswith(PNG_SIGNATURE) and data[12:16] == b"CgBI":
+        raise UnreadableImageError(
+            "the PNG is in the format of iOS apps (CgBI), which is not supported; convert it with Xcode: pngcrush "
+            "-revert-iphone-optimizations"
+        )
+    if data[:4] in (b"II*\0", b"MM\0*"):
+        _check_tiff(data)
+
+
+def _check_tiff(data: bytes) -> None:
+    tags = tiff_tags(data)
+    n_samples, bits = tags.get(277, 1), tags.get(258, 1)
+    if n_samples > _MAX_SAMPLES:
+        raise UnreadableImageError(
+            f"the TIFF has {n_samples} bands, which are no colors; write three of them to an RGB image, for example "
+            "with GDAL: gdal_translate -b 4 -b 3 -b 2"
+        )
+    if n_samples >= 3 and bits > 16:
+        raise UnreadableImageError(
+            f"the TIFF has {n_samples} bands of {bits} bits, which are not supported; convert it to 8 or 16 bits"
+        )
+    if tags.get(339, 1) in (5, 6):
+        raise UnreadableImageError("the TIFF has complex numbers, which are no image; write their magnitude")
+
+
+def tiff_tags(data: bytes) -> dict[int, int]:
+    """Return the first value of each tag in the first directory of a TIFF, as far as it is a small integer."""
+    order: Literal["little", "big"] = "little" if data[:2] == b"II" else "big"
+    start = int.from_bytes(data[4:8], order)
+    sizes = {1: 1, 3: 2, 4: 4}
+    tags = {}
+    for entry in range(start + 2, start + 2 + 12 * int.from_bytes(data[start : start + 2], order), 12):
+        fields = (data[entry : entry + 2], data[entry + 2 : entry + 4], data[entry + 4 : entry + 8])
+        tag, kind, count = (int.from_bytes(field, order) for field in fields)
+        if kind in sizes and entry + 12 <= len(data):
+            value = entry + 8
+            if count * sizes[kind] > 4:
+                value = int.from_bytes(data[value : value + 4], order)
+            tags[tag] = int.from_bytes(data[value : value + sizes[kind]], order)
+    return tags
 
 
 def _check_icon(data: bytes) -> None:

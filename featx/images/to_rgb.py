@@ -13,6 +13,7 @@ import numpy as np
 
 from featx.errors import ImageTooLargeError, TruncatedImageError, UnreadableImageError
 from featx.images.color_profiles import to_srgb
+from featx.images.decoders.dicom import WINDOW
 from featx.images.resize import shrink_factor
 from featx.system.array_types import PixelArray
 
@@ -202,6 +203,7 @@ def _scale_to_8_bits(image: PILImage, gray: _GrayFormat, window: Window | None) 
         pixels = pixels.view(np.uint32)
     n_rows = max(1, _BLOCK_PIXELS // pixels.shape[1])
     blocks = [slice(start, start + n_rows) for start in range(0, len(pixels), n_rows)]
+    window = window or image.info.get(WINDOW)
     low, high = window or (0.0, _upper_limit(pixels.dtype, max(_largest(pixels[block]) for block in blocks)))
     scaled = np.empty(pixels.shape, dtype=np.uint8)
     for block in blocks:

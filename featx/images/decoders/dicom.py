@@ -1,0 +1,84 @@
+"""Medical images in DICOM files, read by pydicom, which is an extra."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from featx.errors import UnknownFormatError, UnreadableImageError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as PILImage
+
+#: What is shown as black and white, in the ``info`` of an image.
+WINDOW = "featx_window"
+
+
+def is_dicom(data: bytes) -> bool:
+    """Return whether data is a DICOM file."""
+    return data[128:132] == b"DICM"
+
+
+def open_dicom(data: bytes) -> PILImage:
+    """Return the first frame: colors in RGB, or gray as floats in units of the file, such as Hounsfield units.
+
+    The ``info`` of a gray image has the window of the header, else the range of its values.
+
+    Raises
+    ------
+    UnknownFormatError
+        pydicom is not installed.
+    UnreadableImageError
+        The file has no image, or its compression needs another package.
+    """
+    try:
+        import pydicom
+        import pydicom.pixels as pixel_functions
+    except ImportError as error:
+        raise UnknownFormatError(
+            "DICOM images require the package pydicom, which is not installed: pip install 'featx[dicom]'"
+        ) from error
+    import PIL.Image
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # values that differ from the standard
+        file = pydicom.dcmread(io.BytesIO(data), force=False)
+        if "PixelData" not in file:
+            raise UnreadableImageError("the DICOM file has no image")
+        try:
+            pixels = pixel_functions.pixel_array(file, index=0)  # type: ignore[attr-defined]  # not in __all__
+        except (RuntimeError, NotImplementedError, AttributeError) as error:
+            reason = " ".join(str(error).split())
+            raise UnreadableImageError(f"pydicom cannot decode the DICOM image ({reason})") from error
+        if pixels.ndim == 3:
+            n_dropped = max(0, int(file.get("BitsStored", 8)) - 8)
+            return _named(PIL.Image.fromarray((pixels >> n_dropped).astype(np.uint8)))
+        values = np.asarray(pixel_functions.apply_modality_lut(pixels, file), dtype=np.float32)  # type: ignore[attr-defined]
+    is_inverted = file.get("PhotometricInterpretation") == "MONOCHROME1"
+    image = _named(PIL.Image.fromarray(-values if is_inverted else values))
+    low, high = _window(file, values)
+    image.info[WINDOW] = (-high, -low) if is_inverted else (low, high)
+    return image
+
+
+def _named(image: PILImage) -> PILImage:
+    image.format = "DICOM"
+    return image
+
+
+def _window(file: Any, values: np.ndarray[Any, Any]) -> tuple[float, float]:
+    """Return what the header shows as black and white: the first window, else the range of the values."""
+    center, width = (_first(file.get(name)) for name in ("WindowCenter", "WindowWidth"))
+    if center is not None and width is not None and width >= 1:
+        return center - 0.5 - (width - 1) / 2, center - 0.5 + (width - 1) / 2 + (width == 1)
+    low, high = float(values.min()), float(values.max())
+    return low, high if high > low else low + 1
+
+
+def _first(value: Any) -> float | None:
+    if value is None or value == "":
+        return None
+    return float(value[0] if hasattr(value, "__iter__") else value)
