@@ -340,7 +340,7 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
             List, tuple, array, Series or one-column table (pandas, polars, pyarrow or datasets). An image is a path, a
             URL, bytes of an image file, an open file, a Pillow image, or an array of shape (height, width), (height,
             width, channels) or (channels, height, width) with 1, 3 or 4 channels; one array of all images is accepted
-            too. Floats are from 0 to 1, uint16 from 0 to 65535, other integers from 0 to 255, or as `window` says.
+            too. Floats are from 0 to 1, uint16 from 0 to 65535, other integers from 0 to 255; or in `window`.
         progress : callable or None, default=None
             Function that is called with a :class:`Progress` now and then, for example ``print``.
 

@@ -14,6 +14,7 @@ import PIL.TiffImagePlugin
 
 from featx.errors import UnreadableImageError
 from featx.images.decode import MAX_PIXELS, decode_image, decode_truncated
+from featx.images.decoders.dicom import is_dicom
 from featx.images.image import read_image
 from tests import samples
 from tests.images.kinds import KINDS, RAMP, SIZE, decoded
@@ -70,6 +71,8 @@ ROWS: dict[str, Callable[[Path], bool]] = {
     ),
     "10, 12 or 14 bits": lambda folder: _has_window(),
     "float or": lambda folder: _have_right_pixels("float TIFF"),
+    "DICOM": lambda folder: is_dicom(bytes(128) + b"DICM"),  # tests/images/decoders/test_dicom.py reads some
+    "TIFF of more": lambda folder: {_error_of(data) for data in UNSUPPORTED} == {"UnreadableImageError"},
     "CMYK": lambda folder: _have_right_pixels("CMYK JPEG", "CMYK TIFF", "YCCK JPEG"),
     "ICC profile": lambda folder: (
         np.abs(
@@ -92,6 +95,13 @@ ROWS: dict[str, Callable[[Path], bool]] = {
 }
 
 
+UNSUPPORTED = (
+    samples.tiff16(np.zeros((8, 8, 13))),
+    samples.tiff16(np.zeros((8, 8, 3))).replace(
+        struct.pack("<HHIHH", 259, 3, 1, 1, 0), struct.pack("<HHIHH", 339, 3, 1, 6, 0)
+    ),
+    b"\x89PNG\r\n\x1a\n\0\0\0\4CgBI\x50\0\x20\2\x2b\xd5\xb3\x7f",
+)
 OTHER_FILES = (b"%PDF", b"<html>", b"\x1aE\xdf\xa3 video", b"text", random.Random(1).randbytes(5000), b"")
 
 
@@ -116,7 +126,7 @@ def _two_gib_file(folder: Path) -> Path:
 def test_documented_table_of_images_holds(tmp_path: Path) -> None:
     page = (Path(__file__).parents[2] / "docs" / "user_guide" / "images.md").read_text()
     rows = [line.split("|")[1].strip() for line in page.splitlines() if line.startswith("| ")][1:]
-    assert len(rows) == len(ROWS) == 16
+    assert len(rows) == len(ROWS) == 18
     for row, (start, holds) in zip(rows, ROWS.items(), strict=True):
         assert row.startswith(start)
         assert holds(tmp_path), row

@@ -19,6 +19,7 @@ import pytest
 from featx.errors import UnknownFormatError, UnreadableImageError
 from featx.images.decode import decode_full_size, decode_image
 from featx.images.formats import open_image
+from tests import samples
 from tests.images.kinds import KINDS, RAMP, SIZE, decoded
 from tests.samples import encoded
 
@@ -113,3 +114,21 @@ def test_20_000_mutated_images() -> None:
     )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     assert "20000 mutants, 0 wrong" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (samples.tiff16(np.zeros((8, 8, 13))), "the TIFF has 13 bands, which are no colors; write three of them"),
+        (samples.tiff16(np.zeros((8, 8, 3))).replace(b"\x10\0\x10\0\x10\0", b"\x20\0" * 3), "3 bands of 32 bits"),
+        (
+            b"\x89PNG\r\n\x1a\n\0\0\0\4CgBI\x50\0\x20\2\x2b\xd5\xb3\x7f",
+            r"iOS apps \(CgBI\).*-revert-iphone-optimizations",
+        ),
+    ],
+    ids=["bands", "float colors", "CgBI"],
+)
+def test_kinds_that_pillow_does_not_read_are_named(data: bytes, reason: str, capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(UnreadableImageError, match=reason):
+        decode_image(data, (8, 8))
+    assert capfd.readouterr().err == ""
