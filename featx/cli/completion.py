@@ -19,7 +19,7 @@ VALUES = {
     "pooling": ("native", "avg", "max", "avgmax", "cls", "none"),
     "precision": ("auto", "float32", "bfloat16", "int8"),
     "resize": ("native", "squash", "crop", "pad"),
-    "task": ("auto", "classification", "regression"),
+    "task": ("auto", "classification", "regression", "multilabel"),
     "tta": ("flip", "five-crop", "rotations", "none"),
 }
 #: Arguments that are files, and the suffixes of their names; those that are not here may be any file.

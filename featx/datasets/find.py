@@ -12,6 +12,7 @@ from featx.datasets.image_table import ImagesLike, ImageTable, PathsLike, as_pat
 from featx.datasets.source_options import SourceOptions
 from featx.datasets.tables.columns import notes_of_groups, table_from_frame
 from featx.datasets.tables.frames import is_dataset_dict, is_frame
+from featx.datasets.tags import check_separator
 from featx.errors import OptionError, SourceError
 from featx.images.image import is_in_memory
 from featx.images.image_lists import as_image_list, name_images
@@ -177,8 +178,8 @@ def _table_in_memory(images: Sequence[Any], options: SourceOptions) -> ImageTabl
 
 def _check_tag_options(label_column: str | Sequence[str] | None, label_separator: str | None) -> None:
     is_list = label_column is not None and not isinstance(label_column, str)
-    if label_separator is not None and not (isinstance(label_separator, str) and label_separator.strip()):
-        raise OptionError(f"label_separator (--label-separator) must be text such as ';', got {label_separator!r}.")
+    if label_separator is not None:
+        check_separator(label_separator)
     if is_list and label_separator is not None:
         raise OptionError(
             "label_separator (--label-separator) applies to one column of labels, got several. Remove it, or all "

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from featx.errors import OptionError
 from featx.system.array_types import IntArray
 
 #: Between tags in text.
@@ -68,6 +69,17 @@ def split_tags(text: str, separator: str) -> Tags:
     ('beach', 'sea')
     """
     return Tags(name.strip() for name in text.split(separator) if name.strip())
+
+
+def check_separator(separator: object) -> None:
+    """Raise if a separator of tags is not text.
+
+    Raises
+    ------
+    OptionError
+    """
+    if not isinstance(separator, str) or not separator.strip():
+        raise OptionError(f"label_separator (--label-separator) must be text such as ';', got {separator!r}.")
 
 
 def tag_names(y: Iterable[Tags]) -> list[str]:

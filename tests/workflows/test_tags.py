@@ -18,7 +18,9 @@ from featx import (
     FeatureExtractor,
     TagClassifier,
     Tags,
+    compare_features,
     compare_images,
+    extract_images,
     find_images,
     load_pipeline,
     predict_images,
@@ -77,6 +79,18 @@ def test_tables_and_python_give_the_same_scores(
     assert "mean average precision" in page
     assert '<section id="tags">' in page
     assert "<h2>Combinations of tags</h2>" in page
+
+
+def test_stored_features_have_tags_in_their_labels(
+    photos: list[tuple[str, list[str]]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    extract_images("tags.csv", "f.npy", label_column="tags", backbone="counting", cache=None)
+    options = {"estimators": ["logreg"], "cv": 3, "duplicate_groups": False}
+    scores = compare_features("f.npy", label_separator="|", **options).table["map_mean"].item()  # type: ignore[arg-type]
+    y = [tags for _, tags in photos]
+    assert scores == compare_features("f.npy", y, **options).table["map_mean"].item()  # type: ignore[arg-type]
+    assert cli.main(["compare", "f.npy", "--label-separator", "|", "--estimator", "dummy", "--quiet"]) == 0
+    assert "3 tags" in capsys.readouterr().out
 
 
 def test_train_and_predict(photos: list[tuple[str, list[str]]], capsys: pytest.CaptureFixture[str]) -> None:

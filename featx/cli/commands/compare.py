@@ -39,16 +39,7 @@ if TYPE_CHECKING:
 
 #: Options about images, which do not apply to features that are extracted already.
 _IMAGE_OPTIONS = (
-    *(
-        "test",
-        "group_column",
-        "label_column",
-        "label_separator",
-        "split_column",
-        "path_column",
-        "path_template",
-        "root",
-    ),
+    *("test", "group_column", "label_column", "split_column", "path_column", "path_template", "root"),
     *("class_level", "zip_encoding"),
 )
 #: Defaults of such options that are not None.
@@ -62,6 +53,7 @@ _COMPARE_EXAMPLES = """examples:
   featx compare photos/ --layer 0.5 --layer 0.75 --layer 1.0 --pooling avg --pooling avgmax
   featx compare labels.csv --group-column patient --tune
   featx compare train/ --test test/
+  featx compare labels.csv --label-column tags --label-separator ';'
   featx compare job/ --time-limit 30
   featx compare photos/ --backbone open_clip/ViT-B-32:laion2b_s34b_b79k --estimator zero-shot --estimator logreg
 """
@@ -225,7 +217,12 @@ def _compare_features(args: argparse.Namespace) -> ImageComparison:
             f"--{given[0].replace('_', '-')} does not apply to features that are extracted already. Remove it, or "
             "compare the images."
         )
-    return compare_features(args.source[0], cache=cache_from(args), **_comparison_options_from(args))
+    return compare_features(
+        args.source[0],
+        label_separator=args.label_separator,
+        cache=cache_from(args),
+        **_comparison_options_from(args),
+    )
 
 
 def _is_given(args: argparse.Namespace, name: str) -> bool:

@@ -14,6 +14,7 @@ from featx.baselines.estimators import ZERO_SHOT, EstimatorsLike, TaskOption
 from featx.baselines.scaling.limits import ScaleLimits
 from featx.datasets.image_table import ImageTable, LabelsLike
 from featx.datasets.labels import validate_labels
+from featx.datasets.tags import Tags, check_separator, split_tags
 from featx.errors import ComparisonError, OptionError
 from featx.extraction.options import ExtractionOptions, resolve_cache
 from featx.extraction.recorded import resolve_with_recipe
@@ -46,6 +47,7 @@ def compare_features(
     features: str | os.PathLike[str] | FeatureMatrix,
     y: LabelsLike | None = None,
     *,
+    label_separator: str | None = None,
     estimators: EstimatorsLike | None = None,
     task: TaskOption = "auto",
     cv: int | None = None,
@@ -76,6 +78,8 @@ def compare_features(
         take part.
     y : array-like of shape (n_rows,), Series, iterable or None, default=None
         Class label or continuous target of each row. None: the labels of the job or of the table beside the file.
+    label_separator : str or None, default=None
+        Separator of tags in the labels of the table, such as ";". An image may have several or none. None: one label.
     estimators : sequence, mapping or None, default=None
         See :func:`compare_baselines`.
     task : {"auto", "classification", "regression"}, default="auto"
@@ -168,10 +172,17 @@ def compare_features(
     with reporting(verbose, progress):
         matrix = features if isinstance(features, FeatureMatrix) else open_features(_as_location(features))
         paths = _paths(matrix, has_labels=y is not None)
-        labels = matrix.labels if y is None else y
+        labels: Any = y
+        if y is None:
+            labels = matrix.labels if label_separator is None else _tags(matrix, label_separator)
         return _compare(
             matrix, as_image_table(paths, labels, groups=groups, test_mask=test_mask), config, resolve_cache(cache)
         )
+
+
+def _tags(matrix: FeatureMatrix, separator: str) -> list[Tags]:
+    check_separator(separator)
+    return [split_tags("" if label is None else str(label), separator) for label in matrix.labels]
 
 
 def _as_location(features: object) -> str:
