@@ -43,7 +43,7 @@ class Recipe(Record):
     resize : str
         How an image is fitted to `image_size`: "squash", "crop" or "pad", or one of these with the share that remains
         and the interpolation, ``"crop 0.95 bicubic"``.
-    precision : {"float32", "bfloat16", "int8"}
+    precision : {"float32", "float16", "bfloat16", "int8"}
         Precision of the network. Rows are always float32.
     pixels : int
         Version of decoding and resizing.
@@ -77,7 +77,7 @@ class Recipe(Record):
     layer: str
     pooling: str
     resize: str
-    precision: Literal["float32", "bfloat16", "int8"]
+    precision: Literal["float32", "float16", "bfloat16", "int8"]
     pixels: int = PIXELS
     preprocessing: str = ""
     tta: str = ""

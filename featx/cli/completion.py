@@ -12,12 +12,13 @@ from typing import Any
 #: Values of options, by the name of their argument.
 VALUES = {
     "backend": ("sequential", "loky", "dask", "ray"),
-    "engine": ("auto", "openvino", "keras"),
+    "device": ("auto", "cpu", "cuda", "tensorrt", "mps", "directml"),
+    "engine": ("auto", "openvino", "keras", "onnxruntime"),
     "index": ("exact", "faiss", "faiss-approximate"),
     "method": ("auto", "activation", "occlusion"),
     "on_truncated": ("raise", "pad"),
     "pooling": ("native", "avg", "max", "avgmax", "cls", "none"),
-    "precision": ("auto", "float32", "bfloat16", "int8"),
+    "precision": ("auto", "float32", "float16", "bfloat16", "int8"),
     "resize": ("native", "squash", "crop", "pad"),
     "task": ("auto", "classification", "regression", "multilabel"),
     "tta": ("flip", "five-crop", "rotations", "none"),

@@ -112,7 +112,7 @@ def options_from(args: argparse.Namespace, backbone: str) -> ExtractionOptions:
     if is_own[0] and not all(is_own):
         given.pop("preprocessing", None)  # it applies to the model files among the others
     if len(set(others)) > 1 and isinstance(load_backbone(backbone), DirectBackbone):
-        for name in ("weights", "engine"):
+        for name in ("weights", "engine", "device"):
             given.pop(name, None)  # they apply to the networks among the others
     return ExtractionOptions(backbone=backbone, **given)
 

@@ -7,14 +7,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+#: Those that concern one machine only.
+MACHINE_OPTIONS = ("engine", "device", "batch_size")
 #: Options that are passed to ExtractionOptions if they are given.
 EXTRACTION_OPTIONS = (
-    *("weights", "image_size", "layer", "pooling", "resize", "precision", "engine", "batch_size"),
+    *("weights", "image_size", "layer", "pooling", "resize", "precision", *MACHINE_OPTIONS),
     *("max_pixels", "on_truncated", "preprocessing", "tta", "bit_depth", "window"),
 )
 
 #: Extraction options that commands with a trained model have.
-READING_OPTIONS = ("max_pixels", "on_truncated", "precision")
+READING_OPTIONS = ("max_pixels", "on_truncated", "precision", "device")
 
 #: Default limit of pixels, that of :mod:`featx.images.decode`, which imports numpy.
 MAX_PIXELS = 178_956_970
@@ -236,16 +238,31 @@ def add_extraction_options(parser: argparse.ArgumentParser, *, repeatable: bool 
         help=f"Test-time augmentation: flip, five-crop, rotations or none{again} (default: none)",
     )
     _add_pixel_options(group)
-    group.add_argument("--precision", metavar="NAME", help="auto, float32, bfloat16 or int8 (default: auto)")
-    group.add_argument("--engine", metavar="NAME", help="auto, openvino or keras (default: auto)")
-    group.add_argument(
-        "--batch-size", type=int, metavar="N", help="Images per batch; does not change the features (default: 32)"
-    )
+    group.add_argument("--precision", metavar="NAME", help="auto, float32, float16, bfloat16 or int8 (default: auto)")
+    add_machine_options(group)
     _add_reading_options(group, str(MAX_PIXELS), "raise")
     if on_error:
         add_on_error(group)
     add_cache(group)
     add_no_cache(group)
+
+
+def add_machine_options(group: Any) -> None:
+    """Add the options that concern one machine only."""
+    group.add_argument("--engine", metavar="NAME", help="auto, openvino, keras or onnxruntime (default: auto)")
+    add_device(group)
+    group.add_argument(
+        "--batch-size", type=int, metavar="N", help="Images per batch; does not change the features (default: 32)"
+    )
+
+
+def add_device(group: Any) -> None:
+    """Add the device that runs the network."""
+    group.add_argument(
+        "--device",
+        metavar="NAME",
+        help="cpu, cuda, cuda:1, tensorrt, mps, directml, or auto: an NVIDIA GPU if there is one (default: auto)",
+    )
 
 
 def _add_pixel_options(group: Any) -> None:
@@ -282,9 +299,10 @@ def add_reading_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--precision",
         metavar="NAME",
-        help="float32, which every CPU supports, bfloat16 or int8; changes the result slightly (default: as in "
-        "training)",
+        help="float32, which every CPU supports, float16, bfloat16 or int8; changes the result slightly (default: as "
+        "in training)",
     )
+    add_device(group)
 
 
 def add_on_error(group: Any) -> None:

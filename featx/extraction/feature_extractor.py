@@ -86,10 +86,11 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
         Test-time augmentation: the rows of several views of an image are averaged. "flip": the image and its mirror
         image. "five-crop": the four corners and the center of the image at 8/7 of `image_size`. "rotations": rotations
         by 0, 90, 180 and 270 degrees; requires a square `image_size`. None: the image itself.
-    precision : {"auto", "float32", "bfloat16", "int8"}, default="auto"
-        Precision of the network. "auto": bfloat16 if this CPU supports it natively, otherwise float32. "int8": a
-        quantized network, which is the fastest; networks other than the bundled MobileNet are quantized once, which
-        requires nncf (``pip install 'featx[int8]'``). Rows are always float32.
+    precision : {"auto", "float32", "float16", "bfloat16", "int8"}, default="auto"
+        Precision of the network. "auto": bfloat16 if this CPU supports it natively, otherwise float32; float16 on
+        devices other than the CPU. "int8": a quantized network, which is the fastest on a CPU; networks other than the
+        bundled MobileNet are quantized once, which requires nncf (``pip install 'featx[int8]'``). Rows are always
+        float32.
     preprocessing : {"tf", "torch", "caffe", "none"}, (mean, scale) or None, default=None
         Pixel scaling of a custom model file, whose input has pixels from 0 to 255. "torch": for models of timm,
         torchvision and Hugging Face. "none": for models that scale pixels themselves. (mean, scale): ``(pixel - mean)
@@ -116,10 +117,16 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
     allow : sequence of {"path", "url", "bytes", "array"} or None, default=None
         Kinds of images to read; others are unreadable, and no file is opened for them. A service that passes on what
         its clients send allows ``("bytes", "array")``. Pillow images count as arrays. None: all.
-    engine : {"auto", "openvino", "keras"}, default="auto"
-        Library that runs the network. "auto": OpenVINO if it is installed, otherwise Keras. "keras" is the reference.
+    engine : {"auto", "openvino", "keras", "onnxruntime"}, default="auto"
+        Library that runs the network. "auto": OpenVINO if it is installed, otherwise Keras; ONNX Runtime on devices
+        other than the CPU. "keras" is the reference.
+    device : str, default="auto"
+        Device that runs the network. "cpu"; "cuda", "tensorrt" or "directml", with a number for a further GPU, such as
+        ``"cuda:1"``; "mps": Apple's GPU. "auto": an NVIDIA GPU if there is one and ``pip install 'featx[gpu]'`` was
+        run, otherwise the CPU. Devices other than the CPU compute in float32 and float16.
     batch_size : int, default=32
-        Number of images per batch. It limits memory use and does not change the features.
+        Number of images per batch. It limits memory use and does not change the features, except for their last digits
+        on devices other than the CPU. There, 32 stands for the default, 128 images of 224 × 224 pixels.
     cache : str, Path or None, default="auto"
         Path of the feature cache. "auto": ``FEATX_CACHE`` if set, else ``./cache``. None: no caching. Relative paths
         are resolved against the working directory of each process.
@@ -191,6 +198,7 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
         "on_error": [StrOptions({"raise", "nan"})],
         "allow": [tuple, list, None],
         "engine": [StrOptions(set(ENGINES))],
+        "device": [str],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
         "cache": [str, os.PathLike, None],
         "verbose": ["verbose", None],
@@ -205,7 +213,7 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
         layer: Layer | Sequence[Layer] | None = None,
         pooling: Literal["native", "avg", "max", "avgmax", "cls", "none"] = "native",
         tta: Literal["flip", "five-crop", "rotations"] | None = None,
-        precision: Literal["auto", "float32", "bfloat16", "int8"] = "auto",
+        precision: Literal["auto", "float32", "float16", "bfloat16", "int8"] = "auto",
         preprocessing: str | Sequence[Any] | None = None,
         resize: str = "native",
         bit_depth: int | None = None,
@@ -214,7 +222,8 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
         on_truncated: Literal["raise", "pad"] = "raise",
         on_error: Literal["raise", "nan"] = "raise",
         allow: Sequence[Kind] | None = None,
-        engine: Literal["auto", "openvino", "keras"] = "auto",
+        engine: Literal["auto", "openvino", "keras", "onnxruntime"] = "auto",
+        device: str = "auto",
         batch_size: int = 32,
         cache: str | os.PathLike[str] | None = "auto",
         verbose: bool | None = None,
@@ -235,6 +244,7 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
         self.on_error = on_error
         self.allow = allow
         self.engine = engine
+        self.device = device
         self.batch_size = batch_size
         self.cache = cache
         self.verbose = verbose

@@ -15,7 +15,7 @@ from featx.backbones.base import Weights
 from featx.backbones.files.display_name import display_name
 from featx.backbones.files.network_file import NetworkFile, as_backbone_name
 from featx.backbones.layers import POOLINGS, Layer, LayerInfo, Pooling, find_layers, parse_layers
-from featx.backbones.registry import Backbone, KerasBackbone, load_backbone
+from featx.backbones.registry import Backbone, DirectBackbone, KerasBackbone, load_backbone
 from featx.backbones.weights import is_url, url_cache_path
 from featx.datasets.pixel_range import format_window
 from featx.errors import FeatxWarning, OptionError, RecipeMismatchError, WeightsNotFoundError
@@ -32,6 +32,8 @@ from featx.extraction.engines.engine import (
     resolve_precision,
     start_engine,
 )
+from featx.extraction.engines.onnx_runtime.device import check_device, resolve_device
+from featx.extraction.engines.onnx_runtime.engine import device_batch_size
 from featx.images.decode import MAX_PIXELS
 from featx.images.resize import parse_resize
 from featx.images.tta import check_tta
@@ -67,6 +69,7 @@ class ExtractionOptions:
     resize: str = "native"
     precision: PrecisionName = "auto"
     engine: EngineName = "auto"
+    device: str = "auto"
     batch_size: int = 32
     max_pixels: int = MAX_PIXELS
     on_truncated: Literal["raise", "pad"] = "raise"
@@ -82,6 +85,7 @@ class ExtractionOptions:
         check_choice("pooling", self.pooling, POOLINGS)
         check_choice("precision", self.precision, PRECISIONS)
         check_choice("engine", self.engine, ENGINES)
+        check_device(self.device)
         check_choice("on_truncated", self.on_truncated, ON_TRUNCATED)
         check_integer("batch_size", self.batch_size)
         check_integer("max_pixels", self.max_pixels)
@@ -226,7 +230,8 @@ class ExtractionOptions:
         WeightsError, EngineError, MissingDependencyError
         """
         backbone = self._backbone
-        engine = resolve_engine(self.engine, backbone)
+        device = self._resolve_device()
+        engine = resolve_engine(self.engine, backbone, device)
         weights = self.find_weights() if weights_digest is None else Weights(weights_digest, None)
         has_random_weights = weights_digest is None and weights.path is None
         self._warn(has_random_weights=has_random_weights and isinstance(backbone, KerasBackbone))
@@ -237,7 +242,7 @@ class ExtractionOptions:
             layer=self.layer_name,
             pooling=self._pooling,
             resize=self._resize,
-            precision=resolve_precision(self.precision, engine),
+            precision=resolve_precision(self.precision, engine, device),
             preprocessing=self._preprocessing,
             tta=self.tta or "",
             calibration=CALIBRATION if self.precision == "int8" else "",
@@ -249,11 +254,22 @@ class ExtractionOptions:
             engine,
             weights.path,
             self.n_features,
-            batch_size=int(self.batch_size),
+            batch_size=device_batch_size(int(self.batch_size), self._image_size, device),
+            device=device,
             max_pixels=int(self.max_pixels),
             pad_truncated=self.on_truncated == "pad",
             license=self.weights_license,
         )
+
+    def _resolve_device(self) -> str:
+        if not isinstance(self._backbone, DirectBackbone):
+            return resolve_device(self.device, self.engine, self.precision)
+        if self.device not in ("auto", "cpu"):
+            raise OptionError(
+                f"device (--device) must be 'auto' or 'cpu' for backbone {self.backbone!r}, which is plain Python, got "
+                f"{self.device!r}. Remove the option."
+            )
+        return "cpu"
 
     def find_weights(self) -> Weights:
         """Return the weights on this machine. Missing ones are downloaded.
@@ -295,11 +311,13 @@ class Resolved:
     ----------
     backbone : Backbone
     recipe : Recipe
-    engine : {"openvino", "keras", "direct"}
+    engine : {"openvino", "keras", "onnxruntime", "direct"}
     weights_path : Path or None
         None for random weights, and for backbones without weights.
     n_features : int
     batch_size : int
+    device : str
+        Device that runs the network, such as "cpu" or "cuda:1".
     max_pixels : int
     pad_truncated : bool
     archived : ArchivedGraph or None
@@ -316,6 +334,7 @@ class Resolved:
     weights_path: Path | None
     n_features: int
     batch_size: int
+    device: str = "cpu"
     max_pixels: int = MAX_PIXELS
     pad_truncated: bool = False
     archived: ArchivedGraph | None = None
@@ -328,17 +347,24 @@ class Resolved:
 
     def start(self, compiled: Path | None) -> Engine:
         """Return the running engine. `compiled` is the folder of compiled graphs; None: compile without caching."""
+        start = functools.partial(start_engine, self.backbone, self.recipe, engine=self.engine, compiled=compiled)
+        start = functools.partial(start, device=self.device, batch_size=self.batch_size)
         if self.archived is not None and self.options is not None:
             try:
-                return start_engine(self.backbone, self.recipe, None, self.engine, compiled, archived=self.archived)
+                return start(weights_path=None, archived=self.archived)
             except UnusableGraphError:
                 check_local_weights(self.options.weights, self.archived.path)
                 weights = self.options.find_weights()
             if weights.digest != self.recipe.weights:
                 differences = {"weights": (self.recipe.weights, weights.digest)}
                 raise RecipeMismatchError(self.options.backbone, differences)
-            return start_engine(self.backbone, self.recipe, weights.path, self.engine, compiled)
-        return start_engine(self.backbone, self.recipe, self.weights_path, self.engine, compiled)
+            return start(weights_path=weights.path)
+        return start(weights_path=self.weights_path)
+
+    @property
+    def engine_and_device(self) -> str:
+        """Name of the engine, with the device if it is not the CPU."""
+        return self.engine if self.device == "cpu" else f"{self.engine} on {self.device}"
 
 
 def check_on_error(on_error: str) -> None:

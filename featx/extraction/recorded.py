@@ -16,7 +16,7 @@ from featx.extraction.options import ExtractionOptions, Resolved, check_local_we
 from featx.system.files import remote
 
 #: Options that concern one machine only.
-_MACHINE_OPTIONS = ("engine", "batch_size")
+_MACHINE_OPTIONS = ("engine", "device", "batch_size")
 
 
 def portable_options(options: Any) -> dict[str, Any]:
@@ -89,7 +89,7 @@ def _resolve_archived(
     if archived is None or not isinstance(recipe.get("weights"), str):
         return None
     resolved = options.resolve(weights_digest=recipe["weights"])
-    if resolved.engine == "openvino" and archived.fits(resolved.backbone, resolved.recipe):
+    if resolved.engine in ("openvino", "onnxruntime") and archived.fits(resolved.backbone, resolved.recipe):
         return dataclasses.replace(resolved, archived=archived, options=options)
     check_local_weights(options.weights, archived.path)
     return None

@@ -129,7 +129,7 @@ def extract_images(
     layer: Layer | Sequence[Layer] | None = None,
     pooling: Literal["native", "avg", "max", "avgmax", "cls", "none"] = "native",
     tta: Literal["flip", "five-crop", "rotations"] | None = None,
-    precision: Literal["auto", "float32", "bfloat16", "int8"] = "auto",
+    precision: Literal["auto", "float32", "float16", "bfloat16", "int8"] = "auto",
     preprocessing: str | Sequence[Any] | None = None,
     path_column: str | None = None,
     label_column: str | None = None,
@@ -144,7 +144,8 @@ def extract_images(
     max_pixels: int = MAX_PIXELS,
     on_truncated: Literal["raise", "pad"] = "raise",
     on_error: Literal["skip", "raise"] = "skip",
-    engine: Literal["auto", "openvino", "keras"] = "auto",
+    engine: Literal["auto", "openvino", "keras", "onnxruntime"] = "auto",
+    device: str = "auto",
     batch_size: int = 32,
     cache: str | os.PathLike[str] | None = "auto",
     verbose: bool | None = None,
@@ -176,7 +177,7 @@ def extract_images(
         How to pool the positions of a layer.
     tta : {"flip", "five-crop", "rotations"} or None, default=None
         Test-time augmentation.
-    precision : {"auto", "float32", "bfloat16", "int8"}, default="auto"
+    precision : {"auto", "float32", "float16", "bfloat16", "int8"}, default="auto"
         Precision of the network.
     preprocessing : {"tf", "torch", "caffe", "none"}, (mean, scale) or None, default=None
         Pixel scaling of a custom model file.
@@ -203,8 +204,10 @@ def extract_images(
     on_error : {"skip", "raise"}, default="skip"
         How to handle unreadable images. "skip": list them in the table of failures. "raise": raise an error for the
         first one.
-    engine : {"auto", "openvino", "keras"}, default="auto"
+    engine : {"auto", "openvino", "keras", "onnxruntime"}, default="auto"
         Library that runs the network.
+    device : str, default="auto"
+        Device that runs the network: "cpu", "cuda", "cuda:1" and so on; see :class:`FeatureExtractor`.
     batch_size : int, default=32
         Number of images per batch.
     cache : str, Path or None, default="auto"
@@ -263,6 +266,7 @@ def extract_images(
         window=window,
         precision=precision,
         engine=engine,
+        device=device,
         batch_size=batch_size,
         max_pixels=max_pixels,
         on_truncated=on_truncated,
@@ -338,7 +342,7 @@ def extract_to_file(
         images_per_second=round(len(table) / seconds, 1),
         backbone=resolved.recipe.backbone,
         precision=resolved.recipe.precision,
-        engine=resolved.engine,
+        engine=resolved.engine_and_device,
         fingerprint=resolved.recipe.fingerprint,
         output=str(output),
         notes=[*table.all_notes(), *filter(None, [pixel_range_note(table.paths, resolved.recipe.window)])],

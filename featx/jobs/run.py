@@ -34,7 +34,8 @@ def run_job(
     retry_quarantined: bool = False,
     retry_failed: bool = False,
     verify: bool = False,
-    engine: Literal["auto", "openvino", "keras"] = "auto",
+    engine: Literal["auto", "openvino", "keras", "onnxruntime"] = "auto",
+    device: str = "auto",
     batch_size: int = 32,
     verbose: bool | None = None,
     progress: ProgressFunction | None = None,
@@ -68,8 +69,11 @@ def run_job(
         Whether to run shards with unreadable images again. Their other rows are cached.
     verify : bool, default=False
         Whether to read all done shards, and to compute those again whose bytes differ from what was committed.
-    engine : {"auto", "openvino", "keras"}, default="auto"
+    engine : {"auto", "openvino", "keras", "onnxruntime"}, default="auto"
         Engine that runs the backbone; see :class:`featx.FeatureExtractor`.
+    device : str, default="auto"
+        Device of each worker that runs the backbone; see :class:`featx.FeatureExtractor`. "auto" has the precision of
+        the plan.
     batch_size : int, default=32
         Number of images per batch; it does not change the features.
     verbose : bool or None, default=None
@@ -112,7 +116,7 @@ def run_job(
     check_backend(backend, n_jobs, scheduler)
     check_on_error(on_error)
     opened = open_job(job)
-    options: dict[str, object] = {"engine": engine, "batch_size": batch_size}
+    options: dict[str, object] = {"engine": engine, "device": device, "batch_size": batch_size}
     _check_runnable(opened, backend, scheduler, options)
     task = _make_task(opened, cache, raise_on_error=on_error == "raise", machine_options=options)
     done, corrupt = recover(opened, verify=verify, retry_quarantined=retry_quarantined)

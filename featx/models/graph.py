@@ -32,7 +32,7 @@ def make_graph(extractor: Any) -> tuple[dict[str, bytes], dict[str, Any]]:
         The network cannot be converted here. The model is saved without it.
     """
     resolved = resolve_extractor(extractor)
-    if resolved.engine != "openvino" or not isinstance(resolved.backbone, NetworkBackbone):
+    if resolved.engine not in ("openvino", "onnxruntime") or not isinstance(resolved.backbone, NetworkBackbone):
         return {}, {}
     cache = resolve_cache(extractor.cache)
     try:

@@ -89,8 +89,8 @@ class Model:
         use_graph : bool, default=True
             Whether to use the graph in the file. False: find the weights.
         **options
-            Options that replace those of the training: ``engine``, ``batch_size``, ``max_pixels``, ``on_truncated``,
-            ``precision``. Those that are None do not.
+            Options that replace those of the training: ``engine``, ``device``, ``batch_size``, ``max_pixels``,
+            ``on_truncated``, ``precision``. Those that are None do not.
 
         Returns
         -------

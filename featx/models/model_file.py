@@ -160,6 +160,7 @@ def load_pipeline(
     *,
     cache: str | os.PathLike[str] | None = "auto",
     precision: PrecisionName | None = None,
+    device: str = "auto",
     allow: Sequence[Kind] | None = None,
 ) -> Pipeline:
     """Load a pipeline from a model file.
@@ -171,9 +172,11 @@ def load_pipeline(
     cache : str, Path or None, default="auto"
         Path of the feature cache that the pipeline uses; the file does not record one. "auto": ``FEATX_CACHE`` if set,
         else ``./cache``. Predicting fewer than 64 images in one call adds nothing to it. None: no caching.
-    precision : {"auto", "float32", "bfloat16", "int8"} or None, default=None
+    precision : {"auto", "float32", "float16", "bfloat16", "int8"} or None, default=None
         Precision of the network. None: as in training. "float32" runs on every CPU; another precision than in
         training changes the features, and so probabilities, slightly.
+    device : str, default="auto"
+        Device that runs the network, see :class:`FeatureExtractor`.
     allow : sequence of {"path", "url", "bytes", "array"} or None, default=None
         Kinds of images to read; others are unreadable, and no file is opened for them. A service that passes on what
         its clients send allows ``("bytes", "array")``. Pillow images count as arrays. None: as in the model.
@@ -213,11 +216,11 @@ def load_pipeline(
     array(['dark'], dtype='<U5')
     """
     model = read_model(path)
-    model.resolve(precision=precision)
+    model.resolve(precision=precision, device=device)
     pipeline = model.pipeline
     extractor = pipeline.steps[0][1]
     extractor._serve_model(model.archived)
-    given = {"precision": precision, "allow": check_allow(allow)}
+    given = {"precision": precision, "device": device, "allow": check_allow(allow)}
     extractor.set_params(cache=cache, **{name: value for name, value in given.items() if value is not None})
     return pipeline
 

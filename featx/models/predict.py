@@ -48,9 +48,11 @@ class Predictor:
         Maximum number of pixels of an image. None: as in training.
     on_truncated : {"raise", "pad"} or None, default=None
         How to handle images whose file ends too early. None: as in training.
-    precision : {"auto", "float32", "bfloat16", "int8"} or None, default=None
+    precision : {"auto", "float32", "float16", "bfloat16", "int8"} or None, default=None
         Precision of the network. None: as in training. "float32" runs on every CPU; another precision than in
         training changes the features, and so probabilities, slightly.
+    device : str, default="auto"
+        Device that runs the network, see :class:`FeatureExtractor`.
     allow : sequence of {"path", "url", "bytes", "array"} or None, default=None
         Kinds of images to read; others are unreadable, and no file is opened for them. A service that passes on what
         its clients send allows ``("bytes", "array")``. Pillow images count as arrays. None: as in the model.
@@ -114,6 +116,7 @@ class Predictor:
         max_pixels: int | None = None,
         on_truncated: Literal["raise", "pad"] | None = None,
         precision: PrecisionName | None = None,
+        device: str = "auto",
         allow: Sequence[Kind] | None = None,
         batch_size: int | None = None,
     ) -> None:
@@ -122,7 +125,7 @@ class Predictor:
         self.model = model if isinstance(model, Model) else read_model(model)
         self._allow = check_allow(self.model.card.allow if allow is None else allow)
         self._resolved = self.model.resolve(
-            max_pixels=max_pixels, on_truncated=on_truncated, precision=precision, batch_size=batch_size
+            max_pixels=max_pixels, on_truncated=on_truncated, precision=precision, device=device, batch_size=batch_size
         )
         card = self.model.card
         is_classification = card.task != "regression"
@@ -319,6 +322,7 @@ def predict_images(
     max_pixels: int | None = None,
     on_truncated: Literal["raise", "pad"] | None = None,
     precision: PrecisionName | None = None,
+    device: str = "auto",
     verbose: bool | None = None,
     progress: ProgressFunction | None = None,
 ) -> pd.DataFrame:
@@ -341,9 +345,11 @@ def predict_images(
         Maximum number of pixels of an image. None: as in training.
     on_truncated : {"raise", "pad"} or None, default=None
         How to handle images whose file ends too early. None: as in training.
-    precision : {"auto", "float32", "bfloat16", "int8"} or None, default=None
+    precision : {"auto", "float32", "float16", "bfloat16", "int8"} or None, default=None
         Precision of the network. None: as in training. "float32" runs on every CPU; another precision than in
         training changes the features, and so probabilities, slightly.
+    device : str, default="auto"
+        Device that runs the network, see :class:`FeatureExtractor`.
     verbose : bool or None, default=None
         Whether to show progress on standard error. None: in a terminal or notebook only.
     progress : callable or None, default=None
@@ -398,5 +404,6 @@ def predict_images(
             max_pixels=max_pixels,
             on_truncated=on_truncated,
             precision=precision,
+            device=device,
         )
         return predictor.predict(images)

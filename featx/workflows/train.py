@@ -51,9 +51,7 @@ if TYPE_CHECKING:
 
 #: Estimator that is trained by default: fast, linear, and with probabilities for classes.
 DEFAULT_ESTIMATORS = {"classification": "logreg", "regression": "ridge", "multilabel": "logreg"}
-_BFLOAT16_NOTE = (
-    'Precision "auto" is bfloat16 on this CPU; others predict with precision="float32" (--precision float32).'
-)
+_HALF_NOTE = 'Precision "auto" is {} on this {}; others predict with precision="float32" (--precision float32).'
 #: Number of rows for which an estimator is made to check whether it can be saved.
 _N_ROWS_OF_CHECK = 12
 
@@ -350,8 +348,8 @@ def train_table(
         rows = pipeline[0].transform(paths)
     notes += _note_on_saving(best, config.task)
     notes += _training_notes(best, baselines, comparison, y, has_test=table.splits is not None)
-    if options.precision == "auto" and pipeline[0].recipe_["precision"] == "bfloat16":
-        notes.append(_BFLOAT16_NOTE)
+    if options.precision == "auto" and (used := pipeline[0].recipe_["precision"]) in ("bfloat16", "float16"):
+        notes.append(_HALF_NOTE.format(used, "CPU" if used == "bfloat16" else "device"))
     return TrainedModel(pipeline, rows, y, comparison, _scores_of_best(comparison, best_params), notes, groups)
 
 

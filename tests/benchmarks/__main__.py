@@ -14,6 +14,7 @@ from pathlib import Path
 from tests.benchmarks import (  # noqa: F401  # they register their benchmarks
     comparison_benchmarks,
     extraction_benchmarks,
+    gpu_benchmarks,
     job_benchmarks,
     model_benchmarks,
     report_benchmarks,

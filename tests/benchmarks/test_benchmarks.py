@@ -10,6 +10,7 @@ import pytest
 
 from tests.benchmarks import __main__ as command
 from tests.benchmarks import accuracy, harness, results, workloads
+from tests.benchmarks.gpu_benchmarks import measure_device
 from tests.benchmarks.harness import BENCHMARKS, Benchmark, Environment, Measurement, at_least
 from tests.benchmarks.report_benchmarks import measure_report
 from tests.benchmarks.search_benchmarks import measure_search
@@ -43,6 +44,14 @@ def test_written_job_is_a_finished_job(tmp_path: Path) -> None:
     assert workloads.open_job(folder=folder)["opened"] > 0
     assert np.load(output).shape == (6, 4)
     assert Path(output).with_suffix(".csv").read_text().splitlines()[6].startswith("5,photos/002/000000005.jpg,002,")
+
+
+@pytest.mark.slow
+def test_device_is_measured(environment: Environment) -> None:
+    measured = measure_device(environment, "cpu", n_photos=8, networks=("mobilenet",))
+    assert [measurement.name for measurement in measured] == ["gpu/mobilenet-float16", "gpu/mobilenet-float32"]
+    assert all((measurement.value or 0) > 0 for measurement in measured)
+    assert "a trial on the CPU" in measured[0].description
 
 
 def test_report_is_drawn(environment: Environment) -> None:

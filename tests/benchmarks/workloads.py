@@ -59,6 +59,35 @@ def run_network(backbone: str, weights: str, precisions: list[str], cache: str) 
     return {"rates": {name: len(pixels) / min(times) for name, times in seconds.items()}, "cosine": cosine}
 
 
+def device_rates(paths: list[str], options: dict[str, Any], cache: str) -> dict[str, Any]:
+    """Run a network alone on a device, decode alone, and do both; and compare rows with those of OpenVINO."""
+    from featx.extraction.extract import extract_into
+    from featx.extraction.options import ExtractionOptions
+    from featx.extraction.prefetch import Decoded, ReadOptions, prefetch
+    from featx.features.search.cosine import mean_cosine
+
+    compiled = Path(cache) / "compiled"
+    resolved = ExtractionOptions(**options).resolve()
+    engine = resolved.start(compiled)
+    read = ReadOptions(resolved.recipe.image_size, resolved.recipe.resize, n_ahead=2 * resolved.batch_size)
+
+    def decode() -> list[Any]:
+        return [item.pixels for item in prefetch(paths, range(len(paths)), read) if isinstance(item, Decoded)]
+
+    pixels = np.stack(decode()[: 8 * resolved.batch_size])
+    rows = engine(pixels)
+    reference = {**options, "engine": "openvino", "device": "cpu", "precision": "float32"}
+    expected = ExtractionOptions(**reference).resolve().start(compiled)(pixels[:32])
+    out = np.empty((len(paths), resolved.n_features), dtype=np.float32)
+    return {
+        "network": len(pixels) / min(_timed(lambda: engine(pixels)) for _ in range(3)),
+        "decoding": len(paths) / min(_timed(decode) for _ in range(3)),
+        "pipeline": len(paths) / min(_timed(lambda: extract_into(out, paths, resolved, cache=None)) for _ in range(3)),
+        "cosine": mean_cosine(rows[:32], expected),
+        "batch_size": resolved.batch_size,
+    }
+
+
 def train_model(paths: list[str], cache: str, output: str) -> dict[str, Any]:
     """Train a model of two classes, to predict with."""
     from featx import train_images
@@ -363,6 +392,7 @@ WORKLOADS: dict[str, Callable[..., dict[str, Any]]] = {
         merge_finished_job,
         open_job,
         train_model,
+        device_rates,
         predict,
         tf_data,
         load_img,

@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 from featx.cli.console import cache_from, print_data
-from featx.cli.shared_options import WEIGHTS_HELP, add_cache, add_command, add_common, weights
+from featx.cli.shared_options import WEIGHTS_HELP, add_cache, add_command, add_common, add_device, weights
 
 
 def add_commands(commands: Any) -> None:
@@ -30,6 +30,7 @@ def add_commands(commands: Any) -> None:
         help="Network of keras.applications; repeatable (default: mobilenet)",
     )
     parser.add_argument("--weights", type=weights, default=argparse.SUPPRESS, metavar="FILE", help=WEIGHTS_HELP)
+    add_device(parser.add_argument_group("extraction", argument_default=argparse.SUPPRESS))
     add_cache(parser)
     add_common(parser)
 
@@ -40,7 +41,7 @@ def _benchmark(args: argparse.Namespace) -> None:
     result = benchmark_images(
         args.source or None,
         backbones=args.backbone or ("mobilenet",),
-        **({"weights": args.weights} if hasattr(args, "weights") else {}),
+        **{name: getattr(args, name) for name in ("weights", "device") if hasattr(args, name)},
         cache=cache_from(args),
     )
     print_data(json.dumps(result.as_dict()) if args.json else result.as_text())

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from featx.cli.console import add_group, note_ignored, options_from, print_data, print_message, source_options_from
 from featx.cli.shared_options import (
+    MACHINE_OPTIONS,
     add_backbone,
     add_cache,
     add_command,
     add_common,
     add_extraction_options,
+    add_machine_options,
     add_no_cache,
     add_on_error,
     add_sources,
@@ -108,10 +110,7 @@ def _add_run(actions: Any) -> None:
     parser.add_argument("--retry-failed", action="store_true", help="Process shards with unreadable images again")
     parser.add_argument("--verify", action="store_true", help="Read all finished shards and process corrupt ones again")
     group = parser.add_argument_group("extraction", argument_default=argparse.SUPPRESS)
-    group.add_argument("--engine", metavar="NAME", help="auto, openvino or keras (default: auto)")
-    group.add_argument(
-        "--batch-size", type=int, metavar="N", help="Images per batch; does not change the features (default: 32)"
-    )
+    add_machine_options(group)
     add_on_error(group)
     add_cache(group)
     add_no_cache(group)
@@ -236,7 +235,7 @@ def _run(args: argparse.Namespace, output: str, **options: Any) -> JobStatus:
     from featx.jobs.run import run_job
     from featx.jobs.running.heartbeats import count_done_images
 
-    machine_options = {name: getattr(args, name) for name in ("engine", "batch_size") if hasattr(args, name)}
+    machine_options = {name: getattr(args, name) for name in MACHINE_OPTIONS if hasattr(args, name)}
     job = _opened(output)
     n_done, n_images = count_done_images(job), job.manifest.n_images  # from file names; no table is read
     if n_done:

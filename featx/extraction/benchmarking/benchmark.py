@@ -50,6 +50,7 @@ def benchmark_images(
     *,
     backbones: Sequence[str] = ("mobilenet",),
     weights: str | os.PathLike[str] | None = "imagenet",
+    device: str = "auto",
     cache: str | os.PathLike[str] | None = "auto",
     verbose: bool | None = None,
     progress: ProgressFunction | None = None,
@@ -68,6 +69,8 @@ def benchmark_images(
         Names of backbones from ``keras.applications``.
     weights : str, Path or None, default="imagenet"
         Weights of the networks, see :class:`FeatureExtractor`.
+    device : str, default="auto"
+        Device that runs the networks, see :class:`FeatureExtractor`.
     cache : str, Path or None, default="auto"
         Path of the feature cache, for compiled networks and rates; rows are neither read nor written. "auto":
         ``FEATX_CACHE`` if set, else ``./cache``. None: no caching.
@@ -118,7 +121,7 @@ def benchmark_images(
     for name in names:
         if not isinstance(load_backbone(name), KerasBackbone):
             raise _not_keras_error(name)
-    options = [ExtractionOptions(name, weights=weights) for name in names]
+    options = [ExtractionOptions(name, weights=weights, device=device) for name in names]
     with tempfile.TemporaryDirectory(prefix="featx-", dir=temporary_place()) as generated:
         paths = write_sample_images(Path(generated)) if source is None else find_images(source).paths
         with reporting(verbose, progress):
@@ -212,7 +215,9 @@ def _measure_network(
     recipe = dataclasses.replace(resolved.recipe, precision=precision, calibration=calibration)
     engine = dataclasses.replace(resolved, recipe=recipe).start(compiled)
     rate = _rate(len(pixels), functools.partial(engine, pixels))
-    return NetworkRate(resolved.engine, precision, round(rate, 1), round(mean_cosine(engine(pixels), reference), 5))
+    return NetworkRate(
+        resolved.engine_and_device, precision, round(rate, 1), round(mean_cosine(engine(pixels), reference), 5)
+    )
 
 
 def _not_keras_error(backbone: str) -> OptionError:
@@ -223,6 +228,8 @@ def _not_keras_error(backbone: str) -> OptionError:
 
 
 def _precisions(engine: str) -> list[Precision]:
+    if engine == "onnxruntime":
+        return ["float16", "float32"]
     if engine != "openvino":
         return ["float32"]
     return ["int8", "bfloat16", "float32"] if has_native_bfloat16() else ["int8", "float32"]

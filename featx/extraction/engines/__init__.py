@@ -1,4 +1,4 @@
-"""Engines: run a backbone on pixels, with OpenVINO or Keras.
+"""Engines: run a backbone on pixels, with OpenVINO, Keras or ONNX Runtime.
 
 ``engine``          selection of engine and precision; started engines
 ``capabilities``    what OpenVINO computes natively on this CPU
@@ -12,6 +12,7 @@
 ``quality``         how similar the features of an int8 network are to those in float32
 ``packaged``        graphs that are distributed with featx
 ``archived_graph``  the graph in a model file
+``onnx_runtime``    the engine of GPUs and other devices
 
 May import: ``features``, ``backbones``, ``store``, ``recipe``, ``system``, ``errors``.
 """

@@ -11,27 +11,31 @@ import typing
 from pathlib import Path
 from typing import Literal, Protocol
 
+from featx.backbones.base import COMPILED_BATCH_SIZE
 from featx.backbones.registry import Backbone, DirectBackbone, NetworkBackbone
 from featx.errors import EngineError, OptionError, missing_dependency
 from featx.extraction.engines.archived_graph import ArchivedGraph
 from featx.extraction.engines.capabilities import cpu_capabilities
 from featx.extraction.engines.compile import load_known, load_or_compile
-from featx.extraction.engines.fixed_batch import check_batch_independence
+from featx.extraction.engines.fixed_batch import FixedBatches, check_batch_independence
 from featx.recipe import Recipe
 from featx.system.array_types import AnyArray
+from featx.system.terminal.progress import announce
 
-EngineName = Literal["auto", "openvino", "keras"]
-PrecisionName = Literal["auto", "float32", "bfloat16", "int8"]
-Precision = Literal["float32", "bfloat16", "int8"]
+EngineName = Literal["auto", "openvino", "keras", "onnxruntime"]
+PrecisionName = Literal["auto", "float32", "float16", "bfloat16", "int8"]
+Precision = Literal["float32", "float16", "bfloat16", "int8"]
 ENGINES: tuple[str, ...] = typing.get_args(EngineName)
 PRECISIONS: tuple[str, ...] = typing.get_args(PrecisionName)
+#: Precisions of engines that do not have all.
+_ENGINE_PRECISIONS = {"keras": ("float32",), "onnxruntime": ("float32", "float16")}
 #: Capability that OpenVINO must report for a precision other than float32.
-_CAPABILITIES = {"bfloat16": "BF16", "int8": "INT8"}
+_CAPABILITIES = {"float16": "FP16", "bfloat16": "BF16", "int8": "INT8"}
 #: Variables that limit the instructions of OpenVINO's kernels, and values without bfloat16. OpenVINO still reports it.
 _INSTRUCTION_LIMITS = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
 _WITHOUT_BFLOAT16 = {"SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX512_CORE", "AVX512_CORE_VNNI"}
 #: Length of the key of a started engine; that of a graph in a model file has its digest in addition.
-_KEY_LENGTH = 5
+_KEY_LENGTH = 7
 #: Number of engines that stay started.
 MAX_STARTED = 2
 
@@ -43,19 +47,21 @@ class Engine(Protocol):
         """Return rows of shape (n_samples, n_features); any number of threads may call it."""
 
 
-def resolve_engine(engine: str, backbone: Backbone) -> str:
+def resolve_engine(engine: str, backbone: Backbone, device: str = "cpu") -> str:
     """Return the name of the engine that runs a backbone; no engine is imported.
 
     Parameters
     ----------
-    engine : {"auto", "openvino", "keras"}
-        "auto": OpenVINO if it is installed, otherwise Keras.
+    engine : {"auto", "openvino", "keras", "onnxruntime"}
+        "auto": on the CPU, OpenVINO if it is installed, otherwise Keras; ONNX Runtime on other devices.
     backbone : Backbone
         Backbone to run.
+    device : str, default="cpu"
+        Device as :func:`featx.extraction.engines.onnx_runtime.device.resolve_device` returns it.
 
     Returns
     -------
-    {"openvino", "keras", "direct"}
+    {"openvino", "keras", "onnxruntime", "direct"}
         "direct" for a backbone in plain Python.
 
     Raises
@@ -73,44 +79,49 @@ def resolve_engine(engine: str, backbone: Backbone) -> str:
             )
         return "direct"
     installed = importlib.util.find_spec("openvino") is not None
-    if engine == "auto":
+    if engine == "auto" and device == "cpu":
         return "openvino" if installed else "keras"
-    if engine == "openvino" and not installed:
-        raise missing_dependency('engine="openvino" (--engine openvino)', "openvino", instead='pass engine="keras"')
+    engine = "onnxruntime" if engine == "auto" else engine
+    if engine in ("openvino", "onnxruntime") and not installed:  # ONNX Runtime runs graphs that OpenVINO reads
+        raise missing_dependency(f'engine="{engine}" (--engine {engine})', "openvino", instead='pass engine="keras"')
     return engine
 
 
-def resolve_precision(precision: PrecisionName, engine: str) -> Precision:
+def resolve_precision(precision: PrecisionName, engine: str, device: str = "cpu") -> Precision:
     """Return the precision in which an engine computes.
 
     Parameters
     ----------
-    precision : {"auto", "float32", "bfloat16", "int8"}
-        "auto": bfloat16 if OpenVINO computes in it natively on this CPU, otherwise float32.
-    engine : {"openvino", "keras", "direct"}
+    precision : {"auto", "float32", "float16", "bfloat16", "int8"}
+        "auto": bfloat16 if OpenVINO computes in it natively on this CPU, float16 on another device, otherwise float32.
+    engine : {"openvino", "keras", "onnxruntime", "direct"}
         Engine as :func:`resolve_engine` returns it.
+    device : str, default="cpu"
+        Device as :func:`featx.extraction.engines.onnx_runtime.device.resolve_device` returns it.
 
     Returns
     -------
-    {"float32", "bfloat16", "int8"}
+    {"float32", "float16", "bfloat16", "int8"}
         Precision of the computation.
 
     Raises
     ------
     EngineError
-        If `precision` is "bfloat16" or "int8" and the engine computes in float32 only.
+        If the engine does not compute in `precision`.
     """
+    if precision == "auto" and device != "cpu":
+        return "float16"
     if precision == "auto":
         return "bfloat16" if engine == "openvino" and has_native_bfloat16() else "float32"
-    if precision in ("bfloat16", "int8") and engine == "direct":
+    if precision != "float32" and engine == "direct":
         raise EngineError(
             f'precision="{precision}" (--precision {precision}) requires a network, got a backbone in plain Python. '
             'Pass precision="float32", or remove the option.'
         )
-    if precision in ("bfloat16", "int8") and engine != "openvino":
+    if precision not in _ENGINE_PRECISIONS.get(engine, PRECISIONS):
         raise EngineError(
             f'precision="{precision}" (--precision {precision}) requires engine="openvino", got {engine!r}, which '
-            'computes in float32. Pass precision="float32", or engine="openvino".'
+            f'computes in {" or ".join(_ENGINE_PRECISIONS[engine])}. Pass precision="float32", or engine="openvino".'
         )
     return precision
 
@@ -194,6 +205,8 @@ def start_engine(
     engine: str,
     compiled: Path | None,
     *,
+    device: str = "cpu",
+    batch_size: int = COMPILED_BATCH_SIZE,
     archived: ArchivedGraph | None = None,
 ) -> Engine:
     """Return a started engine for a recipe. The engines that were used last stay started.
@@ -207,10 +220,14 @@ def start_engine(
     weights_path : Path or None
         Path of the weights, which is read only if the network is not compiled yet. None for random weights and for
         backbones without weights.
-    engine : {"openvino", "keras", "direct"}
+    engine : {"openvino", "keras", "onnxruntime", "direct"}
         Engine as :func:`resolve_engine` returns it.
     compiled : Path or None
         Folder of compiled graphs; None: no caching on disk.
+    device : str, default="cpu"
+        Device that runs the network.
+    batch_size : int, default=8
+        Number of images of a batch on another device than the CPU.
     archived : ArchivedGraph or None, default=None
         Graph in a model file, which is used if neither the package nor `compiled` has one. None: the network is
         converted.
@@ -234,7 +251,8 @@ def start_engine(
     assert isinstance(backbone, NetworkBackbone)
     if engine == "openvino":
         check_supported(recipe.precision)
-    network = (engine, recipe.graph_fingerprint, recipe.pooling, recipe.precision)
+    place = (device, str(batch_size if device != "cpu" else COMPILED_BATCH_SIZE))
+    network = (engine, recipe.graph_fingerprint, recipe.pooling, recipe.precision, *place)
     # The folder is part of the key, so that a second cache gets the compiled graph as well.
     key: tuple[str, ...] = (*network, str(compiled.resolve()) if compiled else "")
     engines = _started.engines
@@ -248,7 +266,7 @@ def start_engine(
         if key not in engines:
             _started.has_begun = True
             given = archived if len(key) > _KEY_LENGTH else None
-            engines[key] = _start(backbone, recipe, weights_path, engine, compiled, archived=given)
+            engines[key] = _start(backbone, recipe, weights_path, engine, compiled, place=place, archived=given)
         engines.move_to_end(key)
         while len(engines) > MAX_STARTED:
             engines.popitem(last=False)
@@ -283,6 +301,7 @@ def _start(
     engine: str,
     compiled: Path | None,
     *,
+    place: tuple[str, str],
     archived: ArchivedGraph | None,
 ) -> Engine:
     if engine == "keras":
@@ -292,9 +311,21 @@ def _start(
         if backbone.is_model_file:  # built-in networks are known to be independent
             check_batch_independence(lambda batch: [started(batch)], recipe.image_size, repr(backbone.name))
         return started
-    from featx.extraction.engines.openvino import OpenVinoEngine
-
     graph = archived.load() if archived else load_or_compile(backbone, recipe, weights_path, compiled)
-    started_engine = OpenVinoEngine(graph, recipe.layers, recipe.pooling, recipe.precision, recipe.image_size)
+    arguments = (graph, recipe.layers, recipe.pooling, recipe.precision, recipe.image_size)
+    started_engine: FixedBatches
+    if engine == "onnxruntime":
+        from featx.extraction.engines.onnx_runtime.engine import OnnxRuntimeEngine
+
+        if place[0] != "cpu":
+            announce(
+                f"Running {backbone.name} on device {place[0]} in {recipe.precision}, {place[1]} images at a time. For "
+                'the CPU, pass device="cpu" (--device cpu).'
+            )
+        started_engine = OnnxRuntimeEngine(*arguments, device=place[0], batch_size=int(place[1]))
+    else:
+        from featx.extraction.engines.openvino import OpenVinoEngine
+
+        started_engine = OpenVinoEngine(*arguments)
     started_engine.is_from_model_file = archived is not None
     return started_engine

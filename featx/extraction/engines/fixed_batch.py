@@ -23,7 +23,7 @@ _MAX_SINGLES = COMPILED_BATCH_SIZE // 2
 
 
 class FixedBatches:
-    """Run any number of images in batches of `COMPILED_BATCH_SIZE`, for one thread at a time.
+    """Run any number of images in batches of one size, for one thread at a time.
 
     Threads with fewer images than a batch share their batches. The last batch is padded with zeros. From the second
     padded batch on, up to four remaining images run one by one through a network of batch size 1, if it gives the same
@@ -33,13 +33,16 @@ class FixedBatches:
     Parameters
     ----------
     run : callable
-        Returns the rows of exactly `COMPILED_BATCH_SIZE` images.
+        Returns the rows of exactly `batch_size` images.
     image_size : tuple of (int, int)
         Height and width of the images.
     compile_single : callable or None, default=None
         Returns a function from exactly one image to its row; None if the network cannot be compiled for one image.
+        Only with the default `batch_size`.
     release : callable or None, default=None
         Frees the memory in which `run` computes, until the next run: lone images do not need it.
+    batch_size : int, default=8
+        Number of images of each batch.
     """
 
     #: Whether the network comes from a model file, so that nothing proves that its rows are those of the recipe.
@@ -51,9 +54,11 @@ class FixedBatches:
         image_size: tuple[int, int],
         compile_single: Callable[[], RunBatch | None] | None = None,
         release: Callable[[], object] | None = None,
+        batch_size: int = COMPILED_BATCH_SIZE,
     ) -> None:
         self._run = run
         self._release = release
+        self._batch_size = batch_size
         self._image_size = image_size
         self._compile_single = compile_single
         self._run_single: RunBatch | None = None
@@ -63,20 +68,20 @@ class FixedBatches:
 
     def __call__(self, pixels: AnyArray) -> AnyArray:
         """Return the rows of images: uint8 of shape (n_samples, height, width, 3). Several threads may call it."""
-        if 0 < len(pixels) < COMPILED_BATCH_SIZE:
+        if 0 < len(pixels) < self._batch_size:
             return np.stack(self._share(list(pixels)))
         return self._run_all(pixels)
 
     def _run_all(self, pixels: AnyArray) -> AnyArray:
-        n_full = len(pixels) - len(pixels) % COMPILED_BATCH_SIZE
-        starts = range(0, n_full, COMPILED_BATCH_SIZE)
+        n_full = len(pixels) - len(pixels) % self._batch_size
+        starts = range(0, n_full, self._batch_size)
         remaining = pixels[n_full:]
         with self._lock:
-            rows = [self._run(pixels[start : start + COMPILED_BATCH_SIZE]) for start in starts]
+            rows = [self._run(pixels[start : start + self._batch_size]) for start in starts]
             if 0 < len(remaining) <= _MAX_SINGLES and (run_single := self._single()) is not None:
                 rows += [run_single(remaining[index : index + 1]) for index in range(len(remaining))]
             elif len(remaining):
-                padding = np.zeros((COMPILED_BATCH_SIZE - len(remaining), *remaining.shape[1:]), dtype=np.uint8)
+                padding = np.zeros((self._batch_size - len(remaining), *remaining.shape[1:]), dtype=np.uint8)
                 rows.append(self._run(np.concatenate([remaining, padding]))[: len(remaining)])
                 if self._compile_single is not None and len(pixels) <= _MAX_SINGLES:  # the next ones run alone
                     self._free_batch()

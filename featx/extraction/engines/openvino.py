@@ -17,7 +17,7 @@ from featx.store.compiled_graphs import Graph
 from featx.system.processes import n_cores, n_visible_cores
 
 #: Operations of an int8 network that are not quantized run in float32.
-_PRECISION_HINTS = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}
+_PRECISION_HINTS = {"float32": "f32", "float16": "f16", "bfloat16": "bf16", "int8": "f32"}
 
 
 def add_pooling(network: Any, layers: Sequence[str], pooling: str) -> Any:
@@ -80,7 +80,7 @@ class OpenVinoEngine(FixedBatches):
         Names of the layers to extract features from.
     pooling : {"native", "avg", "max", "avgmax", "cls", "none"}
         How the positions of a feature map are pooled.
-    precision : {"float32", "bfloat16", "int8"}
+    precision : {"float32", "float16", "bfloat16", "int8"}
         Precision of the computation; "int8" for a quantized graph.
     image_size : tuple of (int, int) or None, default=None
         Height and width of the images. None: those of the graph.

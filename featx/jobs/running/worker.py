@@ -35,7 +35,7 @@ class Task:
     cache: str | None  # absolute path
     is_cache_auto: bool  # the caller named no cache: FEATX_CACHE of the worker takes precedence
     raise_on_error: bool  # whether an unreadable image ends the run
-    machine_options: dict[str, Any]  # engine, batch_size
+    machine_options: dict[str, Any]  # engine, device, batch_size
     shard: int = 0
     round: int = 0  # of the client
     backbone: Any = None  # a registered one that other processes do not know

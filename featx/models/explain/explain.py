@@ -31,6 +31,7 @@ def explain_images(
     max_pixels: int | None = None,
     on_truncated: Literal["raise", "pad"] | None = None,
     precision: PrecisionName | None = None,
+    device: str = "auto",
     verbose: bool | None = None,
     progress: ProgressFunction | None = None,
 ) -> list[Explanation]:
@@ -59,9 +60,11 @@ def explain_images(
         Maximum number of pixels of an image. None: as in training.
     on_truncated : {"raise", "pad"} or None, default=None
         How to handle images whose file ends too early. None: as in training.
-    precision : {"auto", "float32", "bfloat16", "int8"} or None, default=None
+    precision : {"auto", "float32", "float16", "bfloat16", "int8"} or None, default=None
         Precision of the network. None: as in training. "float32" runs on every CPU; another precision than in
         training changes the features, and so scores, slightly.
+    device : str, default="auto"
+        Device that runs the network, see :class:`FeatureExtractor`.
     verbose : bool or None, default=None
         Whether to show progress on standard error. None: in a terminal or notebook only.
     progress : callable or None, default=None
@@ -126,7 +129,13 @@ def explain_images(
     """
     writer = None if output is None else MapWriter(Path(output))
     explainer = Explainer(
-        model, method=method, cache=cache, max_pixels=max_pixels, on_truncated=on_truncated, precision=precision
+        model,
+        method=method,
+        cache=cache,
+        max_pixels=max_pixels,
+        on_truncated=on_truncated,
+        precision=precision,
+        device=device,
     )
     images = as_image_list(images)
     with reporting(verbose, progress), stage("explain", len(images)) as advance:

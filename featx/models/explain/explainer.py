@@ -46,8 +46,10 @@ class Explainer:
         Maximum number of pixels of an image. None: as in training.
     on_truncated : {"raise", "pad"} or None, default=None
         How to handle images whose file ends too early. None: as in training.
-    precision : {"auto", "float32", "bfloat16", "int8"} or None, default=None
+    precision : {"auto", "float32", "float16", "bfloat16", "int8"} or None, default=None
         Precision of the network. None: as in training.
+    device : str, default="auto"
+        Device that runs the network, see :class:`featx.FeatureExtractor`.
 
     Attributes
     ----------
@@ -73,10 +75,13 @@ class Explainer:
         max_pixels: int | None = None,
         on_truncated: Literal["raise", "pad"] | None = None,
         precision: PrecisionName | None = None,
+        device: str = "auto",
     ) -> None:
         check_choice("method", method, METHODS)
         self.model = model if isinstance(model, Model) else read_model(model)
-        self.resolved = self.model.resolve(max_pixels=max_pixels, on_truncated=on_truncated, precision=precision)
+        self.resolved = self.model.resolve(
+            max_pixels=max_pixels, on_truncated=on_truncated, precision=precision, device=device
+        )
         self.model.check()
         if self.resolved.recipe.tta:
             raise OptionError(

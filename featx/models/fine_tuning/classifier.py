@@ -71,7 +71,7 @@ class FineTunedClassifier(ClassifierMixin, FineTunedPredictorMixin, BaseEstimato
         Maximum number of pixels of an image.
     on_truncated : {"raise", "pad"}, default="raise"
         How to handle images whose file ends too early; see :class:`FeatureExtractor`.
-    precision : {"auto", "float32", "bfloat16", "int8"}, default="auto"
+    precision : {"auto", "float32", "float16", "bfloat16", "int8"}, default="auto"
         Arithmetic of predictions. Training always uses float32.
     unfreeze : float, int or str, default=0.3
         Layers to train besides the output layer. float in [0, 1]: fraction of the layers, counted from the last. int:
@@ -190,7 +190,7 @@ class FineTunedClassifier(ClassifierMixin, FineTunedPredictorMixin, BaseEstimato
         preprocessing: str | Sequence[Any] | None = None,
         max_pixels: int = MAX_PIXELS,
         on_truncated: Literal["raise", "pad"] = "raise",
-        precision: Literal["auto", "float32", "bfloat16", "int8"] = "auto",
+        precision: Literal["auto", "float32", "float16", "bfloat16", "int8"] = "auto",
         unfreeze: float | str = 0.3,
         epochs: int = 8,
         learning_rate: float = 3e-5,

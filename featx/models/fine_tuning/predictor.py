@@ -28,7 +28,7 @@ class FineTunedPredictorMixin:
 
     # Parameters and fitted attributes of the classifier.
     backbone: Any
-    precision: Literal["auto", "float32", "bfloat16", "int8"]
+    precision: Literal["auto", "float32", "float16", "bfloat16", "int8"]
     max_pixels: int
     on_truncated: Literal["raise", "pad"]
     cache: Any

@@ -194,12 +194,14 @@ def _cosine_to_row(features: FeatureMatrix, row: int, path: str, resolved: Resol
 def _other_precisions(extraction: ExtractionOptions, resolved: Resolved) -> Iterator[Resolved]:
     """Yield the recipe in the other precisions that this machine supports without quantizing a network."""
     quantized = ("int8",) if extraction.backbone == "mobilenet" and extraction.layer is None else ()
-    for precision in ("float32", "bfloat16", *quantized):
+    for precision in ("float32", "float16", "bfloat16", *quantized):
         if precision == resolved.recipe.precision:
             continue
         try:
-            check_supported(precision)
-            yield dataclasses.replace(extraction, precision=precision).resolve()
+            other = dataclasses.replace(extraction, precision=precision).resolve()
+            if other.engine == "openvino":
+                check_supported(precision)
+            yield other
         except EngineError:
             continue
 

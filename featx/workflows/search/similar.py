@@ -157,6 +157,7 @@ def similar_images(
     index: IndexName = "exact",
     backbone: Any = None,
     precision: PrecisionName | None = None,
+    device: str = "auto",
     cache: str | os.PathLike[str] | None = "auto",
     on_error: Literal["skip", "raise"] = "skip",
     verbose: bool | None = None,
@@ -185,9 +186,11 @@ def similar_images(
     backbone : str, FeatureExtractor or None, default=None
         Backbone of the indexed features. None: the recipe of the job; for a ``.npy`` file the recipe of its rows in the
         cache, or ``"mobilenet"``.
-    precision : {"auto", "float32", "bfloat16", "int8"} or None, default=None
+    precision : {"auto", "float32", "float16", "bfloat16", "int8"} or None, default=None
         Precision of the network for query images. None: that of the indexed features. "float32" runs on every CPU;
         another precision changes similarities slightly.
+    device : str, default="auto"
+        Device that runs the network, see :class:`FeatureExtractor`.
     cache : str, Path or None, default="auto"
         Path of the feature cache. See :class:`FeatureExtractor`.
     on_error : {"skip", "raise"}, default="skip"
@@ -241,6 +244,8 @@ def similar_images(
         options = {field.name: getattr(backbone, field.name) for field in dataclasses.fields(ExtractionOptions)}
     if precision is not None:
         options["precision"] = precision
+    if device != "auto":
+        options["device"] = device
     texts = [text] if isinstance(text, str) else list(text)
     if images is None and not texts:
         raise OptionError("images or text (--text) is required: there is no query. Pass one of them.")
