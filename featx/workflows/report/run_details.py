@@ -14,7 +14,7 @@ from featx.system.processes import n_cores
 from featx.system.version import __version__
 from featx.workflows.report.inputs import ReportedBackbone
 
-_PACKAGES = ("numpy", "scikit-learn", "openvino", "tensorflow", "keras", "timm", "torch", "bokeh")
+_PACKAGES = ("numpy", "scikit-learn", "openvino", "onnxruntime", "tensorflow", "keras", "timm", "torch", "bokeh")
 
 
 def extraction_details(backbones: Sequence[ReportedBackbone]) -> list[dict[str, Any]]:
@@ -25,7 +25,7 @@ def extraction_details(backbones: Sequence[ReportedBackbone]) -> list[dict[str, 
             "recipe": json.dumps(backbone.resolved.recipe.as_dict(), sort_keys=True),
             "license": getattr(backbone.resolved, "license", ""),  # unknown for stored features
             "fingerprint": backbone.resolved.recipe.fingerprint,
-            "engine": backbone.resolved.engine,
+            "engine": getattr(backbone.resolved, "engine_and_device", backbone.resolved.engine),
             "n_computed": backbone.n_computed,
             "seconds": backbone.seconds,
             "rate": backbone.n_computed / backbone.seconds if backbone.seconds else 0,
