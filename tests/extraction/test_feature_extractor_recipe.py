@@ -35,7 +35,7 @@ def test_recipe_mismatch_reports_the_difference_and_a_remedy(paths: list[str]) -
     for name, value, remedy in (
         ("weights", "0" * 64, "Pass the weights that it was fitted with"),
         ("pixels", 99, "This version of featx decodes or resizes images in another way"),
-        ("precision", "float16", r"set_params\(precision='float32'\)"),
+        ("precision", "float64", r"set_params\(precision='float32'\)"),
     ):
         loaded = pickle.loads(pickle.dumps(extractor))
         loaded.recipe_[name] = value

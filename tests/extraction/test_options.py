@@ -18,7 +18,7 @@ from featx.extraction.options import ExtractionOptions, resolve_cache
             "must be one of 'native', 'avg', 'max', 'avgmax', 'cls', 'none', got 'avgg'. Did you mean 'avg'",
         ),
         ({"resize": "squeeze"}, "must be 'native', 'squash', 'crop' or 'pad'"),
-        ({"precision": "float16"}, "Did you mean 'bfloat16'|Did you mean 'float32'"),
+        ({"precision": "float64"}, "Did you mean 'float16'|Did you mean 'float32'"),
         ({"engine": "tensorflow"}, "one of 'auto', 'openvino', 'keras'"),
         ({"batch_size": 0}, "must be an integer of at least 1, got 0"),
         ({"batch_size": 2.5}, "must be an integer of at least 1, got 2.5"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import importlib.util
@@ -184,16 +185,17 @@ def make_session(model: bytes, device: str, *, half: bool, provider: str = "") -
     settings.intra_op_num_threads = n_cores()
     settings.enable_mem_pattern = kind != "directml"
     settings.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
-    if kind in ("cuda", "tensorrt") and hasattr(onnxruntime, "preload_dlls"):
-        onnxruntime.preload_dlls()  # the libraries of CUDA in Python packages
+    if kind in ("cuda", "tensorrt"):
+        with contextlib.redirect_stdout(sys.stderr):  # it prints what it does not find
+            onnxruntime.preload_dlls()  # the libraries of CUDA in Python packages
     try:
         session = onnxruntime.InferenceSession(
             model, settings, providers=_with_options(kind, provider, number, half=half), enable_fallback=0
         )
     except Exception as error:  # each provider raises its own kinds
         raise EngineError(
-            f"Cannot run the network on device {device!r}: {openvino_reason(error)}. Check the device and its driver, "
-            f"or {_INSTEAD}."
+            f"Cannot run the network on device {device!r}: {openvino_reason(error).rstrip('.')}. Check the device and "
+            f"its driver, or {_INSTEAD}."
         ) from error
     if provider not in session.get_providers():  # ONNX Runtime goes on with the CPU
         raise EngineError(

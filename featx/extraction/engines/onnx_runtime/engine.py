@@ -96,8 +96,9 @@ class OnnxRuntimeEngine(FixedBatches):
         try:
             return np.asarray(self.session.run(None, {"pixels": np.ascontiguousarray(batch)})[0])
         except Exception as error:  # each provider raises its own kinds
+            reason = openvino_reason(error).rstrip(".")
             raise EngineError(
-                f"Cannot run {len(batch)} images on device {self._device!r}: {openvino_reason(error)}. Pass a smaller "
+                f"Cannot run {len(batch)} images on device {self._device!r}: {reason}. Pass a smaller "
                 'batch_size (--batch-size), or device="cpu" (--device cpu).'
             ) from error
 

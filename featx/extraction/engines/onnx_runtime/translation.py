@@ -17,9 +17,13 @@ _MAX_BYTES, _MAX_FLOAT16 = 2**31 - 2**20, 65504
 _SAME = {
     **{name: name for name in ("Abs", "Add", "Elu", "Erf", "Exp", "Floor", "Log", "Sigmoid", "Sqrt", "Tanh", "Tile")},
     **{"Broadcast": "Expand", "Divide": "Div", "HSwish": "HardSwish", "Maximum": "Max", "Minimum": "Min"},
-    **{"Multiply": "Mul", "Negative": "Neg", "PRelu": "PRelu", "Power": "Pow", "ReLU": "Relu", "Relu": "Relu"},
+    **{"Multiply": "Mul", "Negative": "Neg", "Power": "Pow", "ReLU": "Relu", "Relu": "Relu"},
     **{"Reshape": "Reshape", "SoftPlus": "Softplus", "Squeeze": "Squeeze", "Subtract": "Sub", "Unsqueeze": "Unsqueeze"},
 }
+#: Operations of scaling and ordering pixels. Before other ones, they are computed in float32.
+_SCALING = ("Add", "Divide", "Gather", "Multiply", "StridedSlice", "Subtract", "Transpose")
+#: Those whose second input is a shape or axes.
+_WITH_SHAPE = ("Broadcast", "Reshape", "Squeeze", "Tile", "Unsqueeze")
 
 
 def to_onnx(network: Any, *, half: bool = False) -> bytes:
@@ -57,20 +61,22 @@ class _Translation:
         self._nodes: list[Any] = []
         self._constants: list[Any] = []
         self._arrays: dict[str, Any] = {}
+        self._unrounded: set[str] = set()  # pixels in float32, although the network computes in float16
 
     def translate(self, network: Any) -> bytes:
         helper, types = self._onnx.helper, self._onnx.TensorProto
         pixels, rows = list(network.inputs[0].shape), list(network.outputs[0].shape)
         for operation in network.get_ordered_ops():
             self._translate(operation)
+        read = {name for node in self._nodes for name in node.input}  # axes and the like became attributes
         graph = helper.make_graph(
             self._nodes,
             "features",
             [helper.make_tensor_value_info("pixels", types.UINT8, pixels)],
             [helper.make_tensor_value_info("features", types.FLOAT, rows)],
-            self._constants,
+            [constant for constant in self._constants if constant.name in read],
         )
-        if sum(array.nbytes for array in self._arrays.values()) > _MAX_BYTES:
+        if sum(constant.ByteSize() for constant in graph.initializer) > _MAX_BYTES:
             raise EngineError(
                 "Cannot run the network with ONNX Runtime: its weights have more than 2 GB. Pass "
                 'device="cpu" (--device cpu), or precision="float16".'
@@ -82,6 +88,8 @@ class _Translation:
         kind = operation.get_type_name()
         inputs = [_name(operation.input_value(index)) for index in range(operation.get_input_size())]
         outputs = [_name(output) for output in operation.outputs()]
+        if self._unrounded.intersection(inputs):
+            inputs = self._round(kind, inputs, outputs)
         if kind == "Parameter":
             self._add("Identity", ["pixels"], outputs)
         elif kind == "Constant":
@@ -91,7 +99,9 @@ class _Translation:
         elif kind in _SAME:
             attributes = operation.get_attributes()
             given = {"alpha": attributes["alpha"]} if kind == "Elu" else {}
-            self._add(_SAME[kind], [self._as_int64(name) for name in inputs], outputs, **given)
+            if kind in _WITH_SHAPE and len(inputs) > 1:
+                inputs[1] = self._as_int64(inputs[1])
+            self._add(_SAME[kind], inputs, outputs, **given)
         elif kind in _TRANSLATIONS:
             _TRANSLATIONS[kind](self, operation, inputs, outputs)
         else:
@@ -100,36 +110,48 @@ class _Translation:
                 'device="cpu" (--device cpu).'
             )
 
+    def _round(self, kind: str, inputs: list[str], outputs: list[str]) -> list[str]:
+        """Return the inputs of an operation in its precision: that of the network after the scaling of pixels."""
+        if kind in _SCALING:
+            self._unrounded.update(outputs)
+            is_float = [name in self._arrays and self._arrays[name].dtype.kind == "f" for name in inputs]
+            pairs = zip(inputs, is_float, strict=True)
+            return [self._constant(self._arrays[name], half=False) if other else name for name, other in pairs]
+        half = self._onnx.TensorProto.FLOAT16
+        return [self._add("Cast", [name], to=half) if name in self._unrounded else name for name in inputs]
+
     def _add(self, kind: str, inputs: list[str], outputs: list[str] | None = None, **attributes: Any) -> str:
         """Add a node, and return the name of its first output."""
         outputs = outputs or [f"{kind}_{len(self._nodes)}"]
         self._nodes.append(self._onnx.helper.make_node(kind, inputs, outputs, **attributes))
         return outputs[0]
 
-    def _constant(self, array: Any, name: str = "") -> str:
-        """Add a constant; its floats have the precision of the network."""
-        array = np.asarray(array)
-        if array.dtype.kind == "f":
-            limit = _MAX_FLOAT16 if self._half else np.inf
-            array = np.clip(array, -limit, limit).astype(np.float16 if self._half else np.float32)
+    def _constant(self, array: Any, name: str = "", *, half: bool = True) -> str:
+        """Add a constant; its floats have the precision of the network, unless they scale pixels."""
         name = name or f"constant_{len(self._constants)}"
+        self._arrays[name] = array = np.asarray(array)
+        if array.dtype.kind == "f":
+            half = half and self._half
+            limit = _MAX_FLOAT16 if half else np.inf
+            array = np.clip(array, -limit, limit).astype(np.float16 if half else np.float32)
         self._constants.append(
             self._onnx.numpy_helper.from_array(np.ascontiguousarray(array).reshape(array.shape), name)
         )
-        self._arrays[name] = array
         return name
 
     def _as_int64(self, name: str) -> str:
         """Return a constant of integers, such as a shape, as ONNX requires it."""
         array = self._arrays.get(name)
-        return name if array is None or array.dtype.kind != "i" else self._constant(array.astype(np.int64))
+        return name if array is None else self._constant(np.atleast_1d(array).astype(np.int64))
 
     def _integers(self, name: str) -> list[int]:
         return [int(value) for value in np.atleast_1d(self._arrays[name])]
 
     def convert(self, operation: Any, inputs: list[str], outputs: list[str]) -> None:
         dtype = operation.get_output_element_type(0).to_dtype()
-        if dtype.kind == "f":
+        if dtype.kind == "f" and self._half and operation.get_input_element_type(0).is_integral():
+            self._unrounded.update(outputs)
+        elif dtype.kind == "f":
             dtype = np.dtype(np.float16 if self._half else np.float32)
         self._add("Cast", inputs, outputs, to=self._onnx.helper.np_dtype_to_tensor_dtype(dtype))
 
@@ -137,6 +159,13 @@ class _Translation:
         attributes = operation.get_attributes()
         limits = [self._constant(np.float32(attributes[name])) for name in ("min", "max")]
         self._add("Clip", [inputs[0], *limits], outputs)
+
+    def prelu(self, operation: Any, inputs: list[str], outputs: list[str]) -> None:
+        channels, *positions = list(operation.input_value(0).shape)[1:]
+        if list(operation.input_value(1).shape) == [channels]:
+            shape = self._constant(np.array([channels, *(1 for _ in positions)], np.int64))
+            inputs[1] = self._add("Reshape", [inputs[1], shape])
+        self._add("PRelu", inputs, outputs)
 
     def convolution(self, operation: Any, inputs: list[str], outputs: list[str]) -> None:
         attributes = operation.get_attributes()
@@ -302,6 +331,7 @@ _TRANSLATIONS: dict[str, _Handler] = {
     "HSigmoid": _Translation.hard_sigmoid,
     "MVN": _Translation.normalize,
     "MatMul": _Translation.matmul,
+    "PRelu": _Translation.prelu,
     "Pad": _Translation.pad,
     "ScaledDotProductAttention": _Translation.attention,
     "Slice": _Translation.slice,

@@ -35,27 +35,26 @@ def compiled(compiled_cache: Path) -> Path:
 def test_rows_are_those_of_openvino(precision: Any, pixels: AnyArray, compiled: Path) -> None:
     rows = rows_of(pixels, compiled, engine="onnxruntime", device="cpu", precision=precision)
     expected = rows_of(pixels, compiled, engine="openvino", precision="float32")
-    assert mean_cosine(rows, expected) > 0.9999
+    assert mean_cosine(rows, expected) > 0.999
     assert np.array_equal(rows, expected) is False
     if precision == "float32":
         np.testing.assert_allclose(rows, expected, rtol=0, atol=1e-4)
 
 
-@pytest.mark.parametrize("precision", ["float32", "float16"])
-def test_row_depends_on_its_image_alone(precision: Any, pixels: AnyArray, compiled: Path) -> None:
+def test_row_depends_on_its_image_alone(pixels: AnyArray, compiled: Path) -> None:
     resolved = ExtractionOptions(precision="float32").resolve()
     backbone, recipe = resolved.backbone, resolved.recipe
     assert isinstance(backbone, NetworkBackbone)
     graph = load_or_compile(backbone, recipe, resolved.weights_path, compiled)
-    arguments = (graph, recipe.layers, recipe.pooling, precision, recipe.image_size)
+    arguments = (graph, recipe.layers, recipe.pooling, "float32", recipe.image_size)
     engine = OnnxRuntimeEngine(*arguments, device="cpu", batch_size=16)
     assert engine.session.get_inputs()[0].shape == [16, 224, 224, 3]
     together = engine(pixels)
     order = np.random.default_rng(0).permutation(len(pixels))
     np.testing.assert_array_equal(engine(pixels[order]), together[order])
     np.testing.assert_array_equal(engine(pixels[5:6]), together[5:6])
-    eight = rows_of(pixels, compiled, engine="onnxruntime", device="cpu", precision=precision)
-    np.testing.assert_allclose(together, eight, rtol=0, atol=1e-4 if precision == "float32" else 2e-2)
+    eight = rows_of(pixels, compiled, engine="onnxruntime", device="cpu", precision="float32")
+    np.testing.assert_allclose(together, eight, rtol=0, atol=1e-5)
 
 
 def test_rows_share_the_cache_with_those_of_openvino(pixels: AnyArray, tmp_path: Path) -> None:

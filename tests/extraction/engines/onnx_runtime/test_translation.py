@@ -26,7 +26,7 @@ def integers(*values: int) -> Any:
 
 #: Operations of a tensor of shape (2, 6, 8, 4), by name.
 OPERATIONS: dict[str, Callable[[Any, Any], Any]] = {
-    "activations": lambda ops, x: ops.elu(ops.prelu(ops.hswish(ops.hsigmoid(x)), weights(4)), 0.5),
+    "activations": lambda ops, x: ops.elu(ops.prelu(ops.hswish(ops.hsigmoid(x)), weights(6)), 0.5),
     "attention": lambda ops, x: ops.scaled_dot_product_attention(x, x, x),
     "masked attention": lambda ops, x: ops.scaled_dot_product_attention(
         x, ops.tanh(x), x, weights(8, 8), np.float32(2)
@@ -61,7 +61,7 @@ OPERATIONS: dict[str, Callable[[Any, Any], Any]] = {
         ops.split(x, np.array(3), 2).output(1), ops.variadic_split(x, np.array(3), integers(1, 2, 1)).output(1)
     ),
     "squeeze": lambda ops, x: ops.squeeze(
-        ops.unsqueeze(ops.power(ops.abs(x), np.float32(1.5)), integers(2)), integers(2)
+        ops.unsqueeze(ops.power(ops.abs(x), np.float32(1.5)), integers(2)), np.array(2)
     ),
     "strided slice": lambda ops, x: ops.strided_slice(
         x,
