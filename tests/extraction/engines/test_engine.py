@@ -118,7 +118,7 @@ def test_rows_equal_those_of_keras(
     weights = weights_of(name)
     for pooling in ("avg", "max"):
         usual = keras_rows(name, weights, pixels, pooling)
-        for engine in ("keras", "openvino", "onnxruntime"):
+        for engine in ("keras", "openvino", *(("onnxruntime",) if name != "mobilenet" else ())):
             options = {"backbone": name, "weights": weights, "engine": engine, "precision": "float32"}
             rows = rows_of(pixels, tmp_path / "compiled", pooling=pooling, image_size=side, **options)
             assert rows.dtype == np.float32
