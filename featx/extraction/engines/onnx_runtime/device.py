@@ -129,6 +129,7 @@ def import_onnxruntime(device: str) -> Any:
         raise EngineError(
             f"Cannot import ONNX Runtime: {openvino_reason(error)}. Reinstall it, or {_INSTEAD}."
         ) from error
+    onnxruntime.disable_telemetry_events()
     return onnxruntime
 
 
