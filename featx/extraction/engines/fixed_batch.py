@@ -18,7 +18,8 @@ RunBatch: TypeAlias = Callable[[AnyArray], AnyArray]
 
 #: Largest difference of equal outputs, relative to the largest output.
 _RELATIVE_TOLERANCE = 1e-4
-#: Up to this number, images run one by one; beyond it, padding a batch is faster (``tests.benchmarks lone-image``).
+#: Up to this number, images run one by one. On two cores, each takes a seventh of the time of a padded batch
+#: (``tests.benchmarks lone-image``); on more cores, a single image gains less from them than a batch.
 _MAX_SINGLES = COMPILED_BATCH_SIZE // 2
 
 
