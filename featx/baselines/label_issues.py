@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from featx.datasets.labels import as_label_array, as_series
+from featx.datasets.tags import are_tags
 from featx.errors import ComparisonError
 from featx.system.array_types import AnyArray, BoolArray, Float64Array, IntArray
 
@@ -77,6 +78,11 @@ def find_label_issues(
     import pandas as pd
 
     y = as_label_array(y)
+    if are_tags(y):
+        raise ComparisonError(
+            "y must be one label for each sample, got several. For tags, use the label_issues of compare_baselines(X, "
+            "y)."
+        )
     probabilities = np.asarray(probabilities, dtype=np.float64)
     class_names = np.unique(y) if classes is None else np.asarray(classes)
     _check_probabilities(y, probabilities, class_names)

@@ -118,7 +118,7 @@ def validate_labels(y: np.ndarray[Any, Any], task: str) -> np.ndarray[Any, Any]:
     if are_tags(y) != (task == "multilabel"):
         has_tags = "several labels for each image" if are_tags(y) else "one label for each image"
         raise ComparisonError(
-            f"task (--task) {task!r} does not fit labels that are {has_tags}. Leave it out: it follows from the labels."
+            f"task (--task) {task!r} does not fit {has_tags}. Leave it out: it follows from the labels."
         )
     if task == "multilabel":
         return y
@@ -280,10 +280,7 @@ def encode_targets(y: np.ndarray[Any, Any], task: str) -> np.ndarray[Any, np.dty
         task = infer_task(y)
     y = validate_labels(y, task)
     if task == "multilabel":
-        raise ComparisonError(
-            "Cannot rank features by several labels for each sample. Compare them with compare_baselines or featx "
-            "compare."
-        )
+        raise tags_cannot_be_ranked()
     if task == "regression":
         centered = y.astype(np.float64) - y.mean()
         std = centered.std()
@@ -292,6 +289,13 @@ def encode_targets(y: np.ndarray[Any, Any], task: str) -> np.ndarray[Any, np.dty
     classes, codes = np.unique(y, return_inverse=True)
     one_hot: np.ndarray[Any, np.dtype[np.float64]] = (codes[:, None] == np.arange(len(classes))).astype(np.float64)
     return one_hot
+
+
+def tags_cannot_be_ranked() -> ComparisonError:
+    """Return the error for a ranking by several labels of each sample."""
+    return ComparisonError(
+        "Cannot rank features by several labels for each sample. Compare them with compare_baselines or featx compare."
+    )
 
 
 def _is_real_number(label: Any) -> bool:

@@ -265,6 +265,8 @@ def summarize(
     row = best_row(scores, config.task)
     best = backbone_of_row(backbones, row)
     notes += _backbone_notes(backbones)
+    if config.task == "multilabel" and config.diagnostics:
+        notes.append("No learning curve is computed for several labels of each image.")
     if experiment.is_time_up():
         notes.append("Diagnostics were skipped: no time of time_limit (--time-limit) was left.")
     if _ties_with_dummy(scores) and not _is_accuracy_misleading(backbones):

@@ -15,7 +15,7 @@ from featx.baselines.ranking.rank_features import rank_matrices
 from featx.baselines.ranking.ranking import Ranking
 from featx.datasets.failures import Failure
 from featx.datasets.image_table import ImagesLike, ImageTable, LabelsLike
-from featx.datasets.labels import validate_labels
+from featx.datasets.labels import tags_cannot_be_ranked, validate_labels
 from featx.errors import ComparisonError
 from featx.extraction.options import ExtractionOptions, Resolved, check_on_error, resolve_cache
 from featx.features.duplicates.find import DUPLICATE_THRESHOLD
@@ -191,6 +191,8 @@ def rank_tables(
     notes: list[str] = []
     table = _exclude_test_images(prepare_table(table, None, notes), notes)
     config = validate_request(table, config)
+    if config.task == "multilabel":
+        raise tags_cannot_be_ranked()
     notes += filter(None, [config.task_note])
     resolved = unique_recipes([option.resolve() for option in options], notes)
     detector = duplicate_detector(options).resolve()

@@ -24,12 +24,13 @@ from featx import (
     find_images,
     load_pipeline,
     predict_images,
+    rank_images,
     read_model,
     save_pipeline,
     train_images,
 )
 from featx.cli import main as cli
-from featx.errors import ModelFileError, OptionError, SourceError
+from featx.errors import ComparisonError, ModelFileError, OptionError, SourceError
 
 pytestmark = pytest.mark.usefixtures("counting")
 OPTIONS: dict[str, Any] = {"cache": None, "duplicate_groups": False}
@@ -165,5 +166,7 @@ def test_labels_of_a_table(photos: list[tuple[str, list[str]]]) -> None:
     for options in ({"label_column": ["china", "first"], "label_separator": ";"}, {"label_separator": " "}):
         with pytest.raises(OptionError, match="label_separator"):
             find_images("columns.csv", **options)  # type: ignore[arg-type]
+    with pytest.raises(ComparisonError, match="Cannot rank features by several labels"):
+        rank_images(table, backbones=["counting"])
     with pytest.raises(SourceError, match="passed as y"):
         find_images(pd.read_csv("tags.csv"), label_column="tags", label_separator="|")

@@ -14,7 +14,15 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score, f1_score
 from sklearn.multiclass import OneVsRestClassifier
 
-from featx import TagClassifier, Tags, compare_baselines, learning_curve, leave_one_out, rank_features
+from featx import (
+    TagClassifier,
+    Tags,
+    compare_baselines,
+    find_label_issues,
+    learning_curve,
+    leave_one_out,
+    rank_features,
+)
 from featx.baselines.folds.make_split import make_split
 from featx.datasets.labels import as_label_array, infer_task
 from featx.datasets.tags import as_tags, tag_matrix, tag_names
@@ -156,14 +164,16 @@ def test_what_tags_do_not_support(data: tuple[Array, Array]) -> None:
     X, Y = data
     with pytest.raises(OptionError, match="'fine-tune' predicts one label for each image"):
         compare_baselines(X, Y, estimators=["fine-tune"])
-    with pytest.raises(ComparisonError, match="task .*'classification' does not fit labels that are several"):
+    with pytest.raises(ComparisonError, match="task .*'classification' does not fit several labels"):
         compare_baselines(X, Y, task="classification")
-    with pytest.raises(ComparisonError, match="'multilabel' does not fit labels that are one label"):
+    with pytest.raises(ComparisonError, match="'multilabel' does not fit one label"):
         compare_baselines(X, Y[:, 0], task="multilabel")
     with pytest.raises(ComparisonError, match="Cannot rank features by several labels"):
         rank_features({"X": X}, Y)
     with pytest.raises(ComparisonError, match="Cannot rank features by several labels"):
         leave_one_out(X, Y)
+    with pytest.raises(ComparisonError, match="For tags, use the label_issues of compare_baselines"):
+        find_label_issues(Y, Y)
     split = compare_baselines(X, Y, estimators=["dummy"]).split
     with pytest.raises(ComparisonError, match="Cannot compute a learning curve for several labels"):
         learning_curve(X, Y, split)
