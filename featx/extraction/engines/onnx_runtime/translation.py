@@ -89,7 +89,7 @@ class _Translation:
         inputs = [_name(operation.input_value(index)) for index in range(operation.get_input_size())]
         outputs = [_name(output) for output in operation.outputs()]
         if self._unrounded.intersection(inputs):
-            inputs = self._round(kind, inputs, outputs)
+            inputs = self._round(operation, inputs, outputs)
         if kind == "Parameter":
             self._add("Identity", ["pixels"], outputs)
         elif kind == "Constant":
@@ -110,15 +110,18 @@ class _Translation:
                 'device="cpu" (--device cpu).'
             )
 
-    def _round(self, kind: str, inputs: list[str], outputs: list[str]) -> list[str]:
+    def _round(self, operation: Any, inputs: list[str], outputs: list[str]) -> list[str]:
         """Return the inputs of an operation in its precision: that of the network after the scaling of pixels."""
-        if kind in _SCALING:
-            self._unrounded.update(outputs)
-            is_float = [name in self._arrays and self._arrays[name].dtype.kind == "f" for name in inputs]
-            pairs = zip(inputs, is_float, strict=True)
-            return [self._constant(self._arrays[name], half=False) if other else name for name, other in pairs]
-        half = self._onnx.TensorProto.FLOAT16
-        return [self._add("Cast", [name], to=half) if name in self._unrounded else name for name in inputs]
+        types = self._onnx.TensorProto
+        if operation.get_type_name() not in _SCALING:
+            return [self._add("Cast", [name], to=types.FLOAT16) if name in self._unrounded else name for name in inputs]
+        self._unrounded.update(outputs)
+        for index, name in enumerate(inputs):
+            if name in self._arrays and self._arrays[name].dtype.kind == "f":
+                inputs[index] = self._constant(self._arrays[name], half=False)
+            elif name not in self._unrounded and operation.get_input_element_type(index).is_real():
+                inputs[index] = self._add("Cast", [name], to=types.FLOAT)
+        return inputs
 
     def _add(self, kind: str, inputs: list[str], outputs: list[str] | None = None, **attributes: Any) -> str:
         """Add a node, and return the name of its first output."""

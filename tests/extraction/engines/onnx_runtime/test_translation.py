@@ -82,7 +82,8 @@ def model_of(operation: Callable[[Any, Any], Any]) -> Any:
     openvino = import_openvino()
     ops = openvino.opset15 if hasattr(openvino, "opset15") else __import__("openvino.runtime", fromlist=["x"]).opset15
     pixels = ops.parameter([2, 6, 8, 4], np.uint8, "pixels")
-    scaled = ops.subtract(ops.divide(ops.convert(pixels, "f32"), np.float32(64)), np.float32(2))
+    scale = ops.convert(ops.constant(np.float64(64)), "f32")
+    scaled = ops.subtract(ops.divide(ops.convert(pixels, "f32"), scale), np.float32(2))
     result = operation(ops, scaled)
     return openvino.Model([ops.result(result.output(0))], [pixels], "test")
 
@@ -96,7 +97,8 @@ def test_operation_is_that_of_openvino(name: str, half: bool) -> None:
     pixels = RANDOM.integers(0, 256, (2, 6, 8, 4), dtype=np.uint8)
     compiled = import_openvino().Core().compile_model(network, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     expected = np.array(compiled([pixels])[0])
-    fold_constants(network)
+    if not half or name == "shape":  # otherwise the scale of pixels is computed
+        fold_constants(network)
     rows = make_session(to_onnx(network, half=half), "cpu", half=half).run(None, {"pixels": pixels})[0]
     assert rows.dtype == np.float32
     np.testing.assert_allclose(rows, expected, rtol=0, atol=(6e-3 if half else 1e-5) * np.abs(expected).max())
