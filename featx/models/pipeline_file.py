@@ -30,7 +30,8 @@ TRUSTED_TYPES = (
 #: What to do about a pipeline that is not saved as a model.
 _OTHER_FORMATS = (
     "Use a baseline of featx or a linear estimator of scikit-learn; or save the pipeline of train_images with "
-    "joblib.dump or mlflow.sklearn.log_model, whose files execute code when they are loaded."
+    'joblib.dump or mlflow.sklearn.log_model (with serialization_format="cloudpickle"), whose files execute code when '
+    "they are loaded."
 )
 
 
