@@ -13,7 +13,8 @@ import pytest
 
 from featx.cli import main as cli
 from featx.cli.parser import make_parser
-from featx.datasets.sample_images import write_sample_images
+from featx.datasets.find import find_images
+from featx.datasets.sample_images import write_digits, write_sample_images
 from featx.testing import registered
 from tests.benchmarks import __main__ as _benchmarks  # noqa: F401  # registers them
 from tests.benchmarks.accuracy import TABLES
@@ -142,6 +143,26 @@ def shown_scores(text: str) -> dict[str, list[float]]:
     row = r"^\*? +mobilenet +(\w+) +(\S+) ± \S+ +(\S+) – (\S+) +\w+ +(\S+) +(\S+)"
     rows = re.findall(row, text, flags=re.MULTILINE)
     return {name: [float(score) for score in scores] for name, *scores in rows}
+
+
+@pytest.mark.slow
+@pytest.mark.thorough
+@pytest.mark.usefixtures("_compiled")
+def test_readme_code_prints_what_it_shows(capsys: pytest.CaptureFixture[str]) -> None:
+    """For the digits of the demo, apart from the numbers, of which those of bfloat16 are shown."""
+    readme = ROOT / "README.md"
+    write_digits("featx-demo/digits")
+    images = find_images("featx-demo/digits")
+    exec(blocks(readme, "python")[0], {"paths": images.paths, "y": images.labels})
+    printed = without_numbers(capsys.readouterr().out)
+    shown = [line for line in without_numbers(blocks(readme, "text")[1]) if line != "…"]
+    assert len(shown) == 7
+    assert [line for line in printed if line in shown] == shown
+
+
+def without_numbers(text: str) -> list[str]:
+    """Return the lines of a text that are not empty, with # for each number."""
+    return [" ".join(re.sub(r"\d[\d.,]*", "#", line).split()) for line in text.splitlines() if line.strip()]
 
 
 def test_first_page_shows_lines_of_the_demo() -> None:
