@@ -37,7 +37,7 @@ from featx.system.files.url_secrets import check_no_secrets
 from featx.system.formatting import first_line
 from featx.system.option_checks import as_path
 
-_MAX_READERS = 16
+MAX_READERS = 16
 _COLUMNS = ("path", "label", "digest", "status", "reason", "error")
 
 
@@ -136,7 +136,7 @@ class Job:
         shards = shards_with_table(sizes)
         done: dict[int, CommittedShard] = {}
         corrupt: dict[int, str] = {}
-        with concurrent.futures.ThreadPoolExecutor(_MAX_READERS, thread_name_prefix="featx-job") as pool:
+        with concurrent.futures.ThreadPoolExecutor(MAX_READERS, thread_name_prefix="featx-job") as pool:
             for shard, (state, reason) in zip(shards, pool.map(lambda it: self._state(it, sizes), shards), strict=True):
                 if reason:
                     corrupt[shard] = reason

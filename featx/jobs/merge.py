@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from featx.datasets.failures import Failure
-from featx.errors import AuditError, JobError, OutputError, SourceError
+from featx.errors import JobError, OutputError, SourceError
 from featx.features.csv_table import failures_path, write_failures
 from featx.features.job_files import CommittedShard, matrix_name, sum_counts
 from featx.features.job_tables import column_texts
@@ -158,18 +158,12 @@ def merge_job(
             f"None of the {counts['failed']} images can be read; the first is {first.image!r}: {first.reason}. Check "
             "the files or the source."
         )
-    manifest = opened.manifest
+    manifest, n_images = opened.manifest, sum(shard.n_images for shard in shards)
     # Relative paths start where the job was planned; the table beside a .npy file does not record it.
     record = {"recipe": manifest.recipe, "options": manifest.options, "folder": manifest.folder}
     with replacing_outputs(path) as files:
-        n_images = sum(shard.n_images for shard in shards)
         with reporting(verbose, progress), stage("merge", n_images) as advance:
             _join(opened, shards, files.matrix, advance)
-        if os.path.getsize(files.matrix) != HEADER_BYTES + 4 * counts["rows"] * n_features:
-            raise AuditError(
-                f"The shards have another number of rows than the {counts['rows']:,} of their tables. Nothing was "
-                f"written. Run: featx job run {shlex.quote(location)} --verify"
-            )
         files.write_table(lambda: _table_rows(opened, shards), (counts["rows"], n_features), record)
         write_failures(path, _failures(opened, shards))
     return JobMerge(
@@ -237,10 +231,9 @@ def _table_rows(job: Job, shards: Iterable[CommittedShard]) -> Iterator[tuple[st
 
 
 def _failures(job: Job, shards: Iterable[CommittedShard]) -> Iterator[Failure]:
-    for shard in shards:
-        if shard.failed:
-            columns = job.table(shard)
-            first = shard.shard * job.manifest.shard_size
-            for index, path in enumerate(column_texts("path", columns)):
-                if columns["status"][index] == "failed":
-                    yield Failure(first + index, path, columns["reason"][index], columns["error"][index])
+    for shard in (shard for shard in shards if shard.failed):
+        columns, first = job.table(shard), shard.shard * job.manifest.shard_size
+        lines = zip(column_texts("path", columns), columns["status"], columns["reason"], columns["error"], strict=True)
+        for number, (path, status, reason, error) in enumerate(lines, first):
+            if status == "failed":
+                yield Failure(number, path, reason, error)

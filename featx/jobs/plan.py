@@ -253,8 +253,7 @@ def _plan_tables(
 
 
 def _summarize(location: str, manifest: JobManifest, estimate: CostEstimate, speed: Speed, **rest: Any) -> JobPlan:
-    rate = speed.images_per_second
-    n_left = manifest.n_images - (estimate.n_cached or 0)
+    rate, n_left = speed.images_per_second, manifest.n_images - (estimate.n_cached or 0)
     return JobPlan(
         output=location,
         images=manifest.n_images,

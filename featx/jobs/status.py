@@ -108,14 +108,13 @@ class JobStatus(TextResult):
         images = bar_to_html(zip(("done", "", "unreadable", "left"), counts, colors, strict=True))
         facts = {
             "backbone": self.backbone,
+            "changed since planning": f"{self.changed:,}" if self.changed else "",
             "images per second": f"{self.images_per_second:.0f}" if self.images_per_second else "",
             "time left": "" if self.seconds_left is None else format_duration(self.seconds_left),
             "run by": ", ".join(self.running) or ("" if self.is_done else "nobody"),
         }
-        notes = self._bad_shards()
-        if self.changed:
-            notes.append(f"{format_count(self.changed, 'file')} changed since planning")
-        return card_to_html(self.job, facts, f"<b>shards</b>{shards}", f"<b>images</b>{images}", notes=notes)
+        bars = f"<b>shards</b>{shards}", f"<b>images</b>{images}"
+        return card_to_html(self.job, facts, *bars, notes=self._bad_shards())
 
     def as_text(self) -> str:
         """Return a human-readable summary."""

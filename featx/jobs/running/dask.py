@@ -155,9 +155,9 @@ def _check_listener(address: str) -> None:
 def _no_scheduler(address: str, error: Exception) -> JobError:
     if isinstance(error, JobError):
         return error
-    reason = " ".join(str(getattr(error, "strerror", None) or error).split()) or type(error).__name__
+    reason = _cause(error) or type(error).__name__
     return JobError(
-        f"There is no Dask scheduler at {address} ({reason[:200]}). Check the address (--scheduler tcp://HOST:8786, "
+        f"There is no Dask scheduler at {address} ({reason}). Check the address (--scheduler tcp://HOST:8786, "
         "scheduler=) and that the scheduler runs; completed work is kept."
     )
 
@@ -201,7 +201,7 @@ def _no_workers(address: str) -> JobError:
 
 
 def _cause(error: BaseException) -> str:
-    return " ".join(str(error.__cause__ or error).split())[:200]
+    return " ".join(str(getattr(error, "strerror", None) or error.__cause__ or error).split())[:200]
 
 
 @contextlib.contextmanager

@@ -20,13 +20,12 @@ from typing import ClassVar, TypeVar
 
 from featx.errors import FeatxWarning, OutputError
 from featx.features.job_files import FOLDERS, shards_with_table
-from featx.jobs.job import Job
+from featx.jobs.job import MAX_READERS, Job
 from featx.system.files.folder import Folder
 from featx.system.processes import is_alive, process_identity
 
 #: A worker or client on another machine that sends no heartbeat for this time counts as dead.
 SILENT_SECONDS = 120.0
-_MAX_READERS = 16
 #: Progress is read at most this share of the time.
 _READ_SHARE = 0.1
 
@@ -118,7 +117,7 @@ def _read(folder: Folder, kind: type[_Note], prefix: str = "") -> list[_Note]:
     names = sorted(f"{kind.folder}/{name}" for name in folder.names(kind.folder) if name.startswith(prefix))
     if folder.is_local:
         return [note for name in names if (note := read(name))]
-    with concurrent.futures.ThreadPoolExecutor(_MAX_READERS, thread_name_prefix="featx-job") as pool:
+    with concurrent.futures.ThreadPoolExecutor(MAX_READERS, thread_name_prefix="featx-job") as pool:
         return [note for note in pool.map(read, names) if note]
 
 
