@@ -169,7 +169,8 @@ def _check_runnable(job: Job, backend: str, scheduler: str | None, options: dict
         from featx.jobs.running.ray import check_ray
 
         check_ray(scheduler)
-    resolve_job(job, options)
+    # The devices of a cluster are those of its workers.
+    resolve_job(job, {**options, "device": "auto"} if backend in CLUSTERS else options)
 
 
 def _open_executor(

@@ -67,6 +67,9 @@ def test_invalid_options(images: Path, tmp_path: Path) -> None:
     with pytest.raises(SourceNotFoundError):
         plan(tmp_path / "absent", tmp_path / "job2")
     assert not (tmp_path / "job2").exists()
+    for device in ("gpu", "cuda"):  # the backbone of this job is plain Python
+        with pytest.raises(OptionError, match=r"device \(--device\) must be"):
+            run_job(tmp_path / "job", device=device)
 
 
 @pytest.mark.parametrize(

@@ -90,14 +90,15 @@ def work(task: Task) -> Outcome:
                     recompute=task.recompute,
                 )
             except Exception as error:
-                return _failed(task, error, resolved.recipe.precision)
+                return _failed(task, error, resolved)
         return Outcome("done")
 
 
-def _failed(task: Task, error: Exception, precision: str) -> Outcome:
+def _failed(task: Task, error: Exception, resolved: Resolved) -> Outcome:
     """Return the outcome of a task that raised `error`; raise if the run must stop."""
-    status = classify(error)
-    if isinstance(error, EngineError) and not is_supported(precision):  # every shard would fail
+    status, precision = classify(error), resolved.recipe.precision
+    is_of_openvino = isinstance(error, EngineError) and resolved.engine == "openvino"
+    if is_of_openvino and not is_supported(precision):  # every shard would fail
         raise JobError(
             f"The job in {task.location!r} was planned in {precision}, which this CPU does not support. Run it where "
             'the CPU does, or plan the job again under a new name with precision="float32" (--precision float32).'
