@@ -125,7 +125,11 @@ def all_unreadable_error(n_images: int, first: Failure) -> SourceError:
 _REMEDIES = (
     ("is encrypted", "Unpack the archive with its password, and pass the folder."),
     ("responds 401", "Pass URLs that do not require a login, or download the images and pass their folder."),
-    ("responds 403", "The server refuses access. Download the images with permission, and pass their folder."),
+    (
+        "responds 403",
+        "The server refuses access. Set FEATX_USER_AGENT to the sender of requests if the server expects one, or "
+        "download the images with permission, and pass their folder.",
+    ),
     ("responds 404", "The server has no such file. Check the URL in a browser."),
     ("responds 429", "The server limits requests. Run the command again later, or download the images first."),
     ("responds 5", "The server fails. Run the command again later."),

@@ -232,16 +232,18 @@ def iter_images(
         if are_parts and layout.label is not None:
             layout = dataclasses.replace(layout, label=None, class_index=None)
         _add_remarks(layout, remarks)
-        has_groups = layout.has_groups
-        if lister.labels is not None:
+        prefix, labels, folder = lister.prefix, lister.labels, None
+        if labels is not None:
             remarks.label_types = remarks.label_types or LabelTypeInferrer()
-            remarks.label_types.add(lister.labels.values())
+            remarks.label_types.add(labels.values())
         for name in lister.names(layout):
-            label, split = layout.label_and_split(name)
-            label = label if lister.labels is None else lister.labels[name]
-            group = layout.group(name) if has_groups else None
+            if (start := name[: name.rfind("/") + 1]) != folder:  # images of a folder share everything else
+                folder = start
+                label, split = layout.label_and_split(name)
+                group = layout.group(name) if layout.has_groups else None
+                split = split if is_only_source else None
             is_empty = False
-            yield ListedImage(lister.prefix + name, label, split if is_only_source else None, group)
+            yield ListedImage(prefix + name, label if labels is None else labels[name], split, group)
     if is_empty:
         raise SourceError(_no_images_message(sources, remarks.ignored))
 

@@ -26,7 +26,9 @@ def ignore_reason(name: str) -> str:
 
 def is_image_name(name: str) -> bool:
     """Return whether a file of this name is an image by its suffix."""
-    return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
+    dot = name.rfind(".")
+    # A leading period begins a name, not a suffix.
+    return dot > 0 and name[dot:].lower() in IMAGE_SUFFIXES and name[dot - 1] != "/"
 
 
 def suffix_kind(name: str) -> str:

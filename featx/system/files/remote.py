@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import concurrent.futures
+import email.utils
 import errno
 import functools
+import os
 import random
 import re
 import threading
@@ -22,6 +24,7 @@ from featx.errors import (
 )
 from featx.system.files.url_secrets import redact_secrets
 from featx.system.formatting import format_bytes
+from featx.system.version import __version__
 
 #: Maximum time for one image, and maximum time in which a server sends nothing.
 TIMEOUT_SECONDS, SILENT_SECONDS = 60.0, 15.0
@@ -31,6 +34,8 @@ _CHAINED = re.compile(r"^[a-z0-9+.-]+://[^?]*::(/|[a-z0-9+.-]+://)", re.IGNORECA
 _BLOCK = 2**20
 #: Average pauses between attempts, in seconds.
 RETRY_PAUSES = (0.2, 0.6, 1.8)
+#: Maximum time to wait for a server that limits requests.
+_MAX_WAIT_SECONDS = 300.0
 _TRANSIENT = {errno.EBUSY, errno.EIO, errno.ECONNRESET, errno.EPIPE, getattr(errno, "EREMOTEIO", errno.EIO)}
 #: Maximum depth of folders that are listed on the web.
 _MAX_DEPTH = 12
@@ -114,16 +119,46 @@ def _read(system: Any, path: str, max_bytes: int) -> bytes | bytearray:
 
 
 def call_with_retries(work: Callable[[], _Result]) -> _Result:
-    """Return the result of a function; retry it after pauses if a server fails (5xx) or closes the connection."""
-    until = time.monotonic() + TIMEOUT_SECONDS
+    """Return the result of a function; retry it after pauses if a server fails (5xx) or closes the connection.
+
+    A server that limits requests (429) may name the time to wait: the pause is as long, up to five minutes in all.
+    """
+    started = time.monotonic()
     for pause in RETRY_PAUSES:
         try:
             return work()
         except Exception as error:
-            if not is_transient(error) or time.monotonic() + pause > until:
+            wait = retry_after(error)
+            until = started + (TIMEOUT_SECONDS if wait is None else _MAX_WAIT_SECONDS)
+            if not is_transient(error) or time.monotonic() + (wait or pause) > until:
                 raise
-        time.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311  # so that clients do not retry at the same time
+        # Of random length, so that clients do not retry at the same time.
+        time.sleep((wait or 0) + pause * random.uniform(0.5, 1.5))  # noqa: S311
     return work()
+
+
+def retry_after(error: BaseException) -> float | None:
+    """Return the number of seconds that a server asks to wait, in its header ``Retry-After``. None: it does not.
+
+    Examples
+    --------
+    >>> error = OSError()
+    >>> error.headers = {"Retry-After": "6"}
+    >>> retry_after(error)
+    6.0
+    """
+    value = (getattr(error, "headers", None) or {}).get("Retry-After")
+    if value is None:
+        return None
+    try:
+        return max(0.0, float(value))
+    except ValueError:
+        pass
+    try:
+        date = email.utils.parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    return max(0.0, date.timestamp() - time.time())
 
 
 def is_transient(error: BaseException) -> bool:
@@ -288,7 +323,9 @@ def _system(url: str, total: float | None = -1.0) -> tuple[Any, str]:
     try:
         if is_http_url(url):  # unchanged: fsspec would look for URLs within it
             timeout = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS if total == -1 else total, sock_read=SILENT_SECONDS)
-            return fsspec.filesystem(scheme, client_kwargs={"timeout": timeout}), url
+            # trust_env: the proxies of HTTP_PROXY, HTTPS_PROXY and NO_PROXY.
+            client = {"timeout": timeout, "trust_env": True, "headers": {"User-Agent": user_agent()}}
+            return fsspec.filesystem(scheme, client_kwargs=client), url
         system, path = fsspec.core.url_to_fs(url, **(_s3_options() if scheme in ("s3", "s3a") else {}))
     except ImportError as error:
         raise SourceError(f"the package for {scheme}:// is not installed ({error})") from error
@@ -298,6 +335,11 @@ def _system(url: str, total: float | None = -1.0) -> tuple[Any, str]:
             raise SourceError(f"no storage has the scheme {scheme}:// (expected {known})") from error
         raise SourceError(error_reason(error)) from error
     return system, str(path)
+
+
+def user_agent() -> str:
+    """Return how requests name their sender: ``FEATX_USER_AGENT``, else featx and its version."""
+    return os.environ.get("FEATX_USER_AGENT") or f"featx/{__version__}"
 
 
 def _s3_options() -> dict[str, Any]:
@@ -318,7 +360,9 @@ def error_reason(error: Exception) -> str:
     status = getattr(error, "status", None)
     if status:
         text = " ".join(str(getattr(error, "message", "")).split()).rstrip(" :")
-        return f"the server responds {status} {text}".rstrip()
+        wait = retry_after(error)
+        asks = "" if wait is None else f", and asks to wait {wait:,.0f} s"
+        return f"the server responds {status} {text}".rstrip() + asks
     if isinstance(error, TimeoutError) or "Timeout" in kind:
         return f"the server did not answer in time ({SILENT_SECONDS:g} s of silence, {TIMEOUT_SECONDS:g} s in all)"
     if isinstance(error, FileNotFoundError):
