@@ -42,7 +42,8 @@ class RayExecutor(TaskExecutor):
         errors = self._ray.exceptions
         reason = " ".join(str(error).split())[:200]
         if isinstance(error, errors.RayTaskError):
-            return getattr(error, "cause", None) or error
+            cause: BaseException | None = getattr(error, "cause", None)
+            return cause or error
         if isinstance(error, errors.WorkerCrashedError | errors.OutOfMemoryError | errors.NodeDiedError):
             return WorkerLostError(reason)
         return ClusterLostError(reason) if isinstance(error, errors.RayError | ConnectionError) else error
