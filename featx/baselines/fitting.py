@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ import numpy as np
 from featx.baselines.builtin_baselines import Baseline
 from featx.baselines.folds.make_split import make_split
 from featx.baselines.folds.split import Fold, Split
-from featx.baselines.folds.validation_split import validation_split
+from featx.baselines.folds.validation_split import fit_on_images
 from featx.baselines.kernel_cache import SharedKernel, scale_gamma
 from featx.baselines.libraries.outputs import as_column, check_columns
 from featx.baselines.metrics import METRICS, score
@@ -22,13 +22,11 @@ from featx.baselines.multilabel.scores import PredictedTags
 from featx.baselines.scaling.blocks import block_rows, in_blocks, margins_of
 from featx.baselines.scaling.limits import ScaleLimits
 from featx.baselines.scaling.tolerance import smaller_tolerance
-from featx.errors import ComparisonError, TrainingError
+from featx.errors import ComparisonError
 from featx.system.array_types import AnyArray, FloatArray, IntArray
 from featx.system.formatting import format_count, format_list
 
 _N_INNER_FOLDS, _N_CALIBRATION_FOLDS = 3, 5
-#: Fraction of the images in the validation split of estimators without the parameter ``validation_fraction``.
-_VALIDATION_FRACTION = 0.15
 #: Parts of scikit-learn's warnings and file names to ignore, as frozen features often have constant columns within a
 #: class (which NearestCentroid divides by), and image data sets many small classes.
 _IGNORED_WARNINGS = (
@@ -285,38 +283,6 @@ def _inputs(baseline: Baseline, X: AnyArray, fold: Fold, shared: SharedKernel | 
     if shared is None or not baseline.is_precomputable:
         return np.asarray(X[rows])  # not a memmap
     return shared.compute(str(baseline.kernel), rows, train, params[f"{baseline.prefix}gamma"])
-
-
-def fit_on_images(estimator: Any, images: Sequence[Any], y: AnyArray, groups: Any) -> Any:
-    """Return an estimator fitted on images, whose validation split divides no group.
-
-    Parameters
-    ----------
-    estimator : estimator
-        Gets the groups if its ``fit`` has the parameter.
-    images : sequence of images
-        Training images.
-    y : ndarray of shape (n_samples,)
-        Labels.
-    groups : ndarray of shape (n_samples,) or None
-        Group of each image. If these groups allow no validation split, the estimator groups near-duplicates by itself:
-        groups that suit a comparison may be too large.
-
-    Returns
-    -------
-    estimator
-        The same object, fitted.
-    """
-    from sklearn.utils.validation import has_fit_parameter
-
-    if groups is None or not has_fit_parameter(estimator, "groups"):
-        return estimator.fit(images, y)
-    fraction = estimator.get_params().get("validation_fraction", _VALIDATION_FRACTION)
-    try:
-        validation_split(np.unique(y, return_inverse=True)[1], groups, fraction, 0)
-    except TrainingError:
-        groups = None
-    return estimator.fit(images, y, groups=groups)
 
 
 def check_calibration(y: AnyArray, groups: IntArray | None) -> None:

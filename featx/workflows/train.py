@@ -15,8 +15,9 @@ import numpy as np
 
 from featx.baselines.builtin_baselines import Baseline
 from featx.baselines.estimators import FINE_TUNE, ZERO_SHOT, EstimatorsLike, TaskOption, as_baselines
-from featx.baselines.fitting import Dataset, check_calibration, fit_on_all, fit_on_images
+from featx.baselines.fitting import Dataset, check_calibration, fit_on_all
 from featx.baselines.folds.split import Fold
+from featx.baselines.folds.validation_split import fit_on_images
 from featx.baselines.libraries.classes import is_class_name, make_by_class_name
 from featx.datasets.image_table import ImagesLike, ImageTable, LabelsLike
 from featx.datasets.labels import validate_labels

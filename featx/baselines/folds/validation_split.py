@@ -1,12 +1,18 @@
-"""Split of training images into a part to learn from and a validation split for early stopping."""
+"""Split of training images into a part to learn from and a validation split, and fits with one."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from featx.baselines.folds.split import Fold
 from featx.errors import TrainingError
 from featx.system.array_types import AnyArray
+
+#: Fraction of the images in the validation split of estimators without the parameter ``validation_fraction``.
+_VALIDATION_FRACTION = 0.15
 
 
 def validation_split(codes: AnyArray, groups: AnyArray | None, fraction: float, random_state: int) -> Fold:
@@ -62,3 +68,35 @@ def validation_split(codes: AnyArray, groups: AnyArray | None, fraction: float, 
         )
     is_validation = np.isin(groups, validation_groups)
     return np.flatnonzero(~is_validation), np.flatnonzero(is_validation)
+
+
+def fit_on_images(estimator: Any, images: Sequence[Any], y: AnyArray, groups: Any) -> Any:
+    """Return an estimator fitted on images, whose validation split divides no group.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Gets the groups if its ``fit`` has the parameter.
+    images : sequence of images
+        Training images.
+    y : ndarray of shape (n_samples,)
+        Labels.
+    groups : ndarray of shape (n_samples,) or None
+        Group of each image. If these groups allow no validation split, the estimator groups near-duplicates by itself:
+        groups that suit a comparison may be too large.
+
+    Returns
+    -------
+    estimator
+        The same object, fitted.
+    """
+    from sklearn.utils.validation import has_fit_parameter
+
+    if groups is None or not has_fit_parameter(estimator, "groups"):
+        return estimator.fit(images, y)
+    fraction = estimator.get_params().get("validation_fraction", _VALIDATION_FRACTION)
+    try:
+        validation_split(np.unique(y, return_inverse=True)[1], groups, fraction, 0)
+    except TrainingError:
+        groups = None
+    return estimator.fit(images, y, groups=groups)
