@@ -18,6 +18,8 @@ from featx.system.array_types import AnyArray, BoolArray, FloatArray, IntArray
 _BLOCK_BYTES = 32 * 2**20
 #: Progress of a pass is reported, and its end estimated, after so many seconds.
 _PROGRESS_SECONDS = 2.0
+#: Fraction of the rows after which an estimated end may end a computation: the first blocks are slower than others.
+_MIN_FRACTION = 0.05
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,7 +124,8 @@ class FoldedRows:
                 shown, fraction = now, block.start / len(self.y)
                 end = started + (now - started) / fraction
                 self.progress(f"{label}, {fraction:.0%} of all rows, {end - now:.0f} seconds left")
-                if (end_of_all := end + (n_passes - 1) * (end - started)) > self.deadline:
+                end_of_all = end + (n_passes - 1) * (end - started)
+                if fraction > _MIN_FRACTION and end_of_all > self.deadline:
                     raise TimeUpError(end_of_all - self.started)
             yield block
 
