@@ -15,9 +15,17 @@ _OPSET = 17
 _MAX_BYTES, _MAX_FLOAT16 = 2**31 - 2**20, 65504
 #: Operations that are the same in ONNX, or have another name there; all inputs are tensors.
 _SAME = {
-    **{name: name for name in ("Abs", "Add", "Elu", "Erf", "Exp", "Floor", "Log", "Sigmoid", "Sqrt", "Tanh", "Tile")},
+    **{name: name for name in ("Abs", "Add", "Cos", "Elu", "Erf", "Exp", "Floor", "Log", "Sigmoid", "Sin", "Sqrt")},
     **{"Broadcast": "Expand", "Divide": "Div", "HSwish": "HardSwish", "Maximum": "Max", "Minimum": "Min"},
-    **{"Multiply": "Mul", "Negative": "Neg", "Power": "Pow", "ReLU": "Relu", "Relu": "Relu"},
+    **{
+        "Multiply": "Mul",
+        "Negative": "Neg",
+        "Tanh": "Tanh",
+        "Tile": "Tile",
+        "Power": "Pow",
+        "ReLU": "Relu",
+        "Relu": "Relu",
+    },
     **{"Reshape": "Reshape", "SoftPlus": "Softplus", "Squeeze": "Squeeze", "Subtract": "Sub", "Unsqueeze": "Unsqueeze"},
 }
 #: Operations of scaling and ordering pixels. Before other ones, they are computed in float32.
@@ -277,6 +285,26 @@ class _Translation:
         scale = self._constant(np.ones(shape[axes[0] :], np.float32))
         self._add("LayerNormalization", [inputs[0], scale], outputs, axis=axes[0], epsilon=attributes["eps"])
 
+    def normalize_l2(self, operation: Any, inputs: list[str], outputs: list[str]) -> None:
+        attributes, axes = operation.get_attributes(), self._integers(inputs[1])
+        smallest = self._constant(np.float32(attributes["eps"] ** 0.5))
+        length = self._add("Max", [self._add("ReduceL2", inputs[:1], axes=axes, keepdims=1), smallest])
+        self._add("Div", [inputs[0], length], outputs)
+
+    def squared_difference(self, _: Any, inputs: list[str], outputs: list[str]) -> None:
+        difference = self._add("Sub", inputs)
+        self._add("Mul", [difference, difference], outputs)
+
+    def roll(self, operation: Any, inputs: list[str], outputs: list[str]) -> None:
+        name, shape = inputs[0], list(operation.input_value(0).shape)
+        shifts, axes = self._integers(inputs[1]), self._integers(inputs[2])
+        for shift, axis in zip(shifts, axes, strict=True):
+            sides = [shape[axis] - shift % shape[axis], shift % shape[axis]]
+            first, second = (f"{outputs[0]} {axis} {side}" for side in range(2))
+            self._add("Split", [name, self._constant(np.array(sides, np.int64))], [first, second], axis=axis)
+            name = self._add("Concat", [second, first], axis=axis)
+        self._add("Identity", [name], outputs)
+
     def gelu(self, operation: Any, inputs: list[str], outputs: list[str]) -> None:
         half, one = self._constant(np.float32(0.5)), self._constant(np.float32(1))
         if str(operation.get_attributes()["approximation_mode"]).upper() == "ERF":
@@ -323,7 +351,7 @@ _Handler = Callable[[_Translation, Any, list[str], list[str]], None]
 _TRANSLATIONS: dict[str, _Handler] = {
     **dict.fromkeys(("Convolution", "GroupConvolution"), _Translation.convolution),
     **dict.fromkeys(("AvgPool", "MaxPool"), _Translation.pool),
-    **dict.fromkeys(("ReduceMax", "ReduceMean", "ReduceSum"), _Translation.reduce),
+    **dict.fromkeys(("ReduceL2", "ReduceMax", "ReduceMean", "ReduceSum"), _Translation.reduce),
     **dict.fromkeys(("SoftMax", "Softmax"), _Translation.softmax),
     **dict.fromkeys(("Split", "VariadicSplit"), _Translation.split),
     "Clamp": _Translation.clamp,
@@ -334,10 +362,13 @@ _TRANSLATIONS: dict[str, _Handler] = {
     "HSigmoid": _Translation.hard_sigmoid,
     "MVN": _Translation.normalize,
     "MatMul": _Translation.matmul,
+    "NormalizeL2": _Translation.normalize_l2,
     "PRelu": _Translation.prelu,
     "Pad": _Translation.pad,
+    "Roll": _Translation.roll,
     "ScaledDotProductAttention": _Translation.attention,
     "Slice": _Translation.slice,
+    "SquaredDifference": _Translation.squared_difference,
     "StridedSlice": _Translation.strided_slice,
     "Swish": _Translation.swish,
     "Transpose": _Translation.transpose,

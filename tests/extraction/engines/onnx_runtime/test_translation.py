@@ -44,12 +44,14 @@ OPERATIONS: dict[str, Callable[[Any, Any], Any]] = {
     "matrix product": lambda ops, x: ops.matmul(x, weights(5, 4), False, True),
     "maximum pool": lambda ops, x: ops.max_pool(x, [2, 2], [1, 1], [0, 0], [1, 1], [3, 3], auto_pad="same_upper"),
     "normalization": lambda ops, x: ops.mvn(x, integers(2, 3), True, 1e-6, "inside_sqrt"),
+    "normalization to length 1": lambda ops, x: ops.normalize_l2(x, integers(3), 1e-6, "max"),
     "pad": lambda ops, x: ops.pad(x, integers(0, 0, 1, 2), integers(0, 0, 2, 1), "constant", np.float32(3)),
     "product": lambda ops, x: ops.matmul(x, x, True, False),
     "reduction": lambda ops, x: ops.add(ops.reduce_sum(x, integers(2), True), ops.reduce_max(x, integers(2), True)),
     "reshape": lambda ops, x: ops.softmax(
         ops.reshape(ops.transpose(x, integers(0, 3, 1, 2)), integers(0, -1), True), 1
     ),
+    "roll": lambda ops, x: ops.roll(ops.sin(ops.cos(x)), integers(-1, 3), integers(1, 2)),
     "same padding": lambda ops, x: ops.convolution(
         x, weights(5, 6, 3, 3), [2, 2], [0, 0], [0, 0], [1, 1], "same_upper"
     ),
@@ -60,6 +62,7 @@ OPERATIONS: dict[str, Callable[[Any, Any], Any]] = {
     "split": lambda ops, x: ops.subtract(
         ops.split(x, np.array(3), 2).output(1), ops.variadic_split(x, np.array(3), integers(1, 2, 1)).output(1)
     ),
+    "squared difference": lambda ops, x: ops.squared_difference(x, ops.reduce_l2(x, integers(3), True)),
     "squeeze": lambda ops, x: ops.squeeze(
         ops.unsqueeze(ops.power(ops.abs(x), np.float32(1.5)), integers(2)), np.array(2)
     ),
