@@ -183,7 +183,7 @@ def make_session(model: bytes, device: str, *, half: bool, provider: str = "") -
     kind, _, number = device.partition(":")
     settings = onnxruntime.SessionOptions()
     settings.log_severity_level = 3  # errors, such as a library of CUDA that is missing
-    settings.intra_op_num_threads = n_cores()
+    settings.intra_op_num_threads = n_cores() if kind in ("cpu", "mps") else 1  # the cores decode images meanwhile
     settings.enable_mem_pattern = kind != "directml"
     settings.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     if kind in ("cuda", "tensorrt"):
