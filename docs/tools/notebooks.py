@@ -43,7 +43,8 @@ def execute(notebook: Any, folder: Path) -> tuple[float, float]:
 
     start, before = time.perf_counter(), os.times()
     environment = {name: value for name, value in os.environ.items() if name != "FEATX_CACHE"}
-    client = nbclient.NotebookClient(notebook, timeout=_TIMEOUT, resources={"metadata": {"path": str(folder)}})
+    resources = {"metadata": {"path": str(folder)}}
+    client = nbclient.NotebookClient(notebook, timeout=_TIMEOUT, record_timing=False, resources=resources)
     client.execute(env=environment)
     after = os.times()
     processor_seconds = after.children_user + after.children_system - before.children_user - before.children_system
