@@ -44,6 +44,7 @@ builtin error, so that ``except ValueError`` and the like work.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -51,8 +52,19 @@ from typing import TYPE_CHECKING, Any
 _MAX_SHOWN = 300
 
 
+#: Quoted values in a message, which may be as long as a file.
+_QUOTED = re.compile(r"'[^'\n]{%d,}'|\"[^\"\n]{%d,}\"" % (_MAX_SHOWN, _MAX_SHOWN))  # noqa: UP031
+
+
+def _shorten_quoted(message: str) -> str:
+    return _QUOTED.sub(lambda match: f"{match[0][: _MAX_SHOWN // 2]}…{match[0][-_MAX_SHOWN // 2 :]}", message)
+
+
 class FeatxError(Exception):
-    """Base class of all errors that featx raises on purpose."""
+    """Base class of all errors that featx raises on purpose. Long quoted values in its message are shortened."""
+
+    def __str__(self) -> str:
+        return _shorten_quoted(super().__str__())
 
 
 class OptionError(FeatxError, ValueError):
@@ -125,7 +137,7 @@ class UnreadableImageError(FeatxError, OSError):
         index = f" (index {self.position})" if self.position is not None else ""
         image = self.image if len(self.image) <= _MAX_SHOWN else f"{self.image[:_MAX_SHOWN]}…"
         return (
-            f"Cannot read image {image!r}{index}: {self.reason}. "
+            f"Cannot read image {image!r}{index}: {_shorten_quoted(self.reason)}. "
             f'{self.remedy}, or continue without it: on_error="skip" (--on-error skip; "nan" in FeatureExtractor).'
         )
 

@@ -30,6 +30,16 @@ def test_unreadable_image_message() -> None:
     assert 'on_error="skip" (--on-error skip; "nan" in FeatureExtractor)' in message
 
 
+def test_long_values_in_messages_are_shortened() -> None:
+    value = "x" * 74_000
+    for error in (
+        errors.SourceError(f"Cannot read {value!r}: it is long."),
+        errors.UnreadableImageError(f"no {value!r}"),
+    ):
+        assert 300 < len(str(error)) < 600
+        assert "xxx…xxx" in str(error)
+
+
 def test_unreadable_image_is_picklable() -> None:
     error = pickle.loads(pickle.dumps(errors.UnreadableImageError("it is empty", "a.jpg", 3)))
     assert (error.reason, error.image, error.position) == ("it is empty", "a.jpg", 3)

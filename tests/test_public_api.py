@@ -26,9 +26,10 @@ WRITING = {"csv", "html", "report", "tsne", "label_issues", "no_graph", "output"
 #: Options of a second function, :func:`featx.select_duplicates`, which takes the result of the first.
 WRITING |= {"keep", "list"}
 #: Parameters that are named unlike the option: lists are plural, and :func:`featx.find_images` reads a source.
-_IMAGES = dict.fromkeys(("source", "path_column", "path_template", "root", "zip_encoding"), "images")
+_IMAGES = dict.fromkeys(("source", "path_column", "path_template", "root", "encoding", "zip_encoding"), "images")
 _LABELED = {
-    **dict.fromkeys(("source", "path_column", "path_template", "root", "class_level", "zip_encoding"), "images"),
+    **_IMAGES,
+    "class_level": "images",
     "split_column": "images",
     "label_column": "y",
     "label_separator": "y",

@@ -87,6 +87,7 @@ _TABLE_OPTIONS = (
     "group_column",
     "path_template",
     "root",
+    "encoding",
 )
 _FOLDER_OPTIONS = ("class_level", "zip_encoding")
 

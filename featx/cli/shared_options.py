@@ -157,6 +157,11 @@ def add_paths(group: Any) -> None:
     group.add_argument(
         "--root", metavar="DIR", help="Where relative paths start (default: at the table, else the working directory)"
     )
+    group.add_argument(
+        "--encoding",
+        metavar="NAME",
+        help="Encoding of a table that is text, such as cp1251 (default: UTF-8 or UTF-16, else Latin-1)",
+    )
 
 
 def add_zip_encoding(group: Any) -> None:

@@ -28,6 +28,7 @@ def find_images(
     group_column: str | None = None,
     path_template: str | None = None,
     root: str | os.PathLike[str] | None = None,
+    encoding: str | None = None,
     class_level: int | None = None,
     zip_encoding: str | None = None,
     keep_missing: bool = False,
@@ -75,6 +76,8 @@ def find_images(
     root : str, Path or None, default=None
         Folder, archive or URL where relative paths of a table start. None: the folder of the table, the working
         directory if none of the first 100 exists there, or the only subfolder that has them.
+    encoding : str or None, default=None
+        Encoding of a CSV, TSV, JSON Lines or text file, such as "cp1251". None: UTF-8 or UTF-16, else Latin-1.
     class_level : int or None, default=None
         Depth of the class folders below the source: 1 for ``photos/cat/1.jpg``, 2 for ``photos/2019/cat/1.jpg``. None:
         inferred from the names of the folders.
@@ -127,6 +130,7 @@ def find_images(
         group_column=group_column,
         path_template=path_template,
         root=None if root is None else os.fspath(root),
+        encoding=encoding,
         class_level=class_level,
         zip_encoding=zip_encoding,
     )

@@ -224,6 +224,7 @@ def check_images(
     label_column: str | None = None,
     path_template: str | None = None,
     root: str | os.PathLike[str] | None = None,
+    encoding: str | None = None,
     class_level: int | None = None,
     zip_encoding: str | None = None,
     max_pixels: int = MAX_PIXELS,
@@ -246,6 +247,8 @@ def check_images(
         Paths made of columns of a table.
     root : str, Path or None, default=None
         Where relative paths of a table start.
+    encoding : str or None, default=None
+        Encoding of a CSV, TSV, JSON Lines or text file, such as "cp1251". None: UTF-8 or UTF-16, else Latin-1.
     class_level : int or None, default=None
         Depth of the class folders.
     zip_encoding : str or None, default=None
@@ -293,6 +296,7 @@ def check_images(
         label_column=label_column,
         path_template=path_template,
         root=root,
+        encoding=encoding,
         class_level=class_level,
         zip_encoding=zip_encoding,
     )

@@ -121,7 +121,7 @@ class ImageListing:
     def _images_of_table(self, table: str, batch_size: int | None) -> Iterator[ListedImage]:
         columns: ImageColumns | None = None
         is_empty = True
-        for frame in read_batches(table, batch_size, self.remarks.notes):
+        for frame in read_batches(table, batch_size, self.remarks.notes, self._options.encoding):
             if columns is None:
                 columns = ImageColumns(frame, table, self._options)
                 self.remarks.notes += columns.notes

@@ -14,6 +14,7 @@ _TABLE_OPTIONS = (
     "group_column",
     "path_template",
     "root",
+    "encoding",
 )
 
 
@@ -23,7 +24,7 @@ class SourceOptions:
 
     Attributes
     ----------
-    path_column, split_column, group_column, path_template, root : str or None, default=None
+    path_column, split_column, group_column, path_template, root, encoding : str or None, default=None
         Options of tables.
     label_column : str, tuple of str or None, default=None
         Column of labels, or columns of tags.
@@ -42,6 +43,7 @@ class SourceOptions:
     group_column: str | None = None
     path_template: str | None = None
     root: str | None = None
+    encoding: str | None = None
     class_level: int | None = None
     zip_encoding: str | None = None
 

@@ -127,6 +127,7 @@ def plan_job(
     label_column: str | None = None,
     path_template: str | None = None,
     root: str | os.PathLike[str] | None = None,
+    encoding: str | None = None,
     class_level: int | None = None,
     zip_encoding: str | None = None,
     cache: str | os.PathLike[str] | None = "auto",
@@ -152,6 +153,8 @@ def plan_job(
         Paths made of columns of a table.
     root : str, Path or None, default=None
         Where relative paths of a table start.
+    encoding : str or None, default=None
+        Encoding of a CSV, TSV, JSON Lines or text file, such as "cp1251". None: UTF-8 or UTF-16, else Latin-1.
     class_level : int or None, default=None
         Depth of the class folders.
     zip_encoding : str or None, default=None
@@ -204,7 +207,8 @@ def plan_job(
     resolved = extraction.resolve()
     columns = {"path_column": path_column, "label_column": label_column, "path_template": path_template}
     start = None if root is None else os.fspath(root)
-    source_options = SourceOptions(**columns, root=start, class_level=class_level, zip_encoding=zip_encoding)
+    encodings = {"encoding": encoding, "zip_encoding": zip_encoding}
+    source_options = SourceOptions(**columns, root=start, class_level=class_level, **encodings)
     listing = ShardListing(sources, source_options)
     check_not_nested(sources, folder)
     check_free(folder)

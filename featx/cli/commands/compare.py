@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 #: Options about images, which do not apply to features that are extracted already.
 _IMAGE_OPTIONS = (
     *("test", "group_column", "label_column", "split_column", "path_column", "path_template", "root"),
-    *("class_level", "zip_encoding"),
+    *("encoding", "class_level", "zip_encoding"),
 )
 #: Defaults of such options that are not None.
 _DEFAULTS = {"on_error": "skip"}

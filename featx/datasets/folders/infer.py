@@ -11,12 +11,14 @@ from collections.abc import Sequence
 
 from featx.datasets.folders.layout import Layout, Part, normalize_splits
 from featx.datasets.folders.tree import FolderTree
-from featx.datasets.folders.words import FolderName
+from featx.datasets.folders.words import FolderName, words_of
 from featx.system.formatting import format_list
 from featx.system.option_checks import check_integer
 
 #: Maximum number of single folders around everything that are not classes.
 _MAX_WRAPPERS = 4
+#: Words of folders whose images have no label, as beside the splits of STL-10.
+_UNLABELED = frozenset(("unlabeled", "unlabelled", "unsupervised", "unsup", "nolabel", "unknownlabel"))
 _TABLE = "pass a table of paths and labels instead, such as labels.csv"
 
 
@@ -94,6 +96,9 @@ class _Inference:
             return self._single(base, names[0])
         if all(name.kind for name in names):
             return self._parts(base, names)
+        unlabeled = [name for name in names if not name.kind and not _UNLABELED.isdisjoint(words_of(name.name))]
+        if unlabeled and all(name.kind for name in names if name not in unlabeled):
+            return self._beside_unlabeled(base, [name for name in names if name.kind], unlabeled)
         exact = {name.kind for name in names if name.kind and not name.rest}
         if "train" in exact and exact & {"val", "test"}:
             return self._beside_splits(base, names)
@@ -230,6 +235,14 @@ class _Inference:
         meaning = "folds: images of one fold are never split" if is_folds else "parts of one data set"
         self._notes.append(f"Folders {listed} are {meaning}. The classes are their subfolders.")
         return self._layout(None, parts)
+
+    def _beside_unlabeled(self, base: str, names: list[FolderName], unlabeled: list[FolderName]) -> Layout:
+        """Return the layout of parts of a data set beside images without labels."""
+        layout = self._parts(base, names)
+        folders = [_join(base, name.name) for name in unlabeled]
+        note = f"Images in {format_list(folders)} have no label, by the name of the folder."
+        parts = {**layout.parts, **dict.fromkeys(folders, Part())}
+        return dataclasses.replace(layout, parts=parts, notes=(*layout.notes, note))
 
     def _beside_splits(self, base: str, names: list[FolderName]) -> Layout:
         splits = [name for name in names if name.kind and not name.rest]

@@ -10,7 +10,14 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from featx.datasets.tables.frames import name_classes
-from featx.datasets.tables.text_format import TextFormat, open_text, repair_text, split_lines
+from featx.datasets.tables.text_format import (
+    TextFormat,
+    checked_encoding,
+    is_valid,
+    open_text,
+    repair_text,
+    split_lines,
+)
 from featx.errors import FeatxError, SourceError, missing_dependency
 from featx.images.containers.tables import ARROW_SUFFIXES, PARQUET_SUFFIXES, class_names, image_columns, read_arrow
 from featx.system.files import remote
@@ -37,7 +44,9 @@ def is_table_name(source: str, *, is_only_source: bool = True) -> bool:
     return name.endswith(TABLE_SUFFIXES) or (is_only_source and name.endswith(_LIST_SUFFIX))
 
 
-def read_batches(source: str, n_rows: int | None, notes: list[str] | None = None) -> Iterator[pd.DataFrame]:
+def read_batches(
+    source: str, n_rows: int | None, notes: list[str] | None = None, encoding: str | None = None
+) -> Iterator[pd.DataFrame]:
     """Yield the rows of a table in batches, at least one.
 
     Parameters
@@ -48,6 +57,8 @@ def read_batches(source: str, n_rows: int | None, notes: list[str] | None = None
         Number of rows of each batch but the last; the maximum number for Parquet files. None: all rows.
     notes : list of str or None, default=None
         Receives notes on how the table is read.
+    encoding : str or None, default=None
+        Encoding of a text file. None: inferred.
 
     Raises
     ------
@@ -56,12 +67,14 @@ def read_batches(source: str, n_rows: int | None, notes: list[str] | None = None
     """
     notes = [] if notes is None else notes
     with _as_source_error(source), _local_copy(source) as path:
-        for frame in _batches(path, source, n_rows, notes):
+        for frame in _batches(path, source, n_rows, notes, encoding):
             frame.columns = [repair_text(str(column)).strip() for column in frame.columns]
             yield frame
 
 
-def _batches(path: str, source: str, n_rows: int | None, notes: list[str]) -> Iterator[pd.DataFrame]:
+def _batches(
+    path: str, source: str, n_rows: int | None, notes: list[str], encoding: str | None
+) -> Iterator[pd.DataFrame]:
     name = path.lower().removesuffix(".gz")
     if name.endswith(PARQUET_SUFFIXES):
         yield from _parquet_batches(path, source, n_rows)
@@ -70,15 +83,18 @@ def _batches(path: str, source: str, n_rows: int | None, notes: list[str]) -> It
     elif name.endswith(".xlsx"):
         yield from _sliced(_read_excel(path), n_rows)
     elif name.endswith(_JSON):
-        yield from _json_batches(path, n_rows)
+        yield from _json_batches(path, source, n_rows, encoding)
     else:
-        yield from _text_batches(path, source, n_rows, notes)
+        yield from _text_batches(path, source, n_rows, notes, encoding)
 
 
-def _text_batches(path: str, source: str, n_rows: int | None, notes: list[str]) -> Iterator[pd.DataFrame]:
+def _text_batches(
+    path: str, source: str, n_rows: int | None, notes: list[str], encoding: str | None
+) -> Iterator[pd.DataFrame]:
     import pandas as pd
 
-    text = TextFormat.of(path)
+    text = TextFormat.of(path, encoding)
+    _check_encoding(text.is_utf8, source, encoding)
     if text.names is not None:
         notes.append(
             f"{source!r} has no row of column names: its columns are {format_list(text.names)}, in this order."
@@ -107,13 +123,21 @@ def _text_batches(path: str, source: str, n_rows: int | None, notes: list[str]) 
         yield from frames
 
 
-def _json_batches(path: str, n_rows: int | None) -> Iterator[pd.DataFrame]:
+def _json_batches(path: str, source: str, n_rows: int | None, encoding: str | None) -> Iterator[pd.DataFrame]:
     import pandas as pd
 
-    with open_text(path, "utf-8-sig") as file:
+    if encoding is not None:
+        encoding = checked_encoding(encoding)
+        _check_encoding(is_valid(path, encoding), source, encoding)
+    with open_text(path, encoding or "utf-8-sig") as file:
         records = (_record(line, number) for number, line in enumerate(file, 1) if line.strip())
         for batch in _chunks(records, n_rows):
             yield pd.DataFrame(batch, dtype=object)
+
+
+def _check_encoding(is_valid: bool, source: str, encoding: str | None) -> None:
+    if encoding is not None and not is_valid:
+        raise SourceError(f"{source!r} is not in encoding (--encoding) {encoding!r}. Pass another, or leave it out.")
 
 
 def _record(line: str, number: int) -> dict[str, Any]:

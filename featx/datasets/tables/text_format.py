@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import dataclasses
 import gzip
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 from typing import IO
 
 from featx.datasets.folders.names import is_image_name
+from featx.errors import OptionError
 
 _UNDECODED = re.compile("[\udc80-\udcff]")
 _SEPARATORS = (",", ";", "\t", "|")
@@ -43,9 +45,15 @@ class TextFormat:
     is_utf8: bool = True
 
     @classmethod
-    def of(cls, path: str) -> TextFormat:
-        """Return the format of a file by its first lines."""
-        encoding = _encoding(path)
+    def of(cls, path: str, encoding: str | None = None) -> TextFormat:
+        """Return the format of a file by its first lines. `encoding` is that of the user, if any.
+
+        Raises
+        ------
+        OptionError
+            The encoding is unknown.
+        """
+        encoding = _encoding(path) if encoding is None else checked_encoding(encoding)
         with open_text(path, encoding) as file:
             lines = [line.rstrip("\r\n") for line in itertools.islice(file, _N_LINES)]
         is_list = _suffix(path) == ".txt"
@@ -53,7 +61,30 @@ class TextFormat:
         rows = list(split_lines(iter(lines), separator))
         has_images = [any(map(_is_image, row)) for row in rows]
         has_names = not has_images[0] and (not is_list or any(has_images)) if rows else True
-        return cls(encoding, separator, None if has_names else _default_names(rows[0]), _is_valid(path, encoding))
+        return cls(encoding, separator, None if has_names else _default_names(rows[0]), is_valid(path, encoding))
+
+
+def checked_encoding(encoding: str) -> str:
+    """Return the standard name of a text encoding.
+
+    Raises
+    ------
+    OptionError
+        It is unknown.
+
+    Examples
+    --------
+    >>> checked_encoding("Windows-1251")
+    'cp1251'
+    """
+    try:
+        name = codecs.lookup(encoding).name
+        "".encode(name)  # encodings of bytes, such as base64, are no text encodings
+    except (LookupError, TypeError):
+        raise OptionError(
+            f"encoding (--encoding) must be a text encoding that Python knows, such as 'cp1251', got {encoding!r}."
+        ) from None
+    return name
 
 
 def open_text(path: str, encoding: str) -> IO[str]:
@@ -105,7 +136,7 @@ def _encoding(path: str) -> str:
     return "utf-16" if start in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
 
 
-def _is_valid(path: str, encoding: str) -> bool:
+def is_valid(path: str, encoding: str) -> bool:
     """Return whether all bytes of a file are in the encoding."""
     with open_text(path, encoding) as file:
         return not any(not block.isascii() and has_undecoded(block) for block in iter(lambda: file.read(_BLOCK), ""))

@@ -60,6 +60,16 @@ LAYOUTS = {
     "unlabeled test, labeled val": Layout(
         "train/cat train/dog val/cat val/dog test", {**BOTH, (None, None): 2}, note="Images in 'test' have no label"
     ),
+    "unlabeled beside splits": Layout(
+        "train/cat train/dog test/cat test/dog unlabeled",
+        {**BOTH, (None, None): 2},
+        note="Images in 'unlabeled' have no",
+    ),
+    "unlabeled below a single folder": Layout(
+        "data/train/cat data/train/dog data/test/cat data/test/dog data/unlabelled_images",
+        {**BOTH, (None, None): 2},
+        note="Images in 'data/unlabelled_images' have no label",
+    ),
     "flat parts": Layout(
         "train_images test_images",
         reason="'test_images', 'train_images' are parts of a data set by their names, without class folders",

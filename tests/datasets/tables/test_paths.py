@@ -292,3 +292,22 @@ def test_no_message_is_long(tmp_path: Path) -> None:
     with pytest.raises(FeatxError) as caught:
         find_images(source)
     assert len(str(caught.value)) < 1000
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "txt"])
+def test_encoding_of_a_table(kind: str, tmp_path: Path) -> None:
+    text = {
+        "csv": "path,label\na.jpg,кошка\n",
+        "jsonl": '{"path": "a.jpg", "label": "кошка"}\n',
+        "txt": "a.jpg кошка\n",
+    }[kind]
+    (tmp_path / "a.jpg").write_bytes(b"")
+    table = tmp_path / f"list.{kind}"
+    table.write_text(text, encoding="cp1251")
+    assert find_images(table).labels == ["êîøêà"]  # noted as Latin-1
+    assert find_images(table, encoding="windows-1251").labels == ["кошка"]
+    with pytest.raises(SourceError, match=r"is not in encoding \(--encoding\) 'ascii'"):
+        find_images(table, encoding="ascii")
+    for unknown in ("cp99", "base64"):
+        with pytest.raises(OptionError, match=rf"must be a text encoding.*got '{unknown}'"):
+            find_images(table, encoding=unknown)
