@@ -58,6 +58,12 @@ def test_commands_in_the_text_parse(path: Path) -> None:
                     make_parser().parse_args(words[1:])
 
 
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_saved_run_took_less_than_three_minutes(path: Path) -> None:
+    """``python -m docs.tools notebooks`` records it."""
+    assert 0 < nbformat.read(path, as_version=4).metadata["seconds"] < 180
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "path",
