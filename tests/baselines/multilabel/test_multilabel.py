@@ -73,7 +73,7 @@ def test_what_is_not_tags() -> None:
 
 def test_comparison(data: tuple[Array, Array]) -> None:
     X, Y = data
-    comparison = compare_baselines(X, Y, estimators=["dummy", "logreg", "svm", "knn", "ridge"])
+    comparison = compare_baselines(X, Y, estimators=["dummy", "logreg", "svm", "knn", "ridge"], n_jobs=1)
     assert comparison.task == "multilabel"
     assert comparison.classes.tolist() == ["0", "1", "2", "3"]
     table = comparison.table.set_index("estimator")
@@ -154,8 +154,8 @@ def test_rare_tags_and_few_samples_are_noted(data: tuple[Array, Array]) -> None:
 
 def test_tuning_and_estimators_of_the_user(data: tuple[Array, Array]) -> None:
     X, Y = data
-    forest = RandomForestClassifier(5)
-    comparison = compare_baselines(X[:80], Y[:80], estimators={"forest": forest, "knn": "knn"}, tune=True, cv=2)
+    forest = RandomForestClassifier(3)
+    comparison = compare_baselines(X[:60], Y[:60], estimators={"forest": forest, "knn": "knn"}, tune=True, cv=2)
     assert (comparison.table["map_mean"] > 0.5).all()
     assert "n_neighbors" in comparison.table["best_params"].iloc[1]
 
