@@ -12,6 +12,7 @@ from featx.store.layout import CORRUPT_SUFFIX
 from featx.store.verify import Finding
 from featx.system.formatting import format_bytes, format_count
 from featx.system.notebook.html import TextResult
+from featx.system.terminal.tables import fit_text
 
 
 class CacheSummary(TextResult, CacheInfo):
@@ -59,7 +60,7 @@ class CacheSummary(TextResult, CacheInfo):
         lines += [] if recipes else ["no rows"]
         lines += ["", f"{format_count(self.graphs, 'compiled network')}, {format_bytes(self.graph_bytes)}"]
         lines.append(f"{format_count(self.known_files, 'file')} in the file index, {format_bytes(self.index_bytes)}")
-        return "\n".join(lines)
+        return "\n".join(map(fit_text, lines))
 
 
 @dataclasses.dataclass(frozen=True)

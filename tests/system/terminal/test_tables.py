@@ -102,6 +102,7 @@ COMMANDS = {
     "check": ["check", "photos"],
     "similar": ["similar", "features.npy", "photos", "--backbone", "color_histogram", "--no-cache"],
     "duplicates": ["duplicates", "features.npy"],
+    "cache": ["cache", "info", "--cache", "cache"],
 }
 
 
@@ -112,7 +113,7 @@ def folder(photos: list[PIL.Image.Image], tmp_path_factory: pytest.TempPathFacto
         kind = folder / "photos" / ("china" if number < 12 else "flower")
         kind.mkdir(parents=True, exist_ok=True)
         image.save(kind / f"a name that no narrow terminal has room for {number:02}.jpg")
-    extract_images(folder / "photos", folder / "features.npy", backbone="color_histogram", cache=None)
+    extract_images(folder / "photos", folder / "features.npy", backbone="color_histogram", cache=folder / "cache")
     return folder
 
 
