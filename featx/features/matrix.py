@@ -12,20 +12,14 @@ import numpy as np
 from featx.datasets.failures import Failures
 from featx.errors import FeaturesError
 from featx.features.columns import Column, RowMetadata, as_array, as_indices, normalize_index, split_by_part
-from featx.features.parquet.schema import FeatureSchema, TableRow
-from featx.features.parquet.writer import write_parquet
+from featx.features.parquet.writer import as_arrow_stream, write_features
 from featx.features.shard_table import ROW_COLUMNS, RowTable, TableColumns
 from featx.system.array_types import FloatArray, IntArray
 from featx.system.files import remote
-from featx.system.files.atomic import atomic_write
-from featx.system.files.output_paths import as_output_error
-from featx.system.files.parquet import import_pyarrow
 from featx.system.notebook.cards import card_to_html
 from featx.system.option_checks import as_path, is_integer
 
 _BLOCK_BYTES = 64 * 2**20
-#: Number of lines of the table that are read at once.
-_TABLE_ROWS = 8192
 
 
 class RowsPart(Protocol):
@@ -353,25 +347,11 @@ class FeatureMatrix:
         MissingDependencyError
             pyarrow is not installed.
         """
-        output = Path(as_path("path", path))
-        with as_output_error(output), atomic_write(output) as temporary:
-            write_parquet(temporary, self._range, self.shape, self._table_rows, self._record())
+        write_features(self, Path(as_path("path", path)))
 
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
         """Return a stream of record batches, for libraries that read Arrow: ``polars.DataFrame(features)``."""
-        schema = FeatureSchema.of(self._table_rows(), self.shape[1], self._record())
-        batches = schema.batches(self._range, len(self), self._table_rows())
-        reader = import_pyarrow().RecordBatchReader.from_batches(schema.arrow_schema(), batches)
-        return reader.__arrow_c_stream__(requested_schema)
-
-    def _table_rows(self) -> Iterator[TableRow]:
-        for start in range(0, len(self), _TABLE_ROWS):
-            columns = self.metadata(slice(start, start + _TABLE_ROWS))
-            yield from zip(*(columns[name] for name in ROW_COLUMNS), strict=True)
-
-    def _record(self) -> dict[str, Any]:
-        record = {"recipe": self.recipe, "options": self.options, "folder": self.folder}
-        return {name: value for name, value in record.items() if value is not None}
+        return as_arrow_stream(self, requested_schema)
 
     def _block_rows(self, n_rows: int | None) -> int:
         if n_rows is None:

@@ -2,14 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import functools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from featx.features.parquet.schema import FeatureSchema, TableRow
+from featx.features.shard_table import ROW_COLUMNS, TableColumns
+from featx.system.files.atomic import atomic_write
+from featx.system.files.output_paths import as_output_error
 from featx.system.files.parquet import import_pyarrow
+
+#: Number of lines of a table that are read at once.
+_TABLE_ROWS = 8192
+
+
+class Features(Protocol):
+    """Rows with a table: a FeatureMatrix."""
+
+    shape: tuple[int, int]
+    recipe: dict[str, Any] | None
+    options: dict[str, Any] | None
+    folder: str | None
+
+    def __getitem__(self, key: Any) -> Any:
+        """Return rows by slice."""
+
+    def metadata(self, rows: Any, names: Sequence[str] = ROW_COLUMNS) -> TableColumns:
+        """Return path, label and digest of rows."""
 
 
 def write_parquet(
@@ -46,3 +68,35 @@ def write_parquet(
     ) as file:
         for batch in schema.batches(read, n_rows, table()):
             file.write_batch(batch, row_group_size=schema.group_rows)
+
+
+def write_features(features: Features, path: Path) -> None:
+    """Write a matrix of features as one Parquet file, atomically.
+
+    Raises
+    ------
+    OutputError
+        The file cannot be written.
+    """
+    with as_output_error(path), atomic_write(path) as temporary:
+        table = functools.partial(_table_rows, features)
+        write_parquet(temporary, lambda start, stop: features[start:stop], features.shape, table, _record(features))
+
+
+def as_arrow_stream(features: Features, requested_schema: object) -> object:
+    """Return a matrix of features as a stream of Arrow, which reads the rows."""
+    schema = FeatureSchema.of(_table_rows(features), features.shape[1], _record(features))
+    batches = schema.batches(lambda start, stop: features[start:stop], features.shape[0], _table_rows(features))
+    reader = import_pyarrow().RecordBatchReader.from_batches(schema.arrow_schema(), batches)
+    return reader.__arrow_c_stream__(requested_schema)
+
+
+def _table_rows(features: Features) -> Iterator[TableRow]:
+    for start in range(0, features.shape[0], _TABLE_ROWS):
+        columns = features.metadata(slice(start, start + _TABLE_ROWS))
+        yield from zip(*(columns[name] for name in ROW_COLUMNS), strict=True)
+
+
+def _record(features: Features) -> dict[str, Any]:
+    record = {"recipe": features.recipe, "options": features.options, "folder": features.folder}
+    return {name: value for name, value in record.items() if value is not None}
