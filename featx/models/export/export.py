@@ -13,7 +13,9 @@ from typing import Any, Literal, TypeAlias, cast
 import numpy as np
 
 from featx.backbones.registry import NetworkBackbone
+from featx.backbones.torch.torch_backbone import TorchBackbone
 from featx.errors import ExportError
+from featx.extraction.engines.compile import load_or_compile
 from featx.extraction.options import Resolved, resolve_cache
 from featx.models.export.comparison import (
     N_COMPARED,
@@ -179,7 +181,7 @@ def export_model(
     pixels = comparison_images(resolved.recipe.image_size)
     with reporting(verbose, progress), stage("export", 3, "steps") as advance, temporary_folder() as folder:
         advance.begin_step("writing the network")
-        outputs = _write_network(opened, resolved, file_format, folder, pixels)
+        outputs = _write_network(opened, resolved, file_format, folder, pixels, compiled=compiled)
         advance.begin_step("comparing its outputs")
         difference = output_difference(opened, resolved, pixels, outputs, compiled)
         other_difference = difference_in_training_precision(opened, pixels, outputs, compiled)
@@ -255,7 +257,9 @@ def _output_of(model: Model) -> Output:
 # Writing ------------------------------------------------------------------------------------------------
 
 
-def _write_network(model: Model, resolved: Resolved, file_format: Format, folder: Path, pixels: AnyArray) -> AnyArray:
+def _write_network(
+    model: Model, resolved: Resolved, file_format: Format, folder: Path, pixels: AnyArray, *, compiled: Path | None
+) -> AnyArray:
     """Write the network in a child process, into ``folder/out``; return its outputs for pixels."""
     assert model.head is not None
     assert isinstance(resolved.backbone, NetworkBackbone)
@@ -263,6 +267,11 @@ def _write_network(model: Model, resolved: Resolved, file_format: Format, folder
     np.savez(folder / "head.npz", **cast("dict[str, Any]", arrays))
     np.save(folder / "pixels.npy", pixels)
     (folder / "out").mkdir()
+    if file_format == "openvino" and isinstance(resolved.backbone, TorchBackbone):
+        # The child process below imports tensorflow, and must not import torch beside it: one crashed so.
+        graph = load_or_compile(resolved.backbone, resolved.recipe, resolved.weights_path, compiled)
+        (folder / "network.xml").write_bytes(graph.xml)
+        (folder / "network.bin").write_bytes(graph.bin)
     card = {**dataclasses.asdict(model.card), "labels": model.card.classes, "output": _output_of(model)}
     task = {
         **resolved.backbone.as_task(),

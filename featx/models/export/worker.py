@@ -160,7 +160,9 @@ def _rename(model: Any, pixels: str, output: str) -> None:
 
 def _write_openvino(task: dict[str, Any], recipe: Recipe, head: Head, file: Path, pixels: Any) -> Any:
     openvino, keras = import_openvino(), import_keras()
-    network = add_pooling(build_graph(task, recipe), recipe.layers, recipe.pooling)
+    converted = Path(task["folder"]) / "network.xml"  # a network of torch
+    graph = openvino.Core().read_model(converted) if converted.is_file() else build_graph(task, recipe)
+    network = add_pooling(graph, recipe.layers, recipe.pooling)
     row = network.outputs[0].get_node().input_value(0)
     features = keras.Input((row.shape[-1],), name="features")
     head_model = convert_keras_model(keras.Model(features, apply_head(keras, features, head)))

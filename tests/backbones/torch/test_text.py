@@ -65,8 +65,9 @@ def test_texts_find_images_and_classify_them(
         photos[number].resize((80, 70)).save(tmp_path / "photos" / f"{number}.png")
     features = tmp_path / "features.npy"
     extractor = FeatureExtractor(f"open_clip/{MODEL}", weights=weights, precision="float32", cache=cache)
-    extract_images(tmp_path / "photos", features, backbone=extractor, cache=cache)
-    (result,) = similar_images(features, text="a red car", top=4, cache=cache)
+    options = {"backbone": f"open_clip/{MODEL}", "weights": weights, "precision": "float32"}
+    extract_images(tmp_path / "photos", features, **options, cache=cache)
+    (result,) = similar_images(features, text="a red car", top=4, backbone=extractor, cache=cache)
     X = np.load(features)
     text = extract_texts(["a red car"], ExtractionOptions(f"open_clip/{MODEL}", weights=weights).resolve(), cache=cache)
     cosine = (X @ text[0]) / np.linalg.norm(X, axis=1) / np.linalg.norm(text[0])
@@ -75,7 +76,9 @@ def test_texts_find_images_and_classify_them(
     assert classifier.predict_proba(X).shape == (4, 2)
     script = (
         "import json, sys, featx\n"
-        f"found = featx.similar_images({str(features)!r}, text=['a red car', 'a boat'], top=1, cache={str(cache)!r})\n"
+        f"extractor = featx.FeatureExtractor('open_clip/{MODEL}', weights={str(weights)!r}, precision='float32')\n"
+        f"options = dict(backbone=extractor, top=1, cache={str(cache)!r})\n"
+        f"found = featx.similar_images({str(features)!r}, text=['a red car', 'a boat'], **options)\n"
         "print(json.dumps([len(found), [name for name in ('torch', 'open_clip') if name in sys.modules]]))"
     )
     done = python(script)
