@@ -139,9 +139,8 @@ def similar(args: argparse.Namespace) -> None:
         options={name: getattr(args, name) for name in ("backbone", *EXTRACTION_OPTIONS) if hasattr(args, name)},
         cache=cache_from(args),
         on_error=args.on_error,
+        for_texts=bool(args.text),
     )
-    if args.text:
-        search.check_text_support()
     missing: list[str] = []
     batches_of_paths, total = batches(args, missing) if args.source else (iter(()), 0)
     print_message(args, search.description)

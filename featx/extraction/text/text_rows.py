@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from featx.backbones.registry import Backbone
 from featx.errors import EngineError, OptionError, StoreError
 from featx.extraction.options import Resolved
 from featx.extraction.text.text_tower import start_text_tower
@@ -17,6 +18,15 @@ from featx.store.store import Store
 from featx.system.array_types import DigestArray, FloatArray
 
 _EXAMPLE = "'open_clip/ViT-B-32:laion2b_s34b_b79k'"
+
+
+def check_has_text(backbone: Backbone, purpose: str) -> None:
+    """Raise OptionError if a backbone has no text tower. No weights are looked up."""
+    if not backbone.has_text:
+        raise OptionError(
+            f"{purpose} needs a backbone with a text tower, got {backbone.name!r}. Use one of open_clip, such as "
+            f"{_EXAMPLE}."
+        )
 
 
 def check_text_support(resolved: Resolved, purpose: str) -> None:
@@ -35,11 +45,7 @@ def check_text_support(resolved: Resolved, purpose: str) -> None:
         If the backbone has no text tower, or its own pooling is not used.
     """
     backbone, recipe = resolved.backbone, resolved.recipe
-    if not backbone.has_text:
-        raise OptionError(
-            f"{purpose} needs a backbone with a text tower, got {backbone.name!r}. Use one of open_clip, such as "
-            f"{_EXAMPLE}."
-        )
+    check_has_text(backbone, purpose)
     pooling = backbone.resolve_pooling("native")
     if (recipe.layer, recipe.pooling) != (backbone.layer, pooling):
         raise OptionError(

@@ -5,6 +5,6 @@
 ``matches``  the matches of a query, as JSON, CSV and text; the summary of a search
 ``recipe_lookup``  how to extract query images so that their features fit those on disk
 
-May import: ``features``, ``extraction``, ``store``, ``datasets``, ``images``, ``system``, ``errors``,
+May import: ``features``, ``extraction``, ``backbones``, ``store``, ``datasets``, ``images``, ``system``, ``errors``,
 ``workflows.report``.
 """

@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from featx.backbones.registry import load_backbone
 from featx.errors import FeaturesError
 from featx.extraction.extract import extract_rows
 from featx.extraction.options import check_on_error
-from featx.extraction.text.text_rows import check_text_support, extract_texts
+from featx.extraction.text.text_rows import check_has_text, check_text_support, extract_texts
 from featx.features.matrix import FeatureMatrix
 from featx.features.open import open_features
 from featx.features.search.nearest import IndexName, check_top, find_similar, make_index
@@ -26,6 +27,8 @@ from featx.workflows.report.similar_page import write_similar
 from featx.workflows.search.matches import ImageMatches, Match, SearchSummary
 from featx.workflows.search.recipe_lookup import find_recorded_recipe
 
+_TEXT_QUERY = "A text query"
+
 
 class ImageSearch:
     """Search of indexed features for query images and texts, batch by batch.
@@ -38,6 +41,8 @@ class ImageSearch:
     options : mapping, default={}
         Extraction options of the features, as far as they are known.
     cache : Path or None, default=None
+    for_texts : bool, default=False
+        Whether texts are among the queries.
 
     Raises
     ------
@@ -55,12 +60,17 @@ class ImageSearch:
         options: Mapping[str, Any] | None = None,
         cache: Path | None = None,
         on_error: Literal["skip", "raise"] = "skip",
+        for_texts: bool = False,
     ) -> None:
         check_top(top)
         check_on_error(on_error)
+        if for_texts and options and "backbone" in options:  # before weights are downloaded
+            check_has_text(load_backbone(options["backbone"]), _TEXT_QUERY)
         self.features = features if isinstance(features, FeatureMatrix) else open_features(features)
         self.top = top
         self._recipe = find_recorded_recipe(self.features, options or {}, cache=cache)
+        if for_texts:
+            check_text_support(self._recipe.resolved, _TEXT_QUERY)
         if not len(self.features):
             raise FeaturesError(
                 f"Cannot search {self.features.address!r}: it has no rows. If it is a job, run it first: featx job run."
@@ -115,10 +125,6 @@ class ImageSearch:
             n_neighbors *= 2
         return results
 
-    def check_text_support(self) -> None:
-        """Raise OptionError if texts are not comparable with the indexed features."""
-        check_text_support(self._recipe.resolved, "A text query")
-
     def search_texts(self, texts: Sequence[str]) -> list[ImageMatches]:
         """Return the matches of each text, in order.
 
@@ -130,11 +136,8 @@ class ImageSearch:
         Raises
         ------
         OptionError
-            If texts are not comparable with the indexed features, or a text is empty.
+            If a text is empty.
         """
-        self.check_text_support()
-        if not texts:
-            return []
         rows = extract_texts(texts, self._recipe.resolved, cache=self._cache)
         neighbors = self._neighbors(rows, [""] * len(texts), self.top)
         return [ImageMatches(text, matches, is_text=True) for text, matches in zip(texts, neighbors, strict=True)]

@@ -258,6 +258,7 @@ def similar_images(
         options=options,
         cache=resolve_cache(cache),
         on_error=on_error,
+        for_texts=bool(texts),
     )
     with reporting(verbose, progress), stage("search", len(queries)):
         results = search.search_texts(texts) if texts else []
