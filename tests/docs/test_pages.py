@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
 from pathlib import Path
 
@@ -49,7 +50,7 @@ def test_pictures_are_described_and_small(page: Path) -> None:
 def test_commands_parse(page: Path) -> None:
     for block in re.findall(r"^```text\n(.*?)^```", page.read_text(), flags=re.MULTILINE | re.DOTALL):
         for line in block.splitlines():
-            words = re.split(r" [>|] ", line)[0].split()
+            words = shlex.split(re.split(r" [>|] ", line)[0]) if line.startswith("featx ") else []
             if words[:1] == ["featx"]:
                 make_parser().parse_args(words[1:])
 
