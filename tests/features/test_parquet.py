@@ -69,8 +69,8 @@ def test_extraction_writes_the_rows_of_the_npy_file_with_path_label_and_digest(
     assert features.recipe is not None
     assert features.recipe["backbone"] == "counting"
     # Queries are extracted with the recipe of the file, without a cache.
-    (found,) = similar_images("f.parquet", [photo_folder / "china" / "01.jpg"], top=1, include_self=True, cache=None)
-    assert [match.path for match in found.matches] == [str(photo_folder / "china" / "01.jpg")]
+    (result,) = similar_images("f.parquet", [photo_folder / "china" / "01.jpg"], top=1, include_self=True, cache=None)
+    assert [match.path for match in result.matches] == [str(photo_folder / "china" / "01.jpg")]
 
 
 def test_everything_that_takes_stored_features_takes_a_parquet_file(

@@ -188,13 +188,17 @@ def duplicates(args: argparse.Namespace) -> None:
     check_output_files([(args.csv, is_csv), (args.list, starts_with(header_pattern(LIST_HEADER)))])
     features = open_features(args.features)
     _check_table(features)
-    found = find_duplicates(features, duplicate_threshold=args.duplicate_threshold)
-    selection = None if args.keep is None else select_duplicates(found, features, keep=args.keep)
+    near_duplicates = find_duplicates(features, duplicate_threshold=args.duplicate_threshold)
+    selection = None if args.keep is None else select_duplicates(near_duplicates, features, keep=args.keep)
     if args.csv:
-        _write(args.csv, as_csv(found, features, selection))
+        _write(args.csv, as_csv(near_duplicates, features, selection))
     if args.list and selection is not None:
         _write(args.list, kept_as_csv(selection, features))
-    print_data(json.dumps(as_dict(found, features, selection)) if args.json else as_text(found, features, selection))
+    print_data(
+        json.dumps(as_dict(near_duplicates, features, selection))
+        if args.json
+        else as_text(near_duplicates, features, selection)
+    )
 
 
 def _write(path: str, texts: Iterable[str]) -> None:

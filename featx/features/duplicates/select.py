@@ -208,7 +208,9 @@ def _candidates(
     load_decoders()
     with concurrent.futures.ThreadPoolExecutor(n_cores(), thread_name_prefix="featx-quality") as threads:
         measured = list(counted(threads.map(_measure, paths), advance))
-    return [dataclasses.replace(one, labeled=labeled) for one, labeled in zip(measured, is_labeled, strict=True)]
+    return [
+        dataclasses.replace(candidate, labeled=labeled) for candidate, labeled in zip(measured, is_labeled, strict=True)
+    ]
 
 
 def _measure(path: str) -> _Candidate:
