@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from featx.datasets.image_table import ImagesLike, ImageTable, LabelsLike
 from featx.datasets.label_names import similar_names_note, unify_labels, unknown_classes_note
 from featx.datasets.labels import as_label_array, is_missing
 from featx.datasets.tables.frames import is_dataset_dict, is_frame
+from featx.datasets.tags import Tags
 from featx.errors import ComparisonError
 from featx.images.image_lists import as_image_list, name_images
 from featx.system.formatting import format_count, shorten
@@ -126,14 +127,19 @@ def _without_empty_split(table: ImageTable, notes: list[str]) -> ImageTable:
 
 
 def _note_names(table: ImageTable, notes: list[str]) -> None:
-    """Note class names that may mean the same class, and test classes without training images."""
-    notes += filter(None, [similar_names_note(table.labels)])
+    """Note names of classes or tags that may mean the same, and those of test images without training images."""
+    notes += filter(None, [similar_names_note(_names(table.labels))])
     if table.splits is not None and not any(isinstance(label, float) for label in table.labels):
         parts = {
-            part: [label for label, split in zip(table.labels, table.splits, strict=True) if split == part]
+            part: _names(label for label, split in zip(table.labels, table.splits, strict=True) if split == part)
             for part in ("train", "test")
         }
         notes += filter(None, [unknown_classes_note(parts["train"], parts["test"])])
+
+
+def _names(labels: Iterable[Any]) -> list[Any]:
+    """Return labels, and the single tags of images that have several."""
+    return [name for label in labels for name in (label if isinstance(label, Tags) else [label])]
 
 
 def _concatenate_groups(table: ImageTable, test: ImageTable) -> list[str | None] | None:

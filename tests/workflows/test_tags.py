@@ -16,6 +16,7 @@ from sklearn.pipeline import make_pipeline
 
 from featx import (
     FeatureExtractor,
+    ImageTable,
     TagClassifier,
     Tags,
     compare_features,
@@ -92,6 +93,17 @@ def test_stored_features_have_tags_in_their_labels(
     assert scores == compare_features("f.npy", y, **options).table["map_mean"].item()  # type: ignore[arg-type]
     assert cli.main(["compare", "f.npy", "--label-separator", "|", "--estimator", "dummy", "--quiet"]) == 0
     assert "3 tags" in capsys.readouterr().out
+
+
+def test_a_test_table_with_other_tags(photos: list[tuple[str, list[str]]]) -> None:
+    paths, y = [path for path, _ in photos], [Tags(tags) for _, tags in photos]
+    train = ImageTable(paths[::2], y[::2])
+    test = ImageTable(paths[1::2], [Tags([*tags, "First"]) for tags in y[1::2]])
+    result = compare_images(train, test=test, backbones=["counting"], estimators=["logreg"], **OPTIONS)
+    assert result.n_classes == 4
+    assert "No training image has the test class 'First'. Did you mean 'first'?" in result.notes
+    assert any(note.startswith("Classes with similar names") and "'first' and 'First'" in note for note in result.notes)
+    assert result.best_backbone.comparison.per_class()["label"].tolist() == ["First", "china", "first", "flower"]
 
 
 def test_train_and_predict(photos: list[tuple[str, list[str]]], capsys: pytest.CaptureFixture[str]) -> None:
