@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import hashlib
 import json
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from featx.system.notebook.cards import Record
 
@@ -17,9 +17,30 @@ PIXELS = 4
 #: Version of how texts are turned into tokens. Raised whenever that changes, so that older rows are not used.
 TEXT = 1
 #: Fields that are recorded only if they are not empty.
-_OPTIONAL = ("preprocessing", "tta", "calibration", "window")
+_OPTIONAL = ("preprocessing", "tta", "calibration", "window", "bands")
 #: Fields that determine the compiled network. Recipes with the same network share its graph.
 _GRAPH_FIELDS = ("backbone", "weights", "image_size", "layer", "preprocessing", "calibration")
+
+
+class Window(NamedTuple):
+    """How pixels of other depths and numbers of bands become colors of 8 bits.
+
+    Attributes
+    ----------
+    low, high : float or None
+        Values that become 0 and 255. None: the range of their type.
+    bands : tuple of int
+        Numbers of the bands of TIFF files that are red, green and blue, from 1. Empty: the colors of the file.
+    """
+
+    low: float | None
+    high: float | None
+    bands: tuple[int, ...] = ()
+
+    @property
+    def limits(self) -> tuple[float, float] | None:
+        """Values that become 0 and 255. None: the range of their type."""
+        return None if self.low is None or self.high is None else (self.low, self.high)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,6 +78,8 @@ class Recipe(Record):
     window : str
         Lowest and highest value of pixels with more than 8 bits, which become 0 and 255, such as ``0:4095``; "": the
         range of their type.
+    bands : str
+        Bands of TIFF files that are red, green and blue, such as ``4,3,2``; "": the colors of the file.
 
     See Also
     --------
@@ -83,6 +106,7 @@ class Recipe(Record):
     tta: str = ""
     calibration: str = ""
     window: str = ""
+    bands: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the recipe as JSON types, without optional fields that are empty."""
@@ -100,12 +124,13 @@ class Recipe(Record):
         return _fingerprint({name: value for name, value in self.as_dict().items() if name in _GRAPH_FIELDS})
 
     @property
-    def pixel_range(self) -> tuple[float, float] | None:
-        """Lowest and highest value of pixels with more than 8 bits. None: the range of their type."""
-        if not self.window:
+    def pixel_range(self) -> Window | None:
+        """Values of pixels with more than 8 bits, and bands. None: the range of their type, and colors."""
+        if not self.window and not self.bands:
             return None
         low, _, high = self.window.partition(":")
-        return float(low), float(high)
+        bands = tuple(map(int, self.bands.split(","))) if self.bands else ()
+        return Window(float(low), float(high), bands) if self.window else Window(None, None, bands)
 
     @property
     def layers(self) -> list[str]:

@@ -60,6 +60,7 @@ OPAQUE = {
     "Index",
     "RowsPart",
     "NoveltyDetector",
+    "Window",
     "ReportedExtraction",
     "Resolved",
     "RowTable",

@@ -20,6 +20,7 @@ CHANGES = {
     "tta": "flip",
     "calibration": "9ba71b0f1cceae18",
     "window": "0:4095",
+    "bands": "4,3,2",
 }
 
 
@@ -40,5 +41,5 @@ def test_every_field_changes_the_fingerprint(field: str) -> None:
 @pytest.mark.parametrize("field", CHANGES)
 def test_recipes_with_the_same_network_share_its_graph(field: str) -> None:
     changed = dataclasses.replace(RECIPE, **{field: CHANGES[field]})
-    shared = field in ("pooling", "resize", "precision", "pixels", "tta", "window")
+    shared = field in ("pooling", "resize", "precision", "pixels", "tta", "window", "bands")
     assert (changed.graph_fingerprint == RECIPE.graph_fingerprint) is shared

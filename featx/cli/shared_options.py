@@ -12,7 +12,7 @@ MACHINE_OPTIONS = ("engine", "device", "batch_size")
 #: Options that are passed to ExtractionOptions if they are given.
 EXTRACTION_OPTIONS = (
     *("weights", "image_size", "layer", "pooling", "resize", "precision", *MACHINE_OPTIONS),
-    *("max_pixels", "on_truncated", "preprocessing", "tta", "bit_depth", "window"),
+    *("max_pixels", "on_truncated", "preprocessing", "tta", "bit_depth", "window", "bands"),
 )
 
 #: Extraction options that commands with a trained model have.
@@ -284,6 +284,18 @@ def _add_pixel_options(group: Any) -> None:
         metavar=("LOW", "HIGH"),
         help="Values of gray pixels with more than 8 bits that become black and white (default: 0 65535)",
     )
+    group.add_argument(
+        "--bands",
+        type=_bands,
+        metavar="R,G,B",
+        help="Bands of TIFF files that are red, green and blue (default: their colors)",
+    )
+
+
+def _bands(text: str) -> tuple[int, ...] | str:
+    """Convert the value of ``--bands``. Another text is refused where the options are checked."""
+    parts = text.split(",")
+    return tuple(map(int, parts)) if all(part.strip().isdecimal() for part in parts) else text
 
 
 def _add_reading_options(group: Any, max_pixels: str, on_truncated: str) -> None:

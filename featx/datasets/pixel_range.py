@@ -64,6 +64,31 @@ def format_window(bit_depth: Any, window: Any) -> str:
     return ":".join(repr(float(value)).removesuffix(".0") for value in values)
 
 
+def format_bands(bands: Any) -> str:
+    """Return the bands that are red, green and blue, as a recipe records them. Empty: none given.
+
+    Raises
+    ------
+    OptionError
+        They are not three numbers from 1.
+
+    Examples
+    --------
+    >>> format_bands((4, 3, 2)), format_bands(None)
+    ('4,3,2', '')
+    """
+    if bands is None:
+        return ""
+    numbers_ = list(bands) if isinstance(bands, tuple | list | np.ndarray) else []
+    are_integers = all(isinstance(band, numbers.Integral) and not isinstance(band, bool) for band in numbers_)
+    if len(numbers_) != 3 or not are_integers or min(numbers_) < 1:
+        raise OptionError(
+            "bands (--bands) must be the numbers of the red, the green and the blue band, from 1, such as (4, 3, 2) "
+            f"(--bands 4,3,2), got {bands!r}."
+        )
+    return ",".join(map(str, numbers_))
+
+
 @dataclasses.dataclass(frozen=True)
 class PixelRange:
     """Values of the pixels of a sample of images with more than 8 bits.

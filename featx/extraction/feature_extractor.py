@@ -23,7 +23,7 @@ from featx.backbones.files.network_file import as_backbone_name
 from featx.backbones.layers import POOLINGS, Layer, parse_layers
 from featx.backbones.preprocessing import parse_preprocessing
 from featx.backbones.registry import load_backbone
-from featx.datasets.pixel_range import format_window, pixel_range_note
+from featx.datasets.pixel_range import format_bands, format_window, pixel_range_note
 from featx.errors import InvalidOptionError, ModelFileError, OptionError, UnknownBackboneError, UnreadableImagesWarning
 from featx.extraction.engines.archived_graph import ArchivedGraph
 from featx.extraction.engines.engine import ENGINES, PRECISIONS
@@ -105,6 +105,10 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
     window : (float, float) or None, default=None
         Lowest and highest value of gray pixels with more than 8 bits and of arrays other than uint8, which become black
         and white, such as ``(-1000, 400)`` for CT. None: the range of their type, or by `bit_depth`.
+    bands : (int, int, int) or None, default=None
+        Numbers of the bands of TIFF files that are red, green and blue, from 1, such as ``(4, 3, 2)`` for Sentinel-2;
+        `window` is then the range of all three. Requires tifffile (``pip install 'featx[tiff]'``). None: the colors of
+        the file.
     max_pixels : int, default=178_956_970
         Maximum number of pixels of an encoded image; a third of it for WebP, AVIF and GIF. Larger images are
         unreadable.
@@ -193,6 +197,7 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
         "resize": [str],
         "bit_depth": [Integral, None],
         "window": [tuple, list, None],
+        "bands": [tuple, list, None],
         "max_pixels": [Interval(Integral, 1, None, closed="left")],
         "on_truncated": [StrOptions(set(ON_TRUNCATED))],
         "on_error": [StrOptions({"raise", "nan"})],
@@ -218,6 +223,7 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
         resize: str = "native",
         bit_depth: int | None = None,
         window: tuple[float, float] | None = None,
+        bands: Sequence[int] | None = None,
         max_pixels: int = MAX_PIXELS,
         on_truncated: Literal["raise", "pad"] = "raise",
         on_error: Literal["raise", "nan"] = "raise",
@@ -239,6 +245,7 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
         self.resize = resize
         self.bit_depth = bit_depth
         self.window = window
+        self.bands = bands
         self.max_pixels = max_pixels
         self.on_truncated = on_truncated
         self.on_error = on_error
@@ -489,6 +496,7 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
             "preprocessing": None if self.preprocessing is None else parse_preprocessing(self.preprocessing).text,
             "tta": None if self.tta is None else str(self.tta),
             "window": format_window(self.bit_depth, self.window) or None,
+            "bands": format_bands(self.bands) or None,
         }
 
     def _resolve(self, options: ExtractionOptions) -> Resolved:

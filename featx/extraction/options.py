@@ -17,7 +17,7 @@ from featx.backbones.files.network_file import NetworkFile, as_backbone_name
 from featx.backbones.layers import POOLINGS, Layer, LayerInfo, Pooling, find_layers, parse_layers
 from featx.backbones.registry import Backbone, DirectBackbone, KerasBackbone, load_backbone
 from featx.backbones.weights import is_url, url_cache_path
-from featx.datasets.pixel_range import format_window
+from featx.datasets.pixel_range import format_bands, format_window
 from featx.errors import FeatxWarning, OptionError, RecipeMismatchError, WeightsNotFoundError
 from featx.extraction.engines.archived_graph import ArchivedGraph, UnusableGraphError
 from featx.extraction.engines.calibration import CALIBRATION
@@ -77,6 +77,7 @@ class ExtractionOptions:
     tta: Literal["flip", "five-crop", "rotations"] | None = None
     bit_depth: int | None = None
     window: tuple[float, float] | None = None
+    bands: Sequence[int] | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.backbone, str):
@@ -96,7 +97,9 @@ class ExtractionOptions:
             )
         if isinstance(self.window, list):
             object.__setattr__(self, "window", tuple(self.window))
-        for derived in ("_preprocessing", "_image_size", "_layers", "_pooling", "_resize", "_window"):
+        if isinstance(self.bands, list):
+            object.__setattr__(self, "bands", tuple(self.bands))
+        for derived in ("_preprocessing", "_image_size", "_layers", "_pooling", "_resize", "_window", "_bands"):
             getattr(self, derived)  # raises OptionError
         if self.tta is not None:
             check_tta(self.tta, self._image_size)
@@ -157,6 +160,11 @@ class ExtractionOptions:
     def _window(self) -> str:
         """Lowest and highest value of pixels with more than 8 bits, as the recipe records them."""
         return format_window(self.bit_depth, self.window)
+
+    @functools.cached_property
+    def _bands(self) -> str:
+        """Bands of TIFF files that are red, green and blue, as the recipe records them."""
+        return format_bands(self.bands)
 
     @functools.cached_property
     def _layers(self) -> tuple[LayerInfo, ...]:
@@ -247,6 +255,7 @@ class ExtractionOptions:
             tta=self.tta or "",
             calibration=CALIBRATION if self.precision == "int8" else "",
             window=self._window,
+            bands=self._bands,
         )
         return Resolved(
             backbone,

@@ -18,7 +18,7 @@ from featx.errors import ImageTooLargeError, TruncatedImageError, UnreadableImag
 from featx.extraction.row_cache import RowCache
 from featx.images.decode import MAX_PIXELS, Content, decode_image, decode_truncated, load_decoders
 from featx.images.image import Image, Source, content_digest, is_remote_image, padded_digest, read_image
-from featx.images.to_rgb import Window
+from featx.recipe import Window
 from featx.system.files import remote
 from featx.system.processes import n_cores
 
@@ -84,7 +84,7 @@ class ReadOptions:
         Number of images that may wait for the caller.
     n_threads : int or None, default=None
         Number of images that are decoded at a time. None: one per available core.
-    window : tuple of (float, float) or None, default=None
+    window : Window or None, default=None
         See :func:`featx.images.decode.decode_image`.
     max_parallel_bytes : int, default=8_388_608
         Maximum size of remote images that are downloaded many at a time.

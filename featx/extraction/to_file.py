@@ -142,6 +142,7 @@ def extract_images(
     resize: str = "native",
     bit_depth: int | None = None,
     window: tuple[float, float] | None = None,
+    bands: Sequence[int] | None = None,
     max_pixels: int = MAX_PIXELS,
     on_truncated: Literal["raise", "pad"] = "raise",
     on_error: Literal["skip", "raise"] = "skip",
@@ -200,6 +201,8 @@ def extract_images(
         Number of bits of gray pixels that are stored in 16 bits.
     window : (float, float) or None, default=None
         Lowest and highest value of gray pixels with more than 8 bits.
+    bands : (int, int, int) or None, default=None
+        Bands of TIFF files that are red, green and blue. See :class:`FeatureExtractor`.
     max_pixels : int, default=178_956_970
         Maximum number of pixels of an image. Larger images are unreadable.
     on_truncated : {"raise", "pad"}, default="raise"
@@ -267,6 +270,7 @@ def extract_images(
         resize=resize,
         bit_depth=bit_depth,
         window=window,
+        bands=bands,
         precision=precision,
         engine=engine,
         device=device,

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from featx.errors import InputError, UnreadableImageError
-from featx.images.to_rgb import Window
+from featx.recipe import Window
 
 _CHANNELS = (1, 3, 4)
 #: Ranges of values without a window. Other integers have the range of uint8.
-_RANGES: dict[str, Window] = {"f": (0.0, 1.0), "b": (0.0, 1.0)}
+_RANGES: dict[str, tuple[float, float]] = {"f": (0.0, 1.0), "b": (0.0, 1.0)}
 
 
 def as_pixels(array: np.ndarray[Any, Any], window: Window | None = None) -> np.ndarray[Any, Any]:
@@ -24,7 +24,7 @@ def as_pixels(array: np.ndarray[Any, Any], window: Window | None = None) -> np.n
     array : ndarray of shape (h, w), (h, w, channels) or (channels, h, w)
         With 1, 3 or 4 channels; the fourth is opacity, on white. Floats are from 0 to 1, uint16 from 0 to 65535, other
         integers from 0 to 255.
-    window : tuple of (float, float) or None, default=None
+    window : Window or None, default=None
         Values that become 0 and 255, except for uint8. None: the range of the type.
 
     Returns
@@ -72,8 +72,9 @@ def _scaled(array: np.ndarray[Any, Any], window: Window | None) -> np.ndarray[An
     values = array.astype(np.float64)
     if not np.isfinite(values).all():
         raise UnreadableImageError("the array has NaN or infinity")
-    low, high = window or _value_range(array.dtype)
-    if window is None and (values.min() < low or values.max() > high):
+    limits = None if window is None else window.limits
+    low, high = limits or _value_range(array.dtype)
+    if limits is None and (values.min() < low or values.max() > high):
         raise UnreadableImageError(
             f"expected {array.dtype} pixels from {low:g} to {high:g}, got {values.min():g} to {values.max():g}; pass "
             "their range, for example window=(0, 255)"
@@ -82,7 +83,7 @@ def _scaled(array: np.ndarray[Any, Any], window: Window | None) -> np.ndarray[An
     return scaled.astype(np.uint8)
 
 
-def _value_range(dtype: np.dtype[Any]) -> Window:
+def _value_range(dtype: np.dtype[Any]) -> tuple[float, float]:
     if dtype == np.uint16:
         return 0.0, 65535.0
     return _RANGES.get(dtype.kind, (0.0, 255.0))
@@ -104,7 +105,7 @@ def check_values(images: Iterable[Any], window: Window | None) -> None:
     InputError
         Arrays of floats, or of integers that are not uint8 or uint16, have other values.
     """
-    if window is not None:
+    if window is not None and window.limits is not None:
         return
     for image in images:
         if not isinstance(image, np.ndarray) or image.dtype == np.uint8 or image.dtype.kind not in "fui":

@@ -22,8 +22,9 @@ from featx.errors import (
 from featx.images.decoders.libtiff import collected_messages
 from featx.images.formats import declared_size, open_image, strip_metadata
 from featx.images.resize import fast_resizer, resize_image
-from featx.images.to_rgb import LARGE_IMAGE, Window, load_upright, to_upright_rgb
+from featx.images.to_rgb import LARGE_IMAGE, load_upright, to_upright_rgb
 from featx.images.truncated import pad_truncated
+from featx.recipe import Window
 from featx.system.array_types import PixelArray
 
 if TYPE_CHECKING:
@@ -82,8 +83,9 @@ def decode_image(
         See :func:`featx.images.resize.resize_image`.
     max_pixels : int, default=178_956_970
         Maximum number of pixels by the header of the image; for WebP, AVIF and GIF, a third of it.
-    window : tuple of (float, float) or None, default=None
-        Lowest and highest value of pixels with more than 8 bits, which become 0 and 255. None: the range of their type.
+    window : Window or None, default=None
+        Values of pixels with more than 8 bits that become 0 and 255, and bands of TIFF files that are colors. None: the
+        range of their type, and the colors of the file.
 
     Returns
     -------
@@ -204,7 +206,7 @@ def _decode_bytes(
     is_strict: bool = True,
 ) -> np.ndarray[Any, Any]:
     def decode(data: bytes) -> np.ndarray[Any, Any]:
-        with open_image(data) as image:
+        with open_image(data, window) as image:
             _check_n_pixels(image, max_pixels)
             _check_n_bytes(image, len(data))
             # Large images one at a time: memory would grow with the number of threads.

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from featx.errors import ImageTooLargeError, UnknownFormatError, UnreadableImageError
 from featx.images.decoders.dicom import is_dicom, open_dicom
+from featx.images.decoders.tiff_bands import open_bands
+from featx.recipe import Window
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PILImage
@@ -34,6 +36,8 @@ _PIXEL_CHUNKS = (b"IHDR", b"PLTE", b"tRNS", b"eXIf", b"IDAT", b"IEND")
 _HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx")
 #: Number of bytes of a file type box in which compatible brands are searched.
 _MAX_BRAND_BYTES = 128
+#: Beginnings of TIFF, and of BigTIFF.
+_TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 #: Maximum number of samples per pixel that Pillow reads: four colors and opacity.
 _MAX_SAMPLES = 5
 #: Beginnings of other files.
@@ -63,8 +67,14 @@ _UNSUPPORTED_IMAGES = (
 )
 
 
-def open_image(data: bytes) -> PILImage:
+def open_image(data: bytes, window: Window | None = None) -> PILImage:
     """Return an image whose header is read and whose pixels are not decoded yet. Its content decides the format.
+
+    Parameters
+    ----------
+    data : bytes
+    window : Window or None, default=None
+        Bands of TIFF files that are red, green and blue. None: the colors of the file.
 
     Raises
     ------
@@ -81,6 +91,8 @@ def open_image(data: bytes) -> PILImage:
         return _open_heic(data)
     if is_dicom(data):
         return open_dicom(data)
+    if window is not None and window.bands and data[:4] in _TIFF_SIGNATURES:
+        return open_bands(data, window)
     _check_kind(data)
     for name in FORMATS:
         opener, accepts = PIL.Image.OPEN.get(name, (None, None))
@@ -104,7 +116,7 @@ def _check_kind(data: bytes) -> None:
             "the PNG is in the format of iOS apps (CgBI), which is not supported; convert it with Xcode: pngcrush "
             "-revert-iphone-optimizations"
         )
-    if data[:4] in (b"II*\0", b"MM\0*"):
+    if data[:4] in _TIFF_SIGNATURES[:2]:
         _check_tiff(data)
 
 
@@ -113,12 +125,13 @@ def _check_tiff(data: bytes) -> None:
     n_samples, bits = tags.get(277, 1), tags.get(258, 1)
     if n_samples > _MAX_SAMPLES:
         raise UnreadableImageError(
-            f"the TIFF has {n_samples} bands, which are no colors; write three of them to an RGB image, for example "
-            "with GDAL: gdal_translate -b 4 -b 3 -b 2"
+            f"the TIFF has {n_samples} bands, which are no colors; select red, green and blue with bands, for example "
+            "bands=(4, 3, 2) (--bands 4,3,2)"
         )
     if n_samples >= 3 and bits > 16:
         raise UnreadableImageError(
-            f"the TIFF has {n_samples} bands of {bits} bits, which are not supported; convert it to 8 or 16 bits"
+            f"the TIFF has {n_samples} bands of {bits} bits; select red, green and blue with bands, and the range of "
+            "their values with window, for example bands=(1, 2, 3) and window=(0, 1) (--bands 1,2,3 --window 0 1)"
         )
     if tags.get(339, 1) in (5, 6):
         raise UnreadableImageError("the TIFF has complex numbers, which are no image; write their magnitude")

@@ -27,7 +27,7 @@ from featx.images.arrays import as_pixels
 from featx.images.containers.members import read_member, split_member_path
 from featx.images.decode import MAX_PIXELS, Content, decode_pillow
 from featx.images.image_lists import NamedImage, as_numpy
-from featx.images.to_rgb import Window
+from featx.recipe import Window
 from featx.system.files import remote
 from featx.system.files.url_secrets import redact_secrets
 from featx.system.formatting import format_bytes
@@ -186,7 +186,7 @@ def read_image(
         Maximum number of pixels of a Pillow image. Other images are checked when they are decoded.
     max_bytes : int, default=2**30
         Maximum number of bytes of a file or URL.
-    window : tuple of (float, float) or None, default=None
+    window : Window or None, default=None
         Values of a Pillow image or array, see :func:`featx.images.decode.decode_image`. Files are scaled when they are
         decoded.
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,13 +15,12 @@ from featx.errors import ImageTooLargeError, TruncatedImageError, UnreadableImag
 from featx.images.color_profiles import to_srgb
 from featx.images.decoders.dicom import WINDOW
 from featx.images.resize import shrink_factor
+from featx.recipe import Window
 from featx.system.array_types import PixelArray
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PILImage
 
-#: Lowest and highest value of pixels with more than 8 bits, which become 0 and 255.
-Window: TypeAlias = tuple[float, float]
 #: Images with more pixels are reduced before their colors are converted.
 LARGE_IMAGE = 16_000_000
 #: Maximum number of scans times pixels of a progressive JPEG. More take over four seconds: a decompression bomb.
@@ -57,7 +56,7 @@ def load_upright(
         Image that :func:`featx.images.formats.open_image` returned for `data`.
     size, resize
         See :func:`featx.images.decode.decode_image`. The image may be reduced as far as they allow.
-    window : tuple of (float, float) or None, default=None
+    window : Window or None, default=None
         See :func:`featx.images.decode.decode_image`.
     is_strict : bool, default=True
         Whether to raise an error for a JPEG whose data ends before its last pixel.
@@ -120,7 +119,7 @@ def to_upright_rgb(
     target : tuple of (size, resize), or None, default=None
         Arguments of :func:`featx.images.resize.resize_image`. A large image is reduced as far as they allow. None: it
         keeps its size.
-    window : tuple of (float, float) or None, default=None
+    window : Window or None, default=None
         See :func:`featx.images.decode.decode_image`.
     """
     import PIL.ImageChops
@@ -203,8 +202,8 @@ def _scale_to_8_bits(image: PILImage, gray: _GrayFormat, window: Window | None) 
         pixels = pixels.view(np.uint32)
     n_rows = max(1, _BLOCK_PIXELS // pixels.shape[1])
     blocks = [slice(start, start + n_rows) for start in range(0, len(pixels), n_rows)]
-    window = window or image.info.get(WINDOW)
-    low, high = window or (0.0, _upper_limit(pixels.dtype, max(_largest(pixels[block]) for block in blocks)))
+    limits = image.info.get(WINDOW) if window is None or window.limits is None else window.limits
+    low, high = limits or (0.0, _upper_limit(pixels.dtype, max(_largest(pixels[block]) for block in blocks)))
     scaled = np.empty(pixels.shape, dtype=np.uint8)
     for block in blocks:
         values = (np.clip(pixels[block].astype(np.float64), low, high) - low) * (255.0 / (high - low))

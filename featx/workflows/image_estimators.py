@@ -90,10 +90,10 @@ def validate_image_estimators(config: ComparisonConfig, options: Sequence[Extrac
                 f"{FINE_TUNE!r} does not support test-time augmentation, got tta={extraction.tta!r}. Remove "
                 f"tta (--tta), or {FINE_TUNE!r}."
             )
-        if extraction.window is not None or extraction.bit_depth is not None:
+        if any(value is not None for value in (extraction.window, extraction.bit_depth, extraction.bands)):
             raise OptionError(
-                f"{FINE_TUNE!r} does not support bit_depth (--bit-depth) and window (--window). Remove them, or "
-                f"{FINE_TUNE!r}."
+                f"{FINE_TUNE!r} does not support bit_depth (--bit-depth), window (--window) and bands (--bands). "
+                f"Remove them, or {FINE_TUNE!r}."
             )
         for estimator in estimators:
             if isinstance(estimator, FineTunedClassifier):

@@ -14,6 +14,7 @@ from featx import FeatureExtractor, check_images, extract_images, load_pipeline,
 from featx.datasets.pixel_range import pixel_range_note, sample_pixel_range
 from featx.errors import FeatxWarning, OptionError
 from featx.images.decode import decode_image
+from featx.recipe import Window
 
 FAST: dict[str, Any] = {"backbone": "color_histogram", "image_size": 32, "cache": None}
 
@@ -74,7 +75,7 @@ def test_window_of_signed_pixels(tmp_path: Path) -> None:
     pixels = np.linspace(-1000, 3000, 256).reshape(16, 16).astype(np.int32)
     PIL.Image.fromarray(pixels).save(tmp_path / "ct.tif")
     assert "Pass the range of interest, for example window=(-1000, 3000)" in pixel_range_note([tmp_path / "ct.tif"])
-    decoded = decode_image((tmp_path / "ct.tif").read_bytes(), (16, 16), window=(-1000, 400))[:, :, 0]
+    decoded = decode_image((tmp_path / "ct.tif").read_bytes(), (16, 16), window=Window(-1000, 400))[:, :, 0]
     expected = np.round(np.clip((pixels + 1000) / 1400, 0, 1) * 255)
     np.testing.assert_allclose(decoded, expected, atol=1)
 

@@ -11,6 +11,7 @@ import pytest
 from featx import FeatureExtractor
 from featx.errors import InputError, UnreadableImageError
 from featx.images.arrays import as_pixels
+from featx.recipe import Window
 
 RGB = np.random.default_rng(0).integers(0, 256, (16, 20, 3), dtype=np.uint8)
 GRAY = RGB[:, :, 0]
@@ -47,9 +48,9 @@ def test_opacity_is_on_white_as_in_files() -> None:
 
 
 def test_window_of_values() -> None:
-    np.testing.assert_array_equal(as_pixels(RGB.astype(np.float64), (0, 255)), RGB)
-    np.testing.assert_array_equal(as_pixels(GRAY.astype(np.uint16) * 16, (0, 4080)), GRAY)
-    np.testing.assert_array_equal(as_pixels(RGB, (0, 4095)), RGB)  # uint8 has 8 bits
+    np.testing.assert_array_equal(as_pixels(RGB.astype(np.float64), Window(0, 255)), RGB)
+    np.testing.assert_array_equal(as_pixels(GRAY.astype(np.uint16) * 16, Window(0, 4080)), GRAY)
+    np.testing.assert_array_equal(as_pixels(RGB, Window(0, 4095)), RGB)  # uint8 has 8 bits
 
 
 def test_values_outside_of_the_range_are_an_error() -> None:

@@ -119,7 +119,7 @@ def test_20_000_mutated_images() -> None:
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
-        (samples.tiff16(np.zeros((8, 8, 13))), "the TIFF has 13 bands, which are no colors; write three of them"),
+        (samples.tiff16(np.zeros((8, 8, 13))), "the TIFF has 13 bands, which are no colors; .*--bands 4,3,2"),
         (samples.tiff16(np.zeros((8, 8, 3))).replace(b"\x10\0\x10\0\x10\0", b"\x20\0" * 3), "3 bands of 32 bits"),
         (
             b"\x89PNG\r\n\x1a\n\0\0\0\4CgBI\x50\0\x20\2\x2b\xd5\xb3\x7f",

@@ -1,7 +1,8 @@
 """Libraries that decode images in ways of their own.
 
 ``libtiff``  the messages that libtiff would print, as reasons of the image
+``tiff_bands``  selected bands of TIFF files, read by tifffile
 ``dicom``    medical images in DICOM files, read by pydicom
 
-May import: ``errors``.
+May import: ``images``, ``recipe``, ``system``, ``errors``.
 """

@@ -79,6 +79,8 @@ def find_recorded_recipe(features: FeatureMatrix, options: Mapping[str, Any], *,
         recorded_options = {name: recipe[name] for name in _RECIPE_OPTIONS if recipe.get(name)}
         if recipe.get("window"):
             recorded_options["window"] = tuple(map(float, recipe["window"].split(":")))
+        if recipe.get("bands"):
+            recorded_options["bands"] = tuple(map(int, recipe["bands"].split(",")))
         resolved = _resolve_with_recipe(features, recorded_options, options, recipe)
         return RecordedRecipe(resolved, f"recipe of these rows in the cache{_replacement(resolved, recipe)}")
     extraction = ExtractionOptions(**options)

@@ -13,6 +13,7 @@ from featx import FeatureExtractor, check_images, find_images
 from featx.errors import UnreadableImageError
 from featx.images.decode import decode_full_size, decode_image
 from featx.images.image import read_image
+from featx.recipe import Window
 
 pydicom = pytest.importorskip("pydicom")
 #: Hounsfield units from -1000 to 1400 as CT stores them.
@@ -48,7 +49,7 @@ def ct(**fields: Any) -> bytes:
 
 
 def gray(data: bytes, window: tuple[float, float] | None = None) -> Any:
-    return decode_image(data, (32, 32), window=window)[:, :, 0].astype(float)
+    return decode_image(data, (32, 32), window=window and Window(*window))[:, :, 0].astype(float)
 
 
 def expected(low: float, high: float) -> Any:
