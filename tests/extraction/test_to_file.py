@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from featx import extract_images, merge_job, open_features, plan_job
+from featx import FeatureExtractor, extract_images, merge_job, open_features, plan_job
 from featx.cli import main as cli
 from featx.datasets.find import find_images
 from featx.errors import AuditError, FeaturesError, OptionError, OutputError, SourceError, UnreadableImageError
@@ -334,3 +334,8 @@ def test_leftovers_of_a_killed_run_are_removed(photo_folder: Path, in_folder: Pa
     assert len(list(in_folder.glob(".featx-*.tmp"))) == 1
     extract(photo_folder, in_folder / "other.npy")
     assert not list(in_folder.glob(".featx-*.tmp"))
+
+
+def test_backbone_of_another_type_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match=r"must be a name, a path or a keras.Model, got FeatureExtractor. Pass for"):
+        extract_images(tmp_path, tmp_path / "f.npy", backbone=FeatureExtractor("color_histogram"))

@@ -171,8 +171,17 @@ def as_backbone_name(backbone: Any) -> str:
     ------
     StoreError
         If the object cannot be cached.
+    OptionError
+        If `backbone` is something else.
     """
-    return os.fspath(backbone) if isinstance(backbone, str | os.PathLike) else str(cache_model(backbone))
+    if isinstance(backbone, str | os.PathLike):
+        return os.fspath(backbone)
+    if not (hasattr(backbone, "get_weights") and hasattr(backbone, "to_json")):
+        raise OptionError(
+            f"backbone must be a name, a path or a keras.Model, got {type(backbone).__name__}. Pass for example "
+            "backbone='mobilenet', and other settings as options of their own."
+        )
+    return str(cache_model(backbone))
 
 
 def cache_tuned_network(data: bytes, name: str, description: dict[str, Any] | None = None) -> Path:
