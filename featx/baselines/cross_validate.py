@@ -26,13 +26,7 @@ from featx.baselines.score_folds import check_images_of, score_all
 from featx.baselines.streaming.baselines import Streams, stream_baselines
 from featx.baselines.streaming.sample import curve_of_estimator
 from featx.baselines.streaming.scan import scan_columns, validate_rows
-from featx.datasets.labels import (
-    as_label_array,
-    describe_inferred_regression,
-    infer_task,
-    validate_data,
-    validate_labels,
-)
+from featx.datasets.labels import as_label_array, describe_inferred_task, infer_task, validate_data, validate_labels
 from featx.errors import ComparisonError, OptionError
 from featx.features.duplicates.find import Duplicates
 from featx.features.selected_rows import is_in_memory, is_read_on_demand
@@ -216,7 +210,7 @@ def compare_baselines(
     all_y = as_label_array(y)
     labeled_X, labels, rows, notes = (validate_rows if is_streamed else validate_data)(all_X, all_y)
     resolved_task = infer_task(labels) if task == "auto" else task
-    notes += filter(None, [describe_inferred_regression(labels)] if task == "auto" else [])
+    notes += filter(None, [describe_inferred_task(labels)] if task == "auto" else [])
     labels = validate_labels(labels, resolved_task)
     if resolved_task == "multilabel" and is_streamed:
         raise ComparisonError(

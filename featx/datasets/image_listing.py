@@ -186,8 +186,6 @@ class ImageListing:
             self.remarks.notes.append(
                 f"{format_count(n_empty, 'image')} without tags: none of the tags is taken to apply to them."
             )
-        if max(map(len, tags)) == 1:
-            self.remarks.notes.append("No image has more than one tag. If they are classes, leave out label_separator.")
         return tags
 
     def notes(self) -> list[str]:

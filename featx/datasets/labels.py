@@ -97,8 +97,15 @@ def infer_task(y: np.ndarray[Any, Any]) -> Literal["classification", "regression
     return "regression" if has_fractions or is_continuous(*np.unique(values, return_counts=True)) else "classification"
 
 
-def describe_inferred_regression(y: np.ndarray[Any, Any]) -> str:
-    """Return a note if :func:`infer_task` takes integers for a continuous target, else an empty text."""
+def describe_inferred_task(y: np.ndarray[Any, Any]) -> str:
+    """Return a note if :func:`infer_task` may be wrong, else an empty text.
+
+    That is the case if it takes integers for a continuous target, or lists of one label for tags.
+    """
+    if are_tags(y):
+        if max(len(tags) for tags in y) > 1:
+            return ""
+        return "No image has more than one label. If the labels are classes, pass one label for each image, not a list."
     if infer_task(y) != "regression" or any(float(label) % 1 for label in y.tolist()):
         return ""
     return (

@@ -12,7 +12,7 @@ from featx.baselines.estimators import EstimatorsLike, TaskOption
 from featx.baselines.folds.groups import group_codes
 from featx.baselines.folds.make_split import make_split
 from featx.datasets.image_table import ImageTable
-from featx.datasets.labels import describe_inferred_regression, infer_task, validate_labels
+from featx.datasets.labels import describe_inferred_task, infer_task, validate_labels
 from featx.errors import ComparisonError, OptionError, SourceError
 from featx.features.duplicates.find import DUPLICATE_THRESHOLD, check_threshold
 from featx.models.zero_shot.prompts import PromptsLike
@@ -110,7 +110,7 @@ def validate_request(table: ImageTable, config: ComparisonConfig) -> ComparisonC
         raise SourceError(table.no_labels_reason)
     labels = label_column(table.labels)
     task = infer_task(labels) if config.task == "auto" else config.task
-    note = describe_inferred_regression(labels) if config.task == "auto" else config.task_note
+    note = describe_inferred_task(labels) if config.task == "auto" else config.task_note
     config = dataclasses.replace(config, task=task, task_note=note)  # validates the estimators for this task
     y = validate_labels(labels, task)
     if table.splits is not None and "train" not in table.splits:

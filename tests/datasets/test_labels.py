@@ -6,13 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from featx.datasets.labels import (
-    as_label_array,
-    describe_inferred_regression,
-    infer_task,
-    validate_data,
-    validate_labels,
-)
+from featx.datasets.labels import as_label_array, describe_inferred_task, infer_task, validate_data, validate_labels
 from featx.errors import ComparisonError
 
 
@@ -40,11 +34,11 @@ def test_infer_task(y: Any, task: str) -> None:
 
 
 def test_integers_that_are_taken_for_a_continuous_target_are_noted() -> None:
-    note = describe_inferred_regression(2 * np.arange(21).repeat(4))
+    note = describe_inferred_task(2 * np.arange(21).repeat(4))
     assert note.startswith("The labels are integers with 21 distinct values")
     assert "--task classification" in note
     for y in (np.arange(21).repeat(4), np.array([1.5, 2.5]), np.array(["a", "b"])):
-        assert describe_inferred_regression(y) == ""
+        assert describe_inferred_task(y) == ""
 
 
 def test_validate_labels() -> None:
