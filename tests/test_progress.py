@@ -37,6 +37,7 @@ LONG = {
     "rank_features",
     "rank_images",
     "run_job",
+    "select_duplicates",
     "similar_images",
     "train_images",
     "verify_cache",
@@ -115,6 +116,9 @@ def _images(paths: list[str], **options: Any) -> dict[str, Callable[[], object]]
         "plan_job": lambda: featx.plan_job(folder, job, backbone="color_histogram", sample=0, cache=None, **options),
         "rank_images": lambda: featx.rank_images(paths, y, backbones=["color_histogram"], **shared),
         "run_job": run,
+        "select_duplicates": lambda: featx.select_duplicates(
+            featx.find_duplicates(np.ones((len(paths), 4)) + np.arange(len(paths))[:, None] // 2), paths, **options
+        ),
         "similar_images": similar,
         "train_images": lambda: featx.train_images(paths, y, backbone=histogram, estimator="knn", cv=2, **shared),
         "transform": lambda: histogram.transform(paths, **options),
