@@ -238,3 +238,35 @@ def test_rows_in_remote_storage(tmp_path: Path, rows: np.ndarray[Any, Any]) -> N
     np.testing.assert_array_equal(features[[3, 20]], rows[[3, 20]])
     assert features.paths[20] == "20.jpg"
     assert features.n_failed == 0
+
+
+def test_duckdb_reads_and_rewrites_the_file(tmp_path: Path, rows: np.ndarray[Any, Any]) -> None:
+    duckdb = pytest.importorskip("duckdb")
+    path = write(tmp_path / "f.parquet", rows)
+    counts = duckdb.sql(f"SELECT label, count(*) FROM '{path}' GROUP BY label ORDER BY label").fetchall()
+    assert counts == [("a", 15), ("b", 15)]
+    query = (
+        f"SELECT array_cosine_similarity(features::FLOAT[{N_FEATURES}], features::FLOAT[{N_FEATURES}]) FROM '{path}'"
+    )
+    assert duckdb.sql(query).fetchall()[0][0] == pytest.approx(1)
+    duckdb.sql(f"COPY (SELECT * FROM '{path}' WHERE label = 'b') TO '{tmp_path}/b.parquet'")
+    np.testing.assert_array_equal(open_features(tmp_path / "b.parquet").to_numpy(), rows[1::2])
+    features = open_features(path)  # DuckDB finds the variable by its name
+    assert duckdb.sql("SELECT count(*) FROM features").fetchall() == [(len(features),)]
+
+
+def test_lancedb_searches_the_rows(tmp_path: Path, rows: np.ndarray[Any, Any]) -> None:
+    lancedb = pytest.importorskip("lancedb")
+    features = open_features(write(tmp_path / "f.parquet", rows))
+    table = lancedb.connect(str(tmp_path / "lance")).create_table("photos", pa.table(features))
+    nearest = table.search(rows[7].tolist(), vector_column_name="features").limit(1).to_list()
+    assert nearest[0]["path"] == "7.jpg"
+
+
+def test_datasets_reads_and_rewrites_the_file(tmp_path: Path, rows: np.ndarray[Any, Any]) -> None:
+    datasets = pytest.importorskip("datasets")
+    path = write(tmp_path / "f.parquet", rows)
+    loaded = datasets.load_dataset("parquet", data_files=str(path), split="train", cache_dir=str(tmp_path / "cache"))
+    assert loaded.features["features"].length == N_FEATURES
+    loaded.select(range(5)).to_parquet(str(tmp_path / "five.parquet"))
+    np.testing.assert_array_equal(open_features(tmp_path / "five.parquet").to_numpy(), rows[:5])
