@@ -241,5 +241,8 @@ def as_path_list(paths: PathsLike, name: str = "paths") -> list[str]:
     images = as_image_list(paths, name)
     for index, image in enumerate(images):
         if not is_path(image):
-            raise InputError(f"{name} must be str or Path, got {type(image).__name__} at index {index}.")
+            raise InputError(
+                f"{name} must be str or Path, got {type(image).__name__} at index {index}. Write images in memory to "
+                "files, or arrays to one file with numpy.savez, and pass the paths."
+            )
     return [os.fspath(image) for image in images]

@@ -224,6 +224,8 @@ def read_image(
         image is None or isinstance(image, float | np.floating) or type(image).__name__ in ("NAType", "NaTType")
     )
     kind = "a missing value" if is_missing else type(image).__name__
+    if isinstance(image, list | tuple):
+        kind += " (make an array of nested lists of pixels: numpy.array(image, dtype='uint8'))"
     raise UnreadableImageError(f"expected a path, bytes, a Pillow image or an array, got {kind}")
 
 

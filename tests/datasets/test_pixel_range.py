@@ -10,11 +10,20 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from featx import FeatureExtractor, check_images, extract_images, load_pipeline, open_features, train_images
+from featx import (
+    FeatureExtractor,
+    check_images,
+    extract_images,
+    find_images,
+    load_pipeline,
+    open_features,
+    train_images,
+)
 from featx.datasets.pixel_range import pixel_range_note, sample_pixel_range
 from featx.errors import FeatxWarning, OptionError
 from featx.images.decode import decode_image
 from featx.recipe import Window
+from tests import samples
 
 FAST: dict[str, Any] = {"backbone": "color_histogram", "image_size": 32, "cache": None}
 
@@ -134,3 +143,22 @@ def test_unreadable_and_remote_images_are_left_to_the_extraction(tmp_path: Path)
     (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\nrest")
     images = [tmp_path / "a.png", tmp_path / "absent.png", "https://example.invalid/b.png", b"", None]
     assert pixel_range_note(images) == ""
+
+
+@pytest.mark.parametrize("write", [lambda pixels: samples.png(pixels, bits=16), samples.tiff16], ids=["png", "tiff"])
+def test_dark_colors_of_16_bits_are_noted(write: Any, tmp_path: Path) -> None:
+    suffix = "tif" if write is samples.tiff16 else "png"
+    bright = np.random.default_rng(0).integers(0, 65536, (8, 8, 3))
+    (tmp_path / f"bright.{suffix}").write_bytes(write(bright))
+    assert pixel_range_note([str(tmp_path / f"bright.{suffix}")]) == ""
+    (tmp_path / f"dark.{suffix}").write_bytes(write(bright // 16))
+    note = pixel_range_note([str(tmp_path / f"dark.{suffix}")])
+    assert "16 bits per color, but values up to 4,095 only" in note
+    assert "multiply them by 16; for TIFF, pass bands=(1, 2, 3) and window=(0, 4095)" in note
+
+
+def test_dark_arrays_are_noted() -> None:
+    array = np.full((4, 8, 8), 4000, dtype=np.uint16)
+    assert "pass bit_depth=12" in pixel_range_note(list(array))
+    assert "pass bit_depth=12" in pixel_range_note(find_images(array).paths)
+    assert pixel_range_note([array.astype(np.uint8), b"bytes"]) == ""
