@@ -35,6 +35,24 @@ def _alternate(functions: dict[str, Callable[[Any], object]], items: list[Any], 
     return {name: 1000 * statistics.median(values[n_warm_up:]) for name, values in seconds.items()}
 
 
+_START = """
+import sys, time
+from pathlib import Path
+from featx import Predictor
+predictor = Predictor(sys.argv[1], cache=None).warm_up()
+print(time.process_time())
+predictor.predict_one(Path(sys.argv[2]).read_bytes())
+print(next(line for line in open("/proc/self/status") if line.startswith("VmHWM")).split()[1])
+"""
+
+
+def serve_start(paths: list[str], model: str) -> dict[str, Any]:
+    """Measure the processor time of a fresh process until its predictor is warm, and its memory in MB."""
+    command = [sys.executable, "-c", _START, model, *paths]
+    seconds, kilobytes = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    return {"seconds": float(seconds), "memory": int(kilobytes) / 1024}
+
+
 def serve_one(paths: list[str], model: str, cache: str, folder: str) -> dict[str, Any]:
     """Time one image from bytes to label, by a predictor and by ONNX Runtime with the model that it exports."""
     import onnxruntime

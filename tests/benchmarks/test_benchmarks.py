@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,13 @@ def test_workloads_run_in_fresh_processes(environment: Environment, compiled_cac
     assert warm["imported"] == []
     assert cold["seconds"] > 0
     assert cold["peak_mb"] > 50
+
+
+def test_every_workload_of_a_benchmark_is_known() -> None:
+    files = Path(harness.__file__).parent.glob("*_benchmarks.py")
+    named = {name for file in files for name in re.findall(r"environment\.run\(\s*\"(\w+)\"", file.read_text())}
+    assert len(named) > 10
+    assert named <= set(workloads.WORKLOADS)
 
 
 def test_failing_workload_is_named(environment: Environment, tmp_path: Path) -> None:

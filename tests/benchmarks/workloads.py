@@ -406,7 +406,9 @@ WORKLOADS: dict[str, Callable[..., dict[str, Any]]] = {
         comparison_workloads.cross_val_scores,
         comparison_workloads.estimate_folds,
         serving_workloads.serve_one,
+        serving_workloads.serve_start,
         serving_workloads.serve_threads,
+        serving_workloads.serve_http,
         serving_workloads.lone_image,
         serving_workloads.resize_images,
     )
