@@ -21,6 +21,7 @@ from tests.benchmarks import (  # noqa: F401  # they register their benchmarks
     search_benchmarks,
     serving_benchmarks,
     store_benchmarks,
+    torch_benchmarks,
 )
 from tests.benchmarks.harness import BENCHMARKS, Environment
 from tests.benchmarks.results import RESULTS, as_row, save_rows

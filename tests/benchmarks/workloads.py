@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.benchmarks import comparison_workloads, serving_workloads
+from tests.benchmarks import comparison_workloads, serving_workloads, torch_workloads
 
 
 def _timed(run: Callable[[], object]) -> float:
@@ -411,6 +411,7 @@ WORKLOADS: dict[str, Callable[..., dict[str, Any]]] = {
         serving_workloads.serve_http,
         serving_workloads.lone_image,
         serving_workloads.resize_images,
+        torch_workloads.network_beside_torch,
     )
 }
 
