@@ -37,7 +37,7 @@ from featx.models.validation import (
 from featx.system.array_types import AnyArray, FloatArray
 from featx.system.files.atomic import atomic_write
 from featx.system.files.output_paths import as_output_error
-from featx.system.option_checks import as_path
+from featx.system.option_checks import as_list, as_path
 from featx.system.version import __version__
 
 if TYPE_CHECKING:
@@ -62,6 +62,7 @@ def save_pipeline(
     scores: Mapping[str, Any] | None = None,
     notes: Sequence[str] = (),
     graph: bool = True,
+    trusted: Sequence[str] | None = None,
 ) -> None:
     """Write a fitted pipeline to one file.
 
@@ -88,6 +89,9 @@ def save_pipeline(
     graph : bool, default=True
         Whether the compiled network becomes part of the model, so that predicting needs no weights, no tensorflow and
         no cache. Engine "keras" and backbones without a network have none.
+    trusted : sequence of str or None, default=None
+        Types of other libraries that may be part of the file. They must be passed to :func:`read_model` or
+        :func:`load_pipeline`, too: loading them may execute code of the file. The error names those that are missing.
 
     Raises
     ------
@@ -150,7 +154,7 @@ def save_pipeline(
     if head is not None:
         check_predictions(head, estimator, _random_rows(extractor.n_features_out_) if rows is None else rows)
     detector = None if rows is None else _fit_detector(rows, groups)
-    data = _pack_model(pipeline, card, head, detector, members)
+    data = _pack_model(pipeline, card, head, detector, graph=members, trusted=_as_types(trusted))
     with as_output_error(path), atomic_write(path) as temporary:
         temporary.write_bytes(data)
 
@@ -162,6 +166,7 @@ def load_pipeline(
     precision: PrecisionName | None = None,
     device: str = "auto",
     allow: Sequence[Kind] | None = None,
+    trusted: Sequence[str] | None = None,
 ) -> Pipeline:
     """Load a pipeline from a model file.
 
@@ -180,6 +185,8 @@ def load_pipeline(
     allow : sequence of {"path", "url", "bytes", "array"} or None, default=None
         Kinds of images to read; others are unreadable, and no file is opened for them. A service that passes on what
         its clients send allows ``("bytes", "array")``. Pillow images count as arrays. None: as in the model.
+    trusted : sequence of str or None, default=None
+        Types of other libraries to load, as passed to :func:`save_pipeline`. They may execute code of the file.
 
     Returns
     -------
@@ -215,7 +222,7 @@ def load_pipeline(
     >>> loaded.predict(images[:1])
     array(['dark'], dtype='<U5')
     """
-    model = read_model(path)
+    model = read_model(path, trusted=trusted)
     model.resolve(precision=precision, device=device)
     pipeline = model.pipeline
     extractor = pipeline.steps[0][1]
@@ -225,13 +232,15 @@ def load_pipeline(
     return pipeline
 
 
-def read_model(path: str | os.PathLike[str]) -> Model:
+def read_model(path: str | os.PathLike[str], *, trusted: Sequence[str] | None = None) -> Model:
     """Read a model from a file; scikit-learn is imported only when it is needed.
 
     Parameters
     ----------
     path : str or Path
         File that :func:`save_pipeline` or ``featx train`` wrote.
+    trusted : sequence of str or None, default=None
+        Types of other libraries to load, as passed to :func:`save_pipeline`. They may execute code of the file.
 
     Returns
     -------
@@ -285,11 +294,15 @@ def read_model(path: str | os.PathLike[str]) -> Model:
     except _INVALID as error:
         raise corrupt(name, f"its description is invalid: {error!r}") from error
     own = {member: content for member, content in members.items() if not member.startswith((ARRAYS, NETWORK))}
-    load = functools.partial(_load_pipeline, name, own, network, card, head)
+    load = functools.partial(_load_pipeline, name, own, network, card, head, trusted=_as_types(trusted))
     return Model(name, card, head, detector, load, archived)
 
 
 # Writing ------------------------------------------------------------------------------------------------
+
+
+def _as_types(trusted: Sequence[str] | None) -> list[str]:
+    return [] if trusted is None else as_list("trusted", trusted)
 
 
 def _random_rows(n_features: int) -> FloatArray:
@@ -309,9 +322,15 @@ def _fit_detector(rows: FloatArray, groups: Any) -> NoveltyDetector | None:
 
 
 def _pack_model(
-    pipeline: Any, card: ModelCard, head: Head | None, detector: NoveltyDetector | None, graph: Mapping[str, bytes]
+    pipeline: Any,
+    card: ModelCard,
+    head: Head | None,
+    detector: NoveltyDetector | None,
+    *,
+    graph: Mapping[str, bytes],
+    trusted: Sequence[str],
 ) -> bytes:
-    members, network = dump_pipeline(pipeline)
+    members, network = dump_pipeline(pipeline, trusted)
     network_descriptions: dict[str, Any] = {}
     if network is not None:
         members[f"{NETWORK}{network[0]}"] = network[1]
@@ -376,9 +395,15 @@ def _read_detector(
 
 
 def _load_pipeline(
-    name: str, members: Mapping[str, bytes], network: str, card: ModelCard, head: Head | None
+    name: str,
+    members: Mapping[str, bytes],
+    network: str,
+    card: ModelCard,
+    head: Head | None,
+    *,
+    trusted: Sequence[str],
 ) -> Pipeline:
-    pipeline = load_pipeline_data(name, zip_members(members), network, card)
+    pipeline = load_pipeline_data(name, zip_members(members), network, card, trusted)
     if head is not None and not is_head_of(head, pipeline[1:]):
         raise corrupt(name, "its head is not that of its scikit-learn pipeline")
     return pipeline

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 TRUSTED_TYPES = (
     "featx.scale_to_unit_length",
     "featx.FeatureExtractor",
+    "featx.LabelEncodedClassifier",
     "featx.TagClassifier",
     "sklearn.calibration._CalibratedClassifier",  # two arrays and an estimator
     "sklearn.calibration._SigmoidCalibration",  # two numbers
@@ -35,10 +37,18 @@ _OTHER_FORMATS = (
 )
 
 
-def dump_pipeline(pipeline: Pipeline) -> tuple[dict[str, bytes], tuple[str, bytes] | None]:
+def dump_pipeline(
+    pipeline: Pipeline, trusted: Collection[str] = ()
+) -> tuple[dict[str, bytes], tuple[str, bytes] | None]:
     """Return a fitted pipeline as the files of a skops archive, and the network that belongs to it.
 
     What concerns one machine only (``cache``, ``verbose``) is not part of it.
+
+    Parameters
+    ----------
+    pipeline : sklearn.pipeline.Pipeline
+    trusted : collection of str, default=()
+        Types that may be part of it besides :data:`TRUSTED_TYPES`.
 
     Returns
     -------
@@ -66,11 +76,13 @@ def dump_pipeline(pipeline: Pipeline) -> tuple[dict[str, bytes], tuple[str, byte
         raise ModelFileError(
             f"Cannot save this pipeline as a model: skops cannot write it ({error}). {_OTHER_FORMATS}"
         ) from error
-    check_trusted(data)
+    check_trusted(data, trusted)
     return unzip(data), network
 
 
-def load_pipeline_data(name: str, data: bytes, network: str, card: ModelCard) -> Pipeline:
+def load_pipeline_data(
+    name: str, data: bytes, network: str, card: ModelCard, trusted: Collection[str] = ()
+) -> Pipeline:
     """Return the pipeline of a model.
 
     Parameters
@@ -83,6 +95,8 @@ def load_pipeline_data(name: str, data: bytes, network: str, card: ModelCard) ->
         Path of the network that belongs to the model, or "".
     card : ModelCard
         Description that the pipeline must have.
+    trusted : collection of str, default=()
+        Types that are loaded besides :data:`TRUSTED_TYPES`.
 
     Raises
     ------
@@ -92,12 +106,13 @@ def load_pipeline_data(name: str, data: bytes, network: str, card: ModelCard) ->
     from sklearn.pipeline import Pipeline
 
     try:
-        if types := untrusted_types(data):
+        if types := untrusted_types(data, trusted):
             raise ModelFileError(
                 f"Cannot load model {name!r}: it contains untrusted types ({', '.join(types)}) that could execute "
-                "code. Get the file from a trusted source, or train the model again."
+                "code. Get the file from a trusted source, or train the model again. If you trust this file and these "
+                f"types, pass trusted={[*trusted, *types]}."
             )
-        pipeline = import_skops().loads(data, trusted=list(TRUSTED_TYPES))
+        pipeline = import_skops().loads(data, trusted=[*TRUSTED_TYPES, *trusted])
     except (ModelFileError, MemoryError):
         raise
     except Exception as error:  # skops raises errors of many types
@@ -145,23 +160,24 @@ def check_savable(estimator: Any, task: str) -> None:
     check_trusted(data)
 
 
-def check_trusted(data: bytes) -> None:
-    """Raise if skops data contains types that would not be loaded.
+def check_trusted(data: bytes, trusted: Collection[str] = ()) -> None:
+    """Raise if skops data contains types that would not be loaded, besides those that the user trusts.
 
     Raises
     ------
     ModelFileError
     """
-    if types := untrusted_types(data):
+    if types := untrusted_types(data, trusted):
         raise ModelFileError(
             f"Cannot save this pipeline as a model: it contains untrusted types ({', '.join(types)}), which are not "
-            f"loaded from files because they could execute code. {_OTHER_FORMATS}"
+            f"loaded from files because they could execute code. {_OTHER_FORMATS} Or pass trusted={[*trusted, *types]} "
+            "to save it, and again to read_model or load_pipeline."
         )
 
 
-def untrusted_types(data: bytes) -> list[str]:
+def untrusted_types(data: bytes, trusted: Collection[str] = ()) -> list[str]:
     """Return the names of types and functions in skops data that are not trusted."""
-    return sorted(set(import_skops().get_untrusted_types(data=data)) - set(TRUSTED_TYPES))
+    return sorted(set(import_skops().get_untrusted_types(data=data)) - {*TRUSTED_TYPES, *trusted})
 
 
 def without_covariance(estimator: Any) -> Any:

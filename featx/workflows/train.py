@@ -107,7 +107,7 @@ class TrainedModel(TextResult):
     notes: list[str]
     groups: np.ndarray[Any, Any] | None = None
 
-    def save(self, path: str | os.PathLike[str], *, graph: bool = True) -> None:
+    def save(self, path: str | os.PathLike[str], *, graph: bool = True, trusted: Sequence[str] | None = None) -> None:
         """Write the pipeline and its scores to a model file. See :func:`featx.save_pipeline`.
 
         Parameters
@@ -116,6 +116,8 @@ class TrainedModel(TextResult):
             Path of the model file.
         graph : bool, default=True
             Whether the compiled network becomes part of the model.
+        trusted : sequence of str or None, default=None
+            Types of other libraries that may be part of the model.
 
         Raises
         ------
@@ -131,6 +133,7 @@ class TrainedModel(TextResult):
             scores=self.scores,
             notes=self.notes,
             graph=graph,
+            trusted=trusted,
         )
 
     def __repr__(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import pickle
+import re
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,10 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from featx import LabelEncodedClassifier, compare_baselines, train_images
+from featx import LabelEncodedClassifier, compare_baselines, load_pipeline, predict_images, read_model, train_images
 from featx.baselines.libraries.label_encoding import needs_encoding
 from featx.cli import main as cli
-from featx.errors import ComparisonError, OptionError
+from featx.errors import ComparisonError, ModelFileError, OptionError
 from tests.baselines.libraries.odd_estimators import CodedClassifier, TwoColumnsClassifier
 
 ODD = "tests.baselines.libraries.odd_estimators"
@@ -120,7 +121,7 @@ def test_train_with_another_library(photo_folder: Path, capsys: pytest.CaptureFi
     assert set(trained.pipeline.predict(paths)) <= {"china", "flower"}
     assert "joblib.dump or mlflow.sklearn.log_model" in trained.notes[-1]
     assert cli.main(["train", str(photo_folder), "--estimator", f"{ODD}.CodedClassifier", "-o", "m.skops"]) == 1
-    assert "untrusted types (featx.LabelEncodedClassifier, tests.baselines" in capsys.readouterr().err
+    assert "untrusted types (tests.baselines" in capsys.readouterr().err
     assert not os.path.exists("m.skops")
 
 
@@ -149,3 +150,27 @@ def test_boosting_libraries(
     assert os.listdir() == []
     output = capfd.readouterr()
     assert output.out == output.err == ""
+
+
+@pytest.mark.usefixtures("counting")
+def test_types_of_another_library_are_saved_and_loaded_only_if_they_are_trusted(
+    photo_folder: Path, in_folder: Path
+) -> None:
+    paths = sorted(photo_folder.glob("*/*.jpg"))
+    labels = [path.parent.name for path in paths]
+    options: dict[str, Any] = {"backbone": "counting", "cv": 2, "cache": None}
+    trained = train_images(paths, labels, estimator=f"{ODD}.CodedClassifier", **options)
+    types = [f"{ODD}.CodedClassifier"]
+    with pytest.raises(ModelFileError, match=re.escape(f"Or pass trusted={types}")):
+        trained.save("model.skops")
+    with pytest.raises(ModelFileError, match=re.escape(f"Or pass trusted={['other.Type', *types]}")):
+        trained.save("model.skops", trusted=["other.Type"])
+    trained.save("model.skops", trusted=types)
+    with pytest.raises(
+        ModelFileError, match=re.escape(f"If you trust this file and these types, pass trusted={types}")
+    ):
+        predict_images("model.skops", paths[:3], cache=None)
+    table = predict_images(read_model("model.skops", trusted=types), paths, cache=None)
+    expected = trained.pipeline.set_params(features__cache=None).predict(paths)
+    assert table["label"].tolist() == expected.tolist()
+    assert load_pipeline("model.skops", cache=None, trusted=types).predict(paths).tolist() == expected.tolist()
