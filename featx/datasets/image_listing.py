@@ -84,6 +84,8 @@ class ImageListing:
         self._sources, self._options, self._keep_missing = sources, options or SourceOptions(), keep_missing
         self.remarks = Remarks()
         self._arrays = find_array_parts(sources, self._options, self.remarks.notes)
+        if any(part.has_tags for part in self._arrays):
+            self._options = dataclasses.replace(self._options, label_separator=JOINED)
         self._tables = [] if self._arrays else find_tables(sources, self._options)
         if self._has_typed_labels:
             self.remarks.label_types = LabelTypeInferrer()

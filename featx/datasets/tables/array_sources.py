@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from featx.datasets.source_options import SourceOptions
+from featx.datasets.tables.columns import JOINED
 from featx.errors import FeatxError, SourceError
 from featx.images.arrays import as_batch
 from featx.images.containers.archives import is_archive, list_archive, read_member, split_archive_path
@@ -46,12 +47,15 @@ class ArrayPart:
     n_images : int
     labels : sequence of (str or None)
     split : {"train", "val", "test"} or None
+    has_tags : bool, default=False
+        Whether images have several labels, which are joined in a text.
     """
 
     prefix: str
     n_images: int
     labels: Sequence[str | None]
     split: str | None
+    has_tags: bool = False
 
 
 def find_array_parts(sources: Sequence[str], options: SourceOptions, notes: list[str]) -> list[ArrayPart]:
@@ -218,14 +222,28 @@ def _npz_parts(source: str, options: SourceOptions, notes: list[str]) -> list[Ar
         labels: list[str | None] = []
         if label_key is not None and label_key not in shapes:
             raise SourceError(f"{source!r} has no array {label_key!r} for the labels. It has {listed}.")
-        if label_key is not None and len(shapes[label_key]) == 2 and shapes[label_key][1] > 1:
-            notes.append(
-                f"{source!r}: {label_key!r} has {shapes[label_key][1]} labels for each image, and is not used."
-            )
-        elif label_key is not None:
-            labels = _as_text(file.load(label_key), None)
-        parts.append(_part(f"{source}#{key}/", shape[0], labels, _split_of(key)))
+        has_tags = False
+        if label_key is not None:
+            array = file.load(label_key)
+            labels, has_tags, note = _matrix_labels(array) if _is_matrix(array) else (_as_text(array, None), False, "")
+            notes += [f"{source!r}: {label_key!r} has {note}"] if note else []
+        part = _part(f"{source}#{key}/", shape[0], labels, _split_of(key))
+        parts.append(dataclasses.replace(part, has_tags=has_tags))
     return parts
+
+
+def _is_matrix(labels: np.ndarray[Any, Any]) -> bool:
+    return labels.ndim == 2 and labels.shape[1] > 1
+
+
+def _matrix_labels(labels: np.ndarray[Any, Any]) -> tuple[list[str | None], bool, str]:
+    """Return the labels in a matrix with a column for each class, whether they are tags, and a note."""
+    if labels.dtype.kind not in "fiub" or not np.isin(labels, (0, 1)).all():
+        return [], False, f"{labels.shape[1]} values for each image, which are no labels."
+    tags = [JOINED.join(map(str, np.flatnonzero(row))) for row in labels]
+    if (labels.sum(axis=1) == 1).all():
+        return list(tags), False, "one-hot labels: classes are numbered by their column."
+    return list(tags), True, "several labels for each image: tags are numbered by their column."
 
 
 def _words(key: str) -> set[str]:

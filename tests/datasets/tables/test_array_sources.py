@@ -59,10 +59,18 @@ def test_npz_with_other_names(tmp_path: Path) -> None:
 
 
 def test_npz_with_several_labels_for_each_image(tmp_path: Path) -> None:
-    np.savez(tmp_path / "chest.npz", train_images=PIXELS, train_labels=np.eye(12, 14, dtype=int))
+    labels = np.zeros((12, 14), dtype=np.uint8)
+    labels[:, 3], labels[::2, 11], labels[5] = 1, 1, 0
+    np.savez(tmp_path / "chest.npz", train_images=PIXELS, train_labels=labels)
     images = find_images(tmp_path / "chest.npz")
-    assert images.labels == [None] * 12
-    assert "'train_labels' has 14 labels for each image" in images.notes[0]
+    assert [tuple(tags) for tags in images.labels[4:7]] == [("11", "3"), (), ("11", "3")]
+    assert "'train_labels' has several labels for each image: tags are numbered by their column." in images.notes[0]
+    np.savez(tmp_path / "one_hot.npz", images=PIXELS, labels=np.eye(3)[Y])
+    images = find_images(tmp_path / "one_hot.npz")
+    assert images.labels == Y.tolist()
+    assert "one-hot labels: classes are numbered by their column" in images.notes[0]
+    np.savez(tmp_path / "boxes.npz", images=PIXELS, labels=np.full((12, 4), 7))
+    assert find_images(tmp_path / "boxes.npz").labels == [None] * 12
 
 
 def test_flat_rows_in_npz_are_an_error_with_the_remedy(tmp_path: Path) -> None:
