@@ -159,8 +159,8 @@ def test_killed_worker_loses_its_requests_only(service: Path) -> None:
             os.kill(workers[0], signal.SIGKILL)
             counts = answers.result()
         assert counts[0] <= 8  # one for each client at most
-        assert counts[200] > 20
-        assert counts[422] > 1
+        assert counts[200] > 8
+        assert counts[422] >= 1
         assert upload(url, data)[0] == 200
 
 
