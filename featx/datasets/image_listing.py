@@ -19,7 +19,7 @@ from featx.datasets.tables.columns import JOINED, ImageColumns, describe_columns
 from featx.datasets.tables.file import TABLE_SUFFIXES, is_table_name, read_batches
 from featx.datasets.tables.metadata import find_metadata, metadata_note
 from featx.datasets.tables.shards import data_files_in, expand_sources, is_data_file, splits_of_files
-from featx.datasets.tags import split_tags
+from featx.datasets.tags import SEPARATOR, split_tags
 from featx.errors import SourceError, SourceNotFoundError
 from featx.images.containers.archives import is_archive
 from featx.images.containers.members import split_member_path
@@ -85,7 +85,7 @@ class ImageListing:
         self.remarks = Remarks()
         self._arrays = find_array_parts(sources, self._options, self.remarks.notes)
         if any(part.has_tags for part in self._arrays):
-            self._options = dataclasses.replace(self._options, label_separator=JOINED)
+            self._options = dataclasses.replace(self._options, label_separator=SEPARATOR)
         self._tables = [] if self._arrays else find_tables(sources, self._options)
         if self._has_typed_labels:
             self.remarks.label_types = LabelTypeInferrer()

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from featx.datasets.source_options import SourceOptions
-from featx.datasets.tables.columns import JOINED
+from featx.datasets.tags import SEPARATOR
 from featx.errors import FeatxError, SourceError
 from featx.images.arrays import as_batch
 from featx.images.containers.archives import is_archive, list_archive, read_member, split_archive_path
@@ -240,7 +240,7 @@ def _matrix_labels(labels: np.ndarray[Any, Any]) -> tuple[list[str | None], bool
     """Return the labels in a matrix with a column for each class, whether they are tags, and a note."""
     if labels.dtype.kind not in "fiub" or not np.isin(labels, (0, 1)).all():
         return [], False, f"{labels.shape[1]} values for each image, which are no labels."
-    tags = [JOINED.join(map(str, np.flatnonzero(row))) for row in labels]
+    tags = [SEPARATOR.join(map(str, np.flatnonzero(row))) for row in labels]
     if (labels.sum(axis=1) == 1).all():
         return list(tags), False, "one-hot labels: classes are numbered by their column."
     return list(tags), True, "several labels for each image: tags are numbered by their column."
