@@ -31,8 +31,8 @@ def test_long_text_is_cut() -> None:
     assert len(text_to_html("a" * 10 * MAX_CHARACTERS)) < MAX_CHARACTERS + 300
 
 
-#: Classes that are no results: backbones, options, and the tool that predicts.
-NO_RESULTS = {"Backbone", "DirectBackbone", "KerasBackbone", "Predictor", "ScaleLimits"}
+#: Classes that are no results: backbones, options, the labels of an image, and the tool that predicts.
+NO_RESULTS = {"Backbone", "DirectBackbone", "KerasBackbone", "Predictor", "ScaleLimits", "Tags"}
 
 
 def test_every_public_result_is_shown_in_notebooks() -> None:
