@@ -15,6 +15,7 @@ VALUES = {
     "device": ("auto", "cpu", "cuda", "tensorrt", "mps", "directml"),
     "engine": ("auto", "openvino", "keras", "onnxruntime"),
     "index": ("exact", "faiss", "faiss-approximate"),
+    "keep": ("best", "largest", "sharpest", "labeled", "first"),
     "method": ("auto", "activation", "occlusion"),
     "on_truncated": ("raise", "pad"),
     "pooling": ("native", "avg", "max", "avgmax", "cls", "none"),
@@ -24,7 +25,13 @@ VALUES = {
     "tta": ("flip", "five-crop", "rotations", "none"),
 }
 #: Arguments that are files, and the suffixes of their names; those that are not here may be any file.
-SUFFIXES = {"features": ("npy",), "model": ("skops",), "report": ("html",), "html": ("html",), "csv": ("csv",)}
+SUFFIXES = {
+    "features": ("npy", "parquet"),
+    "model": ("skops",),
+    "report": ("html",),
+    "html": ("html",),
+    "csv": ("csv",),
+}
 #: Arguments that are folders.
 FOLDERS = ("cache", "root", "folder", "job")
 #: Arguments whose values only the user knows.

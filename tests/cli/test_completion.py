@@ -18,6 +18,7 @@ from featx.cli.completion import VALUES, _actions
 from featx.cli.parser import make_parser
 from featx.extraction.engines.engine import ENGINES, PRECISIONS
 from featx.extraction.options import ON_TRUNCATED
+from featx.features.duplicates.select import KEEP
 from featx.features.search.nearest import INDEXES
 from featx.images.resize import MODES
 from featx.images.tta import VIEWS
@@ -101,6 +102,7 @@ def test_values_are_those_of_the_library() -> None:
     assert VALUES["on_truncated"] == ON_TRUNCATED
     assert VALUES["index"] == INDEXES
     assert VALUES["backend"] == BACKENDS
+    assert VALUES["keep"] == KEEP
     assert VALUES["method"] == METHODS
     assert VALUES["resize"] == ("native", *MODES)
     assert VALUES["task"] == TASKS
