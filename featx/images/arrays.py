@@ -69,7 +69,8 @@ def is_channels_first(shape: Sequence[int]) -> bool:
 
 
 def _scaled(array: np.ndarray[Any, Any], window: Window | None) -> np.ndarray[Any, Any]:
-    values = array.astype(np.float64)
+    with np.errstate(invalid="ignore"):  # some patterns of bits are no number, which the next line finds
+        values = array.astype(np.float64)
     if not np.isfinite(values).all():
         raise UnreadableImageError("the array has NaN or infinity")
     limits = None if window is None else window.limits

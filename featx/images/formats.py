@@ -142,11 +142,12 @@ def tiff_tags(data: bytes) -> dict[int, int]:
     order: Literal["little", "big"] = "little" if data[:2] == b"II" else "big"
     start = int.from_bytes(data[4:8], order)
     sizes = {1: 1, 3: 2, 4: 4}
+    end = start + 2 + 12 * int.from_bytes(data[start : start + 2], order)
     tags = {}
-    for entry in range(start + 2, start + 2 + 12 * int.from_bytes(data[start : start + 2], order), 12):
+    for entry in range(start + 2, min(end, len(data) - 11), 12):
         fields = (data[entry : entry + 2], data[entry + 2 : entry + 4], data[entry + 4 : entry + 8])
         tag, kind, count = (int.from_bytes(field, order) for field in fields)
-        if kind in sizes and entry + 12 <= len(data):
+        if kind in sizes:
             value = entry + 8
             if count * sizes[kind] > 4:
                 value = int.from_bytes(data[value : value + 4], order)

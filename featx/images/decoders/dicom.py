@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
+import functools
 import io
+import os
+import threading
 import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from featx.errors import UnknownFormatError, UnreadableImageError
+from featx.errors import ImageTooLargeError, UnknownFormatError, UnreadableImageError
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PILImage
 
 #: What is shown as black and white, in the ``info`` of an image.
 WINDOW = "featx_window"
+#: Maximum number of pixels, which are decoded at once. The header allows 65,535 × 65,535.
+_MAX_PIXELS = 2**26
+
+
+@functools.cache
+def _lock() -> threading.Lock:
+    """Return a lock: filters of warnings belong to the process, and one thread at a time may change and restore them."""
+    return threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_lock.cache_clear)  # another thread of the parent may have held it
 
 
 def is_dicom(data: bytes) -> bool:
@@ -33,6 +48,8 @@ def open_dicom(data: bytes) -> PILImage:
         pydicom is not installed.
     UnreadableImageError
         The file has no image, or its compression needs another package.
+    ImageTooLargeError
+        It has more than 67 million pixels.
     """
     try:
         import pydicom
@@ -43,11 +60,14 @@ def open_dicom(data: bytes) -> PILImage:
         ) from error
     import PIL.Image
 
-    with warnings.catch_warnings():
+    with _lock(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # values that differ from the standard
         file = pydicom.dcmread(io.BytesIO(data), force=False)
         if "PixelData" not in file:
             raise UnreadableImageError("the DICOM file has no image")
+        n_pixels = int(file.get("Rows") or 0) * int(file.get("Columns") or 0)
+        if n_pixels > _MAX_PIXELS:
+            raise ImageTooLargeError(f"the DICOM image has {n_pixels:,} pixels, more than the limit of {_MAX_PIXELS:,}")
         try:
             pixels = pixel_functions.pixel_array(file, index=0)  # type: ignore[attr-defined]  # not in __all__
         except (RuntimeError, NotImplementedError, AttributeError) as error:

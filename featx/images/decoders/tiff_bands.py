@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 #: Maximum number of bytes of all bands, which are decoded together.
 _MAX_BYTES = 2**31
+#: Without a handler of the user, remarks of tifffile would be printed.
+_NO_OUTPUT = logging.NullHandler()
 
 
 def open_bands(data: bytes, window: Window) -> PILImage:
@@ -39,6 +42,7 @@ def open_bands(data: bytes, window: Window) -> PILImage:
         ) from error
     import PIL.Image
 
+    logging.getLogger("tifffile").addHandler(_NO_OUTPUT)
     with tifffile.TiffFile(io.BytesIO(data)) as file:
         page: Any = file.pages[0]
         n_bands = page.samplesperpixel

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 from pathlib import Path
 from typing import Any
@@ -74,6 +75,14 @@ def test_one_file_with_fewer_bands_costs_no_other(tmp_path: Path) -> None:
     np.testing.assert_array_equal(rows[0], rows[2])
     assert np.isnan(rows[[1, 3]]).all()
     assert extractor.recipe_["bands"] == "4,3,2"
+
+
+def test_damaged_files_print_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    for start in range(8, 200, 2):
+        damaged = FILES["planar"][:start] + b"\xff\xee" + FILES["planar"][start + 2 :]
+        with contextlib.suppress(UnreadableImageError):
+            decode_image(damaged, (16, 20), window=Window(0, 3000, (4, 3, 2)))
+    assert capfd.readouterr().err == ""
 
 
 def test_command_and_function(tmp_path: Path) -> None:
