@@ -24,7 +24,7 @@ _MAX_PIXELS = 2**26
 
 @functools.cache
 def _lock() -> threading.Lock:
-    """Return a lock: filters of warnings belong to the process, and one thread at a time may change and restore them."""
+    """Return a lock: filters of warnings belong to the process, so that only one thread at a time may change them."""
     return threading.Lock()
 
 
