@@ -20,6 +20,7 @@ from tests.benchmarks import (  # noqa: F401  # they register their benchmarks
     report_benchmarks,
     search_benchmarks,
     serving_benchmarks,
+    source_benchmarks,
     store_benchmarks,
     torch_benchmarks,
 )

@@ -15,6 +15,7 @@ from tests.benchmarks.gpu_benchmarks import measure_device
 from tests.benchmarks.harness import BENCHMARKS, Benchmark, Environment, Measurement, at_least
 from tests.benchmarks.report_benchmarks import measure_report
 from tests.benchmarks.search_benchmarks import measure_search
+from tests.benchmarks.source_benchmarks import measure_containers, measure_listing
 
 
 @pytest.fixture
@@ -52,6 +53,12 @@ def test_written_job_is_a_finished_job(tmp_path: Path) -> None:
     assert workloads.open_job(folder=folder)["opened"] > 0
     assert np.load(output).shape == (6, 4)
     assert Path(output).with_suffix(".csv").read_text().splitlines()[6].startswith("5,photos/002/000000005.jpg,002,")
+
+
+def test_sources_are_measured(environment: Environment) -> None:
+    assert measure_listing(environment, 2, 3).value
+    measured = measure_containers(environment, environment.photos(4, 64, 64))
+    assert [measurement.name for measurement in measured] == ["parquet/parquet", "parquet/npz"]
 
 
 @pytest.mark.slow
