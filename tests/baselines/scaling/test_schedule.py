@@ -14,7 +14,7 @@ from featx.baselines.scaling.cost import Cost
 from featx.baselines.scaling.limits import ScaleLimits, TimeUpError
 from featx.baselines.scaling.schedule import Schedule
 from featx.baselines.scaling.workers import _estimate, _start_worker
-from featx.baselines.score_folds import score_all
+from featx.baselines.score_folds import _score_until, score_all
 from featx.system.terminal.progress import reporting, stage
 
 y = np.arange(300) % 3
@@ -98,11 +98,13 @@ def test_without_time_no_process_is_started(make_schedule):
 
 def test_an_estimator_that_is_trained_on_images_stops_between_folds(make_schedule):
     slow = Baseline("slow", lambda n_train: SlowDummy(), images=[b""] * len(y))
-    dummy = BASELINES["classification"][0]
-    schedule = make_schedule(time_limit=0.01)
-    assert list(score_all([dummy, slow], schedule)) == ["dummy"]
-    assert SlowDummy.n_fits < 3
-    assert schedule.notes[0].startswith("Excluded slow: it ")
+    with pytest.raises(TimeUpError) as caught:
+        _score_until(slow, make_schedule(), time.perf_counter() + 0.5)
+    assert SlowDummy.n_fits == 1
+    assert caught.value.needed > 0.9  # three folds
+    schedule = make_schedule(time_limit=0.001)
+    assert list(score_all([BASELINES["classification"][0], slow], schedule)) == ["dummy"]
+    assert schedule.notes[0].startswith("Excluded slow: ")
     assert "time_limit (--time-limit)" in schedule.notes[0]
 
 
