@@ -35,6 +35,8 @@ METRIC_NAMES = {
 CONFIDENCE = 0.95
 #: Accuracy that exceeds balanced accuracy by this much is misleading.
 _MISLEADING_DIFFERENCE = 0.05
+#: Classes are imbalanced if the largest has this many times the samples of the smallest.
+_IMBALANCE = 1.5
 _N_BOOTSTRAP = 1000
 
 
@@ -306,6 +308,8 @@ def misleading_accuracy(table: pd.DataFrame, y: AnyArray) -> str:
     if not best["accuracy_mean"] - best["balanced_accuracy_mean"] >= _MISLEADING_DIFFERENCE:
         return ""
     labels, counts = np.unique(y, return_counts=True)
+    if counts.max() < _IMBALANCE * counts.min():  # folds without some class have the same effect
+        return ""
     best_balanced = table.iloc[int(table["balanced_accuracy_mean"].argmax())]
     return (
         f"Accuracy is misleading for these imbalanced classes ({counts.max():,} images of {labels[counts.argmax()]!s}, "

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from featx.backbones.files.model_source import ModelSource, is_model_path
-from featx.backbones.files.network_file import MODEL_FILE
+from featx.backbones.files.network_file import MODEL_FILE, as_backbone_name
 from featx.backbones.registry import available_backbones
 from featx.errors import OptionError, did_you_mean
 from featx.extraction.cache_results import CacheClearing, CacheCompaction, CacheSummary, CacheVerification
@@ -246,6 +246,7 @@ def find_recipes(cache: CacheInfo, backbone: str) -> list[RecipeInfo]:
     OptionError
         There are none.
     """
+    backbone = as_backbone_name(backbone)
     if is_model_path(backbone) and backbone not in available_backbones():
         recorded = (MODEL_FILE, ModelSource.open(backbone).digest)
         recipes = [

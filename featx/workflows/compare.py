@@ -269,8 +269,10 @@ def summarize(
         notes.append("No learning curve is computed for several labels of each image.")
     if experiment.is_time_up():
         notes.append("Diagnostics were skipped: no time of time_limit (--time-limit) was left.")
-    if _ties_with_dummy(scores) and not _is_accuracy_misleading(backbones):
-        notes.append("The dummy estimator ties with the best one: no estimator is better than chance.")
+    is_chance = _ties_with_dummy(scores) and not _is_accuracy_misleading(backbones)
+    if is_chance:
+        unsearched = "" if config.task == "regression" else " Label errors were not searched for."
+        notes.append(f"The dummy estimator ties with the best one: no estimator is better than chance.{unsearched}")
     ungrouped_scores = experiment.ungrouped_scores(best, notes)
     notes += duplicate_notes(
         table,
@@ -289,7 +291,7 @@ def summarize(
         duplicates=experiment.grouped.duplicates,
         ungrouped_scores=ungrouped_scores,
         ungrouped_settings=experiment.ungrouped_settings,
-        label_issues=experiment.label_issues(best, notes),
+        label_issues=None if is_chance else experiment.label_issues(best, notes),
         learning_curve=experiment.learning_curve(best),
         notes=notes,
         groups=experiment.grouped.groups,
@@ -299,7 +301,9 @@ def summarize(
 
 
 def _ties_with_dummy(scores: pd.DataFrame) -> bool:
-    return "dummy" in scores["estimator"][scores["verdict"] != "worse"].tolist()
+    others = scores[scores["estimator"] != "dummy"]
+    ties = "dummy" in scores["estimator"][scores["verdict"] != "worse"].tolist()
+    return ties and bool(others.drop(columns=["estimator"]).select_dtypes("number").notna().any(axis=None))
 
 
 def _is_accuracy_misleading(backbones: Sequence[BackboneComparison]) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import os
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -15,7 +16,7 @@ from featx.datasets.label_names import similar_names_note, unify_labels, unknown
 from featx.datasets.labels import as_label_array, is_missing
 from featx.datasets.tables.frames import is_dataset_dict, is_frame
 from featx.datasets.tags import Tags
-from featx.errors import ComparisonError
+from featx.errors import ComparisonError, SourceError
 from featx.images.image_lists import as_image_list, name_images
 from featx.system.formatting import format_count, shorten
 
@@ -69,6 +70,8 @@ def _as_table(images: ImagesLike, *, has_labels: bool) -> ImageTable:
     if isinstance(images, ImageTable):
         return images
     if not has_labels:
+        if isinstance(images, str | os.PathLike):
+            as_image_list(images)  # raises InputError, with what to pass instead
         table = find_images(images) if is_frame(images) or is_dataset_dict(images) else None
         if table is None or not any(label is not None for label in table.labels):
             raise ComparisonError(
@@ -158,7 +161,11 @@ def _exclude_unassigned(table: ImageTable, notes: list[str]) -> ImageTable:
 
 
 def _exclude_unlabeled(table: ImageTable, notes: list[str]) -> ImageTable:
-    _note_excluded(table, [label is None for label in table.labels], "without a label", notes)
+    is_unlabeled = [label is None for label in table.labels]
+    for path in (path for path, excluded in zip(table.paths, is_unlabeled, strict=True) if excluded):
+        if isinstance(path, str) and os.path.isdir(path):  # without its images, a class may be missing
+            raise SourceError(f"Cannot list the folder {path!r}. Fix its permissions, or move it to another place.")
+    _note_excluded(table, is_unlabeled, "without a label", notes)
     return table.labeled()
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import PIL.Image
 import pytest
 
 from featx import FeatureExtractor
@@ -313,3 +314,21 @@ def test_failed_search_for_label_errors_is_a_note(compare_matrix: Callable[..., 
 def test_verbose_reports_progress(photo_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     compare(find_images([photo_folder]), estimators=["knn"], cv=3, duplicate_threshold=1, verbose=True)
     assert "compare counting, knn: 100%" in capsys.readouterr().err
+
+
+def test_chance_has_no_label_errors(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    for index in range(60):
+        pixels = random.integers(0, 256, (16, 16, 3), dtype=np.uint8)
+        (tmp_path / "ab"[index % 2]).mkdir(exist_ok=True)
+        PIL.Image.fromarray(pixels).save(tmp_path / "ab"[index % 2] / f"{index}.png")
+    images = find_images(tmp_path)
+    result = compare_images(images, backbones=["color_histogram"], estimators=["dummy", "logreg"], cache=None)
+    assert result.label_issues is None
+    assert any("no estimator is better than chance. Label errors were not searched" in note for note in result.notes)
+
+
+def test_folder_that_cannot_be_listed_is_an_error(tmp_path: Path) -> None:
+    table = ImageTable([str(tmp_path / "a.png"), str(tmp_path)], ["a", None])
+    with pytest.raises(SourceError, match="Cannot list the folder .*Fix its permissions"):
+        compare_images(table, backbones=["color_histogram"], cache=None)

@@ -92,7 +92,7 @@ class ExportedModel(TextResult):
 
 def export_model(
     model: Model | str | os.PathLike[str],
-    path: str | os.PathLike[str],
+    output: str | os.PathLike[str],
     *,
     cache: str | os.PathLike[str] | None = "auto",
     verbose: bool | None = None,
@@ -107,7 +107,7 @@ def export_model(
     ----------
     model : str, Path or Model
         File that ``featx train`` or :func:`save_pipeline` wrote, or the model that :func:`read_model` returned.
-    path : str or Path
+    output : str or Path
         Path of a file that ends in ``.keras`` or ``.onnx``, or of a folder for OpenVINO (``model.xml``,
         ``model.bin``). ONNX needs ``pip install 'featx[onnx]'``.
     cache : str, Path or None, default="auto"
@@ -168,7 +168,7 @@ def export_model(
     Cannot export '...model.skops': color_histogram is not a neural network. Train a model with another backbone.
     """
     opened = model if isinstance(model, Model) else read_model(model)
-    target = Path(path)
+    target = Path(output)
     file_format = _format_of(target)
     _check_target(target, file_format)
     resolved = opened.resolve(precision="float32", use_graph=False)
@@ -209,7 +209,7 @@ def _format_of(target: Path) -> Format:
     suffix = target.suffix.lower()
     if suffix not in _FORMATS or not target.name:
         raise ExportError(
-            f"path (--output) must end in .keras or .onnx, or be a folder for OpenVINO, got {str(target)!r}."
+            f"output (--output) must end in .keras or .onnx, or be a folder for OpenVINO, got {str(target)!r}."
         )
     return cast(Format, _FORMATS[suffix])
 
