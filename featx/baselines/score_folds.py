@@ -53,11 +53,13 @@ def score_all(
     # other (measured: logistic regression takes ten times as long with two).
     with threadpool_limits(limits=1), collecting_warnings(notes):
         if streamed is not None or len(data.X) > data.limits.exact_rows or schedule.time_limit is not None:
-            # In this process: the dummy, which takes no time, and estimators that are trained on images.
+            # In this process: estimators that are trained on images, and those that take less time than the start of
+            # other processes: the dummy, and all built-in ones on so few rows that an estimate would use them all.
+            is_small = len(data.X) <= min(data.limits.sample_rows, data.limits.exact_rows)
             direct: Direct = {
                 baseline.name: functools.partial(_score_until, baseline, schedule)
                 for baseline in baselines
-                if baseline.images is not None or (baseline.is_builtin and baseline.name == "dummy")
+                if baseline.images is not None or (baseline.is_builtin and (is_small or baseline.name == "dummy"))
             }
             results = schedule.run(baselines, {**direct, **(streamed or {})})
         else:
@@ -72,7 +74,7 @@ def _score_until(baseline: Baseline, schedule: Schedule, deadline: float) -> lis
 
     The dummy takes no time, and is scored even if there is none.
     """
-    if baseline.images is None:
+    if baseline.is_builtin and baseline.name == "dummy":
         deadline = float("inf")
     started = time.perf_counter()
     results: list[FoldResult] = []

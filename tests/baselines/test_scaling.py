@@ -104,6 +104,13 @@ def test_votes_of_pairs_of_classes_are_computed_in_blocks():
     assert np.array_equal(in_blocks.margins["svm"], at_once.margins["svm"])
 
 
+def test_few_rows_need_no_process_for_a_time_limit(monkeypatch):
+    monkeypatch.setattr("featx.baselines.scaling.schedule.FoldWorkers.estimate", None)
+    limited = compare_baselines(X, y, time_limit=0.5)
+    assert not [note for note in limited.notes if note.startswith("Excluded")]
+    assert limited.predictions.equals(compare_baselines(X, y).predictions)
+
+
 @pytest.mark.slow
 def test_a_time_limit_leaves_out_what_cannot_finish():
     comparison = compare_baselines(X, y, estimators=["dummy", Sleeper()], time_limit=0.1, n_jobs=1)
