@@ -13,7 +13,7 @@ from featx.cli.completion import complete
 from featx.cli.console import ReaderGoneError, show_all_characters
 from featx.cli.parser import make_parser
 from featx.cli.signals import SIGNALS, Interrupts, exit_now
-from featx.errors import FeatxError
+from featx.errors import FeatxError, SourceError
 from featx.system.terminal.messages import show_messages, write_line
 from featx.system.terminal.progress import reporting
 
@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             args.argv = sys.argv[1:] if argv is None else list(argv)
             show_messages(getattr(args, "quiet", False))
             with reporting(verbose=not getattr(args, "quiet", False)):
-                return args.run(args) or 0
+                return _run(args)
         except KeyboardInterrupt:
             return _interrupted(args.command, signals)
         except FeatxError as error:
@@ -56,6 +56,18 @@ def main(argv: Sequence[str] | None = None) -> int:
             if signals.first:  # a library may turn the interrupt into another error
                 return _interrupted(args.command, signals)
             raise
+
+
+def _run(args: argparse.Namespace) -> int:
+    try:
+        return args.run(args) or 0
+    except FileNotFoundError as error:
+        try:
+            os.getcwd()
+        except FileNotFoundError:
+            message = "The working directory was removed. Change to another one (cd), and repeat the command."
+            raise SourceError(message) from error
+        raise
 
 
 def run() -> NoReturn:

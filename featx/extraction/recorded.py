@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from featx.errors import RecipeMismatchError
+from featx.errors import RecipeMismatchError, did_you_mean
 from featx.extraction.engines.archived_graph import ArchivedGraph
 from featx.extraction.engines.engine import PRECISIONS
 from featx.extraction.options import ExtractionOptions, Resolved, check_local_weights
@@ -93,6 +93,21 @@ def _resolve_archived(
         return dataclasses.replace(resolved, archived=archived, options=options)
     check_local_weights(options.weights, archived.path)
     return None
+
+
+def options_of_call(function: str, keywords: Mapping[str, Any]) -> ExtractionOptions:
+    """Return the options among the keyword arguments of a function.
+
+    Raises
+    ------
+    TypeError
+        An argument has another name.
+    """
+    names = [field.name for field in dataclasses.fields(ExtractionOptions)]
+    for name in keywords:
+        if name not in names:
+            raise TypeError(f"{function}() got an unexpected keyword argument {name!r}.{did_you_mean(name, names)}")
+    return ExtractionOptions(**keywords)
 
 
 def with_absolute_paths(options: ExtractionOptions) -> ExtractionOptions:

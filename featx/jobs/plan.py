@@ -14,7 +14,7 @@ from featx.datasets.image_listing import ListedImage
 from featx.datasets.image_table import PathsLike
 from featx.datasets.source_options import SourceOptions
 from featx.extraction.options import ExtractionOptions, resolve_cache
-from featx.extraction.recorded import portable_options, with_absolute_paths
+from featx.extraction.recorded import options_of_call, portable_options, with_absolute_paths
 from featx.features.job_files import FORMAT, JobManifest, shards_per_file
 from featx.features.job_tables import make_plan_table
 from featx.images.image import find_file_state
@@ -186,28 +186,27 @@ def plan_job(
 
     Examples
     --------
-    >>> import os, tempfile, PIL.Image
+    >>> import tempfile, PIL.Image
     >>> from featx import merge_job, plan_job, run_job
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     os.mkdir(f"{folder}/photos")
-    ...     for red in range(5):
-    ...         PIL.Image.new("RGB", (32, 32), (50 * red, 0, 0)).save(f"{folder}/photos/{red}.png")
-    ...     plan = plan_job(f"{folder}/photos", f"{folder}/job", backbone="color_histogram", shard_size=2, cache=None)
+    ...     PIL.Image.new("RGB", (32, 32)).save(f"{folder}/0.png")
+    ...     PIL.Image.new("RGB", (32, 32), "red").save(f"{folder}/1.png")
+    ...     sources, options = [f"{folder}/0.png", f"{folder}/1.png"], {"shard_size": 1, "cache": None}
+    ...     plan = plan_job(sources, f"{folder}/job", backbone="color_histogram", **options)
     ...     run = run_job(f"{folder}/job", cache=None)
     ...     merged = merge_job(f"{folder}/job", f"{folder}/features.npy")
     >>> plan.shards, run.shards_done, merged.rows
-    (3, 3, 5)
+    (2, 2, 2)
     """
     started = time.perf_counter()
     import_pyarrow()
     sources = as_sources(source)
-    extraction, folder = ExtractionOptions(**options), open_job_folder(output)
+    extraction, folder = options_of_call("plan_job", options), open_job_folder(output)
     _check_options(extraction, shard_size, sample)
     extraction = with_absolute_paths(extraction)
     resolved = extraction.resolve()
     columns = {"path_column": path_column, "label_column": label_column, "path_template": path_template}
-    start = None if root is None else os.fspath(root)
-    encodings = {"encoding": encoding, "zip_encoding": zip_encoding}
+    start, encodings = None if root is None else os.fspath(root), {"encoding": encoding, "zip_encoding": zip_encoding}
     source_options = SourceOptions(**columns, root=start, class_level=class_level, **encodings)
     listing = ShardListing(sources, source_options)
     check_not_nested(sources, folder)

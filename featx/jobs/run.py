@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import importlib
 import os
 import time
 import uuid
@@ -161,16 +162,9 @@ def _check_runnable(job: Job, backend: str, scheduler: str | None, options: dict
             f"Workers of backend={backend!r} (--backend {backend}) cannot access {job.folder.location!r}. Plan the job "
             "in a folder that they share."
         )
-    if backend == "dask":
-        from featx.jobs.running.dask import check_dask
-
-        check_dask(scheduler)
-    elif backend == "ray":
-        from featx.jobs.running.ray import check_ray
-
-        check_ray(scheduler)
-    # The devices of a cluster are those of its workers.
-    resolve_job(job, {**options, "device": "auto"} if backend in CLUSTERS else options)
+    if backend in CLUSTERS:  # each has a file of its own, which imports the engine
+        importlib.import_module(f"featx.jobs.running.{backend}").check_cluster(scheduler)
+    resolve_job(job, {**options, "device": "auto"} if backend in CLUSTERS else options)  # devices are of its workers
 
 
 def _open_executor(

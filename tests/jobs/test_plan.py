@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from featx import run_job
+from featx import plan_job, run_job
 from featx.errors import JobError
 from featx.jobs.job import open_job
 from tests.jobs.helpers import plan
@@ -71,3 +71,8 @@ def test_concurrent_planners(images: Path, tmp_path: Path) -> None:
             planned = open_job(job)
             assert sum(len(planned.planned(shard).paths) for shard in range(4)) == 20
             assert len(list((job / "plan").iterdir())) == 1
+
+
+def test_misspelled_option_names_the_nearest_one(tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match=r"plan_job\(\) got .* keyword argument 'poling'. Did you mean 'pooling'"):
+        plan_job(tmp_path, tmp_path / "job", poling="max")

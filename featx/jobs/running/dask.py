@@ -90,7 +90,7 @@ def _lost_errors(distributed: Any) -> tuple[type[BaseException], ...]:
     return concurrent.futures.CancelledError, distributed.CancelledError, distributed.comm.CommClosedError
 
 
-def check_dask(scheduler: str | None) -> None:
+def check_cluster(scheduler: str | None) -> None:
     """Raise JobError soon if there is no scheduler, or MissingDependencyError."""
     dask, _ = _import_dask()
     _check_listener(_scheduler_address(dask, scheduler))

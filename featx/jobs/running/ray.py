@@ -41,9 +41,8 @@ class RayExecutor(TaskExecutor):
         """Return the error of a task."""
         errors = self._ray.exceptions
         reason = " ".join(str(error).split())[:200]
-        if isinstance(error, errors.RayTaskError):
-            cause: BaseException | None = getattr(error, "cause", None)
-            return cause or error
+        if isinstance(error, errors.RayTaskError) and isinstance(cause := getattr(error, "cause", None), BaseException):
+            return cause
         if isinstance(error, errors.WorkerCrashedError | errors.OutOfMemoryError | errors.NodeDiedError):
             return WorkerLostError(reason)
         return ClusterLostError(reason) if isinstance(error, errors.RayError | ConnectionError) else error
@@ -68,7 +67,7 @@ def ray_executor(address: str | None, n_jobs: int) -> Iterator[RayExecutor]:
             ray.shutdown()
 
 
-def check_ray(address: str | None) -> None:
+def check_cluster(address: str | None) -> None:
     """Raise JobError soon if a named cluster does not answer, or MissingDependencyError."""
     _import_ray()
     _check_listener(address or os.environ.get("RAY_ADDRESS"))

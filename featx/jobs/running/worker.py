@@ -96,9 +96,8 @@ def work(task: Task) -> Outcome:
 
 def _failed(task: Task, error: Exception, resolved: Resolved) -> Outcome:
     """Return the outcome of a task that raised `error`; raise if the run must stop."""
-    status, precision = classify(error), resolved.recipe.precision
-    is_of_openvino = isinstance(error, EngineError) and resolved.engine == "openvino"
-    if is_of_openvino and not is_supported(precision):  # every shard would fail
+    status, precision, engine = classify(error), resolved.recipe.precision, resolved.engine
+    if isinstance(error, EngineError) and engine == "openvino" and not is_supported(precision):  # as for every shard
         raise JobError(
             f"The job in {task.location!r} was planned in {precision}, which this CPU does not support. Run it where "
             'the CPU does, or plan the job again under a new name with precision="float32" (--precision float32).'
