@@ -181,3 +181,18 @@ def _download(url: str, path: Path, expected_hash: str, what: str, network: str)
 def _uses_proxy(url: str) -> bool:
     parts = urllib.parse.urlsplit(url)
     return parts.scheme in urllib.request.getproxies() and not urllib.request.proxy_bypass(parts.netloc)
+
+
+def check_local_weights(weights: str | os.PathLike[str] | None, model: str) -> None:
+    """Raise if the weights of a model file are at a URL that was not downloaded before.
+
+    Raises
+    ------
+    WeightsNotFoundError
+    """
+    url = "" if weights is None else os.fspath(weights)
+    if is_url(url) and not url_cache_path(url).is_file():
+        raise WeightsNotFoundError(
+            f"Cannot use model {model!r}: its weights from {url!r} are not on this machine, and reading a model "
+            f"downloads nothing. If you trust the URL, run FeatureExtractor(…, weights={url!r}).fit([])."
+        )

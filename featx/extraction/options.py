@@ -16,9 +16,9 @@ from featx.backbones.files.display_name import display_name
 from featx.backbones.files.network_file import NetworkFile, as_backbone_name
 from featx.backbones.layers import POOLINGS, Layer, LayerInfo, Pooling, find_layers, parse_layers
 from featx.backbones.registry import Backbone, DirectBackbone, KerasBackbone, load_backbone
-from featx.backbones.weights import is_url, url_cache_path
+from featx.backbones.weights import check_local_weights
 from featx.datasets.pixel_range import format_bands, format_window
-from featx.errors import FeatxWarning, OptionError, RecipeMismatchError, WeightsNotFoundError
+from featx.errors import FeatxWarning, OptionError, RecipeMismatchError
 from featx.extraction.engines.archived_graph import ArchivedGraph, UnusableGraphError
 from featx.extraction.engines.calibration import CALIBRATION
 from featx.extraction.engines.engine import (
@@ -395,18 +395,3 @@ def resolve_cache(cache: str | os.PathLike[str] | None) -> Path | None:
         raise OptionError(f"cache (--cache) must be a path, 'auto' or None, got {cache!r}.")
     folder = os.environ.get("FEATX_CACHE") or "cache" if cache == "auto" else cache
     return Path(folder).expanduser()
-
-
-def check_local_weights(weights: str | os.PathLike[str] | None, model: str) -> None:
-    """Raise if the weights of a model file are at a URL that was not downloaded before.
-
-    Raises
-    ------
-    WeightsNotFoundError
-    """
-    url = "" if weights is None else os.fspath(weights)
-    if is_url(url) and not url_cache_path(url).is_file():
-        raise WeightsNotFoundError(
-            f"Cannot use model {model!r}: its weights from {url!r} are not on this machine, and reading a model "
-            f"downloads nothing. If you trust the URL, run FeatureExtractor(…, weights={url!r}).fit([])."
-        )

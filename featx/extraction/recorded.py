@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from featx.backbones.weights import check_local_weights
 from featx.errors import RecipeMismatchError, did_you_mean
 from featx.extraction.engines.archived_graph import ArchivedGraph
 from featx.extraction.engines.engine import PRECISIONS
-from featx.extraction.options import ExtractionOptions, Resolved, check_local_weights
+from featx.extraction.options import ExtractionOptions, Resolved
 from featx.system.files import remote
 
 #: Options that concern one machine only.

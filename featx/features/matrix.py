@@ -1,4 +1,7 @@
-"""A feature matrix on disk of which only the requested rows are read, with path and label of each row."""
+"""A feature matrix on disk of which only the requested rows are read, with path and label of each row.
+
+Almost half of this file is the documentation of its public class.
+"""
 
 from __future__ import annotations
 

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from featx.backbones.weights import check_local_weights
 from featx.errors import RecipeMismatchError
 from featx.extraction.engines.archived_graph import ArchivedGraph
-from featx.extraction.options import ExtractionOptions, Resolved, check_local_weights
+from featx.extraction.options import ExtractionOptions, Resolved
 from featx.extraction.recorded import resolve_with_recipe
 from featx.models.card import ModelCard
 from featx.models.head.head import Head

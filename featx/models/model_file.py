@@ -1,4 +1,7 @@
-"""Read and write a model: a fitted pipeline in one file whose loading executes no code from it."""
+"""Read and write a model: a fitted pipeline in one file whose loading executes no code from it.
+
+A third of this file is the documentation of its public functions.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Predict labels of new images with a model, with probabilities and novelty scores."""
+"""Predict labels of new images with a model, with probabilities and novelty scores.
+
+Half of this file is the documentation of its public class and function.
+"""
 
 from __future__ import annotations
 

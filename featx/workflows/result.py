@@ -1,4 +1,7 @@
-"""Result of a comparison of images: tables, predictions and the best row."""
+"""Result of a comparison of images: tables, predictions and the best row.
+
+More than half of this file is the documentation of its public class.
+"""
 
 from __future__ import annotations
 

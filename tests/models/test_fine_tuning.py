@@ -478,18 +478,10 @@ def test_convnext(images: Array, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        "check_do_not_raise_errors_in_init_or_set_params",
-        "check_estimator_cloneable",
-        "check_estimator_repr",
-        "check_estimator_tags_renamed",
-        "check_estimators_unfitted",
-        "check_get_params_invariance",
-        "check_mixin_order",
-        "check_n_features_in_after_fitting",
-        "check_no_attributes_set_in_init",
-        "check_param_validation",
-        "check_parameters_default_constructible",
-        "check_set_params",
+        *("check_do_not_raise_errors_in_init_or_set_params", "check_estimator_cloneable", "check_estimator_repr"),
+        *("check_estimator_tags_renamed", "check_estimators_unfitted", "check_get_params_invariance"),
+        *("check_mixin_order", "check_n_features_in_after_fitting", "check_no_attributes_set_in_init"),
+        *("check_param_validation", "check_parameters_default_constructible", "check_set_params"),
         "check_valid_tag_types",
     ],
 )
