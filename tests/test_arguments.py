@@ -22,9 +22,9 @@ Call = Callable[[str, Any], object]
 
 #: A function of the path of a folder and of its images, and the error.
 CALLS: dict[str, tuple[Call, str]] = {
-    "compare a folder": (lambda folder, t: featx.compare_images(folder), "paths must be .*find_images('FOLDER')"),
-    "train a folder": (lambda folder, t: featx.train_images(folder), "paths must be .*find_images('FOLDER')"),
-    "rank a folder": (lambda folder, t: featx.rank_images(folder), "paths must be .*find_images('FOLDER')"),
+    "compare a folder": (lambda folder, t: featx.compare_images(folder), "images must be .*find_images('FOLDER')"),
+    "train a folder": (lambda folder, t: featx.train_images(folder), "images must be .*find_images('FOLDER')"),
+    "rank a folder": (lambda folder, t: featx.rank_images(folder), "images must be .*find_images('FOLDER')"),
     "extract a folder": (lambda folder, t: _extractor().transform(folder), "images must be .*find_images('FOLDER')"),
     "find a number": (lambda folder, t: find_images(5), "source must be a list"),  # type: ignore[arg-type]
     "find nothing": (lambda folder, t: find_images(None), "source must be a list"),  # type: ignore[arg-type]
@@ -34,7 +34,10 @@ CALLS: dict[str, tuple[Call, str]] = {
     "job 5": (lambda folder, t: featx.job_status(5), "job must be a path, got 5"),  # type: ignore[arg-type]
     "model 5": (lambda folder, t: featx.Predictor(5), "model must be a path, got 5"),  # type: ignore[arg-type]
     "features 5": (lambda folder, t: featx.open_features(5), "path must be a path, got 5"),  # type: ignore[arg-type]
-    "open a file": (lambda folder, t: featx.open_features(t.paths[0]), "neither a .npy file nor the folder of a job"),
+    "open a file": (
+        lambda folder, t: featx.open_features(t.paths[0]),
+        "neither a .npy or .parquet file nor the folder of a job",
+    ),
     "plan over a file": (lambda folder, t: featx.plan_job(folder, __file__), "output must be a folder, got the file"),
     "rank an array": (
         lambda folder, t: featx.rank_features(np.eye(4), "aabb"),  # type: ignore[arg-type]

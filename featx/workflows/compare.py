@@ -269,10 +269,9 @@ def summarize(
         notes.append("No learning curve is computed for several labels of each image.")
     if experiment.is_time_up():
         notes.append("Diagnostics were skipped: no time of time_limit (--time-limit) was left.")
-    is_chance = _ties_with_dummy(scores) and not _is_accuracy_misleading(backbones)
-    if is_chance:
-        unsearched = "" if config.task == "regression" else " Label errors were not searched for."
-        notes.append(f"The dummy estimator ties with the best one: no estimator is better than chance.{unsearched}")
+    if _ties_with_dummy(scores) and not _is_accuracy_misleading(backbones):
+        unreliable = "" if config.task == "regression" else " Likely label errors are not reliable."
+        notes.append(f"The dummy estimator ties with the best one: no estimator is better than chance.{unreliable}")
     ungrouped_scores = experiment.ungrouped_scores(best, notes)
     notes += duplicate_notes(
         table,
@@ -291,7 +290,7 @@ def summarize(
         duplicates=experiment.grouped.duplicates,
         ungrouped_scores=ungrouped_scores,
         ungrouped_settings=experiment.ungrouped_settings,
-        label_issues=None if is_chance else experiment.label_issues(best, notes),
+        label_issues=experiment.label_issues(best, notes),
         learning_curve=experiment.learning_curve(best),
         notes=notes,
         groups=experiment.grouped.groups,

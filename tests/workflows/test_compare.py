@@ -316,7 +316,7 @@ def test_verbose_reports_progress(photo_folder: Path, capsys: pytest.CaptureFixt
     assert "compare counting, knn: 100%" in capsys.readouterr().err
 
 
-def test_chance_has_no_label_errors(tmp_path: Path) -> None:
+def test_label_errors_at_chance_are_called_unreliable(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     for index in range(60):
         pixels = random.integers(0, 256, (16, 16, 3), dtype=np.uint8)
@@ -324,8 +324,7 @@ def test_chance_has_no_label_errors(tmp_path: Path) -> None:
         PIL.Image.fromarray(pixels).save(tmp_path / "ab"[index % 2] / f"{index}.png")
     images = find_images(tmp_path)
     result = compare_images(images, backbones=["color_histogram"], estimators=["dummy", "logreg"], cache=None)
-    assert result.label_issues is None
-    assert any("no estimator is better than chance. Label errors were not searched" in note for note in result.notes)
+    assert any("no estimator is better than chance. Likely label errors are not" in note for note in result.notes)
 
 
 def test_folder_that_cannot_be_listed_is_an_error(tmp_path: Path) -> None:
