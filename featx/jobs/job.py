@@ -137,7 +137,8 @@ class Job:
         done: dict[int, CommittedShard] = {}
         corrupt: dict[int, str] = {}
         with concurrent.futures.ThreadPoolExecutor(MAX_READERS, thread_name_prefix="featx-job") as pool:
-            for shard, (state, reason) in zip(shards, pool.map(lambda it: self._state(it, sizes), shards), strict=True):
+            states = pool.map(functools.partial(self._state, sizes=sizes), shards)
+            for shard, (state, reason) in zip(shards, states, strict=True):
                 if reason:
                     corrupt[shard] = reason
                 elif state:

@@ -84,8 +84,8 @@ def _nested_error(problem: str, path: str) -> JobError:
 
 def _job_around(path: str) -> str | None:
     """Return the innermost folder above a path that holds a job."""
-    parents = map(str, Path(path).parents)
-    return next((it for it in parents if os.path.isfile(f"{it}/{MANIFEST}") and os.path.isdir(f"{it}/shards")), None)
+    jobs = (parent for parent in Path(path).parents if (parent / MANIFEST).is_file() and (parent / "shards").is_dir())
+    return next(map(str, jobs), None)
 
 
 def check_outside_job(output: str | os.PathLike[str], folder: Folder) -> None:

@@ -133,9 +133,9 @@ def run_job(
         where = backend if opened.folder.is_shared else "inline"  # no other process can see the job
         executor = functools.partial(_open_executor, where, n_jobs, scheduler)
         Coordinator(opened, task, executor, recompute=recompute, on_wait=watch).run()
-    state, seconds = status_of(opened), round(time.perf_counter() - started, 3)
+    state, seconds = status_of(opened), time.perf_counter() - started
     speed = round((state.images_done - n_before) / seconds, 1)
-    return dataclasses.replace(state, recomputed=corrupt, seconds=seconds, images_per_second=speed)
+    return dataclasses.replace(state, recomputed=corrupt, seconds=round(seconds, 3), images_per_second=speed)
 
 
 def _make_task(
