@@ -102,8 +102,8 @@ def extract_into(
 
     Raises
     ------
-    UnreadableImageError
-        An image cannot be read, with ``raise_on_error=True``.
+    UnreadableImageError, InputError
+        An image cannot be read, or arrays have values outside of their range, with ``raise_on_error=True``.
     EngineError
         The backbone cannot be run, or returns invalid rows.
     StoreError
@@ -111,7 +111,8 @@ def extract_into(
     AuditError
         An image has no row.
     """
-    check_values(images, resolved.recipe.pixel_range)
+    if raise_on_error:  # otherwise, each image with other values has its own error
+        check_values(images, resolved.recipe.pixel_range)
     row_cache = open_row_cache(cache, resolved.recipe, resolved.n_features, read_only=read_only)
     computer = RowComputer(resolved, row_cache, cache)
     options = ReadOptions(

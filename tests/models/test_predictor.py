@@ -43,6 +43,13 @@ def test_empty_and_unreadable_images(model: Path, tmp_path: Path) -> None:
     assert (table["note"] != "").all()
 
 
+def test_array_with_values_out_of_range_costs_no_other_image(model: Path) -> None:
+    gray = np.full((8, 8, 3), 128, dtype=np.uint8)
+    first, wrong, last = Predictor(model, cache=None).predict_each([gray, gray.astype(float), gray])
+    assert (first.error, last.error) == ("", "")
+    assert (wrong.label, wrong.error.startswith("expected float64 pixels from 0 to 1, got 128")) == (None, True)
+
+
 def test_predictor_can_be_pickled(model: Path, digits: list[Path]) -> None:
     predictor = Predictor(model, cache=None)
     expected = predictor.predict_each(digits[:3])  # it has been used
