@@ -201,7 +201,7 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
         "max_pixels": [Interval(Integral, 1, None, closed="left")],
         "on_truncated": [StrOptions(set(ON_TRUNCATED))],
         "on_error": [StrOptions({"raise", "nan"})],
-        "allow": [tuple, list, None],
+        "allow": [tuple, list, set, frozenset, None],
         "engine": [StrOptions(set(ENGINES))],
         "device": [str],
         "batch_size": [Interval(Integral, 1, None, closed="left")],

@@ -15,6 +15,7 @@ import numpy as np
 from featx.baselines.metrics import METRIC_NAMES
 from featx.datasets.labels import as_label_array
 from featx.extraction.recorded import portable_options
+from featx.images.image import check_allow
 from featx.system.formatting import format_bytes, format_count, shorten
 from featx.system.notebook.html import TextResult
 from featx.system.terminal.tables import wrap_text
@@ -130,6 +131,8 @@ class ModelCard(TextResult):
         fields["features"] = self._format_recipe()
         if self.graph:
             fields["graph"] = f"{format_bytes(self.graph['bytes'])}, SHA-256 {self.graph['sha256']}"
+        if self.allow is not None:
+            fields["reads"] = ", ".join(self.allow)
         if self.license:
             fields["weights"] = f"license {self.license}"
         fields["created"] = f"{self.date} with {', '.join(f'{name} {text}' for name, text in self.versions.items())}"
@@ -209,7 +212,7 @@ def make_card(
         date=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         notes=list(notes),
         graph=dict(graph),
-        allow=None if extractor.allow is None else list(extractor.allow),
+        allow=None if (allow := check_allow(extractor.allow)) is None else list(allow),
         license=extractor._options().weights_license,
     )
 

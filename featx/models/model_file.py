@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from featx.backbones.files.network_file import describe_for_models, restore_network
-from featx.errors import ModelFileError, StoreError
+from featx.errors import ModelFileError, OptionError, StoreError
 from featx.extraction.engines.archived_graph import ArchivedGraph
 from featx.extraction.engines.engine import PrecisionName
 from featx.extraction.options import ExtractionOptions
@@ -361,6 +361,10 @@ def _as_npy(array: AnyArray) -> bytes:
 def _read_card(name: str, fields: Mapping[str, Any]) -> ModelCard:
     """Return a card; fields that a later version added are ignored, options that it added are an error."""
     card = ModelCard(**{key: value for key, value in fields.items() if key in _CARD_FIELDS})
+    try:
+        check_allow(card.allow)
+    except OptionError as error:
+        raise corrupt(name, f"its description is invalid: {error}") from error
     if unknown := sorted(set(card.options) - _OPTIONS):
         raise ModelFileError(
             f"Cannot load model {name!r}: this version of featx ({__version__}) does not support its options "

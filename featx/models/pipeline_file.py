@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from featx.backbones.files.network_file import read_model_file
-from featx.errors import ModelFileError
+from featx.errors import ModelFileError, OptionError
 from featx.extraction.recorded import portable_options
+from featx.images.image import check_allow
 from featx.models.archive import corrupt, unzip
 from featx.models.card import ModelCard
 from featx.models.skops_import import import_skops
@@ -64,7 +65,7 @@ def dump_pipeline(
     from sklearn.base import clone
 
     name, extractor = pipeline.steps[0]
-    portable = clone(extractor).set_params(cache="auto", verbose=None)
+    portable = clone(extractor).set_params(cache="auto", verbose=None, allow=check_allow(extractor.allow))
     portable.recipe_, portable.fitted_params_ = extractor.recipe_, extractor.fitted_params_
     network = read_model_file(os.fspath(extractor.backbone))
     if network is not None:
@@ -130,6 +131,7 @@ def load_pipeline_data(
         ("recipe", card.recipe, extractor.recipe_),
         ("options", card.options, portable_options(extractor)),
         ("classes", card.classes, classes),
+        ("allow", _as_kinds(card.allow), _as_kinds(extractor.allow)),
     )
     if differing := [part for part, in_card, in_pipeline in described if in_card != in_pipeline]:
         raise corrupt(
@@ -138,6 +140,14 @@ def load_pipeline_data(
             f"{card.versions.get('featx')}, read by featx {__version__})",
         )
     return pipeline
+
+
+def _as_kinds(allow: Any) -> Any:
+    """Return allowed kinds of images in the order of featx; anything else as it is."""
+    try:
+        return check_allow(allow)
+    except OptionError:
+        return allow
 
 
 def check_savable(estimator: Any, task: str) -> None:

@@ -17,6 +17,7 @@ from featx.errors import OptionError
 from featx.extraction.engines.engine import PrecisionName
 from featx.extraction.extract import MIN_WRITTEN, extract_rows
 from featx.extraction.options import resolve_cache
+from featx.images.decode import load_decoders
 from featx.images.image import Image, Kind, check_allow, describe_image, restrict
 from featx.images.image_lists import as_image_list
 from featx.models.model import Model
@@ -186,7 +187,7 @@ class Predictor:
         return pd.DataFrame(map(self.format.as_row, predictions), columns=self.format.columns)
 
     def warm_up(self) -> Predictor:
-        """Start the network, so that the first prediction takes no longer than later ones.
+        """Start the network and load the decoders, so that the first prediction takes no longer than later ones.
 
         Returns
         -------
@@ -198,6 +199,7 @@ class Predictor:
         EngineError, StoreError, ResourceError
             The network cannot be run, or the cache cannot be used.
         """
+        load_decoders()
         run = self._resolved.start(self._cache / "compiled" if self._cache else None)
         image = np.zeros((1, *self._resolved.recipe.image_size, 3), dtype=np.uint8)
         for _ in range(2):  # the network for lone images is compiled at the second one
@@ -326,6 +328,8 @@ def predict_images(
     on_truncated: Literal["raise", "pad"] | None = None,
     precision: PrecisionName | None = None,
     device: str = "auto",
+    allow: Sequence[Kind] | None = None,
+    batch_size: int | None = None,
     verbose: bool | None = None,
     progress: ProgressFunction | None = None,
 ) -> pd.DataFrame:
@@ -353,6 +357,11 @@ def predict_images(
         training changes the features, and so probabilities, slightly.
     device : str, default="auto"
         Device that runs the network, see :class:`FeatureExtractor`.
+    allow : sequence of {"path", "url", "bytes", "array"} or None, default=None
+        Kinds of images to read; others are unreadable, and no file is opened for them. A service that passes on what
+        its clients send allows ``("bytes", "array")``. Pillow images count as arrays. None: as in the model.
+    batch_size : int or None, default=None
+        Number of images that the network processes at a time. None: the default of :class:`FeatureExtractor`.
     verbose : bool or None, default=None
         Whether to show progress on standard error. None: in a terminal or notebook only.
     progress : callable or None, default=None
@@ -408,5 +417,7 @@ def predict_images(
             on_truncated=on_truncated,
             precision=precision,
             device=device,
+            allow=allow,
+            batch_size=batch_size,
         )
         return predictor.predict(images)

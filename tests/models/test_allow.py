@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,9 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
-from featx import FeatureExtractor, Predictor, load_pipeline, predict_images, read_model, save_pipeline
-from featx.errors import OptionError, UnreadableImageError, UnreadableImagesWarning
-from tests.models.model_samples import extractor
+from featx import FeatureExtractor, Predictor, explain_images, load_pipeline, predict_images, read_model, save_pipeline
+from featx.errors import ModelFileError, OptionError, UnreadableImageError, UnreadableImagesWarning
+from tests.models.model_samples import extractor, rewrite_model
 
 BYTES_ONLY = ("bytes", "array")
 
@@ -79,6 +80,35 @@ def test_saved_model_keeps_what_is_allowed(digits: list[Path], digit_labels: lis
         loaded.predict(digits[:1])
     both = load_pipeline(tmp_path / "model.skops", cache=None, allow=("path", "bytes"))
     assert both.predict(digits[:1]).tolist() == digit_labels[:1]
+
+
+def test_explanations_read_what_is_allowed(model: Path, digits: list[Path]) -> None:
+    refused, read = explain_images(model, [digits[0], digits[0].read_bytes()], allow=BYTES_ONLY, cache=None)
+    assert (refused.attribution, refused.error) == (None, "expected bytes or array (allow=), got a path")
+    assert read.attribution is not None
+
+
+def test_set_of_kinds(model: Path, digits: list[Path], digit_labels: list[str], tmp_path: Path) -> None:
+    images = [path.read_bytes() for path in digits]
+    pipeline = make_pipeline(extractor(cache=None, allow={"bytes", "array"}), LogisticRegression())
+    save_pipeline(pipeline.fit(images, digit_labels), tmp_path / "model.skops")
+    card = read_model(tmp_path / "model.skops").card
+    assert card.allow == list(BYTES_ONLY)
+    assert "bytes, array" in card.as_text()
+    assert load_pipeline(tmp_path / "model.skops", cache=None).steps[0][1].allow == BYTES_ONLY
+    assert predict_images(model, digits[:1], allow={"bytes"}, cache=None)["label"].isna().all()
+
+
+@pytest.mark.parametrize(("kinds", "reason"), [(["file"], "allow must be"), (["path"], "has other allow")])
+def test_kinds_in_a_changed_description(kinds: list[str], reason: str, model: Path, tmp_path: Path) -> None:
+    def change(members: dict[str, bytes]) -> None:
+        description = json.loads(members["featx.json"])
+        description["card"]["allow"] = kinds
+        members["featx.json"] = json.dumps(description).encode()
+
+    changed = rewrite_model(model, tmp_path / "changed.skops", change)
+    with pytest.raises(ModelFileError, match=f"is corrupt or was modified: .*{reason}"):
+        load_pipeline(changed)
 
 
 def test_loaded_pipeline_can_be_restricted(model: Path, digits: list[Path]) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from featx.datasets.image_table import ImagesLike
 from featx.errors import UnreadableImageError
 from featx.extraction.engines.engine import PrecisionName
-from featx.images.image import describe_image
+from featx.images.image import Kind, describe_image, restrict
 from featx.images.image_lists import as_image_list
 from featx.models.explain.activation_maps import decode_pixels
 from featx.models.explain.explainer import Explainer
@@ -32,6 +32,7 @@ def explain_images(
     on_truncated: Literal["raise", "pad"] | None = None,
     precision: PrecisionName | None = None,
     device: str = "auto",
+    allow: Sequence[Kind] | None = None,
     verbose: bool | None = None,
     progress: ProgressFunction | None = None,
 ) -> list[Explanation]:
@@ -65,6 +66,9 @@ def explain_images(
         training changes the features, and so scores, slightly.
     device : str, default="auto"
         Device that runs the network, see :class:`FeatureExtractor`.
+    allow : sequence of {"path", "url", "bytes", "array"} or None, default=None
+        Kinds of images to read; others are unreadable, and no file is opened for them. A service that passes on what
+        its clients send allows ``("bytes", "array")``. Pillow images count as arrays. None: as in the model.
     verbose : bool or None, default=None
         Whether to show progress on standard error. None: in a terminal or notebook only.
     progress : callable or None, default=None
@@ -136,6 +140,7 @@ def explain_images(
         on_truncated=on_truncated,
         precision=precision,
         device=device,
+        allow=allow,
     )
     images = as_image_list(images)
     with reporting(verbose, progress), stage("explain", len(images)) as advance:
@@ -146,7 +151,7 @@ def explain_each(
     explainer: Explainer, images: Sequence[Any], *, label: Any, writer: MapWriter | None
 ) -> Iterator[Explanation]:
     """Yield the explanation of each image, and write its file."""
-    for image in images:
+    for image in restrict(images, explainer.allow):
         path = describe_image(image)
         try:
             pixels = decode_pixels(image, explainer.resolved)

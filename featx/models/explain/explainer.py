@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy as np
 from featx.errors import OptionError, did_you_mean
 from featx.extraction.engines.engine import Engine, PrecisionName
 from featx.extraction.options import resolve_cache
+from featx.images.image import Kind, check_allow
 from featx.models.explain.activation_maps import ActivationMaps, activation_map_problem
 from featx.models.explain.attribution import Attribution
 from featx.models.head.steps import Affine, Normalize, OneVsOneVotes, Sigmoid
@@ -50,10 +52,14 @@ class Explainer:
         Precision of the network. None: as in training.
     device : str, default="auto"
         Device that runs the network, see :class:`featx.FeatureExtractor`.
+    allow : sequence of {"path", "url", "bytes", "array"} or None, default=None
+        Kinds of images to read. None: as in the model.
 
     Attributes
     ----------
     model : Model
+    allow : tuple of str or None
+        Kinds of images to read; None: all.
     method : {"activation", "occlusion"}
     resolved : Resolved
         Network and options of the model.
@@ -76,9 +82,11 @@ class Explainer:
         on_truncated: Literal["raise", "pad"] | None = None,
         precision: PrecisionName | None = None,
         device: str = "auto",
+        allow: Sequence[Kind] | None = None,
     ) -> None:
         check_choice("method", method, METHODS)
         self.model = model if isinstance(model, Model) else read_model(model)
+        self.allow = check_allow(self.model.card.allow if allow is None else allow)
         self.resolved = self.model.resolve(
             max_pixels=max_pixels, on_truncated=on_truncated, precision=precision, device=device
         )
