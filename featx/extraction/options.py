@@ -14,6 +14,7 @@ from featx.backbones import preprocessing
 from featx.backbones.base import Weights
 from featx.backbones.files.display_name import display_name
 from featx.backbones.files.network_file import NetworkFile, as_backbone_name
+from featx.backbones.hub.refused import refusing_downloads
 from featx.backbones.layers import POOLINGS, Layer, LayerInfo, Pooling, find_layers, parse_layers
 from featx.backbones.registry import Backbone, DirectBackbone, KerasBackbone, load_backbone
 from featx.backbones.weights import check_local_weights
@@ -362,13 +363,28 @@ class Resolved:
             try:
                 return start(weights_path=None, archived=self.archived)
             except UnusableGraphError:
-                check_local_weights(self.options.weights, self.archived.path)
-                weights = self.options.find_weights()
-            if weights.digest != self.recipe.weights:
-                differences = {"weights": (self.recipe.weights, weights.digest)}
-                raise RecipeMismatchError(self.options.backbone, differences)
-            return start(weights_path=weights.path)
+                return start(weights_path=self.find_weights_path())
         return start(weights_path=self.weights_path)
+
+    def find_weights_path(self) -> Path | None:
+        """Return the path of the weights of the recipe, also if they were not looked up as a model holds its graph.
+
+        Raises
+        ------
+        RecipeMismatchError
+            The weights on this machine are others.
+        WeightsError
+            The weights cannot be found. They are not downloaded from where a model file says.
+        """
+        if self.archived is None or self.options is None:
+            return self.weights_path
+        check_local_weights(self.options.weights, self.archived.path)
+        with refusing_downloads(self.archived.path):
+            weights = self.options.find_weights()
+        if weights.digest != self.recipe.weights:
+            differences = {"weights": (self.recipe.weights, weights.digest)}
+            raise RecipeMismatchError(self.options.backbone, differences)
+        return weights.path
 
     @property
     def engine_and_device(self) -> str:

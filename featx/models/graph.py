@@ -52,5 +52,5 @@ def _graph_of(resolved: Resolved, backbone: NetworkBackbone, compiled: Any) -> A
         try:
             return resolved.archived.load()
         except UnusableGraphError:
-            weights_path = resolved.options.find_weights().path
+            weights_path = resolved.find_weights_path()
     return load_or_compile(backbone, resolved.recipe, weights_path, compiled)

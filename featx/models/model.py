@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from featx.backbones.hub.refused import refusing_downloads
 from featx.backbones.weights import check_local_weights
 from featx.errors import RecipeMismatchError
 from featx.extraction.engines.archived_graph import ArchivedGraph
@@ -105,12 +106,13 @@ class Model:
         """
         given = {name: value for name, value in options.items() if value is not None}
         ignore = {*ignore, "precision"} if "precision" in given else ignore
-        extraction = ExtractionOptions(**{**self.card.options, **given})
         archived = self.archived if use_graph else None
-        if archived is None:
-            check_local_weights(extraction.weights, self.path)
         try:
-            return resolve_with_recipe(extraction, self.card.recipe, ignore=ignore, archived=archived)
+            with refusing_downloads(self.path):
+                extraction = ExtractionOptions(**{**self.card.options, **given})
+                if archived is None:
+                    check_local_weights(extraction.weights, self.path)
+                return resolve_with_recipe(extraction, self.card.recipe, ignore=ignore, archived=archived)
         except RecipeMismatchError as error:
             versions = (self.card.versions.get("featx", "?"), __version__)
             raise RecipeMismatchError(error.backbone, error.differences, self.path, versions) from error

@@ -281,7 +281,7 @@ def read_model(path: str | os.PathLike[str], *, trusted: Sequence[str] | None = 
     description, members = read_archive(Path(path), name)
     try:
         card = _read_card(name, description["card"])
-        archived = ArchivedGraph.from_dict(card.graph, os.path.abspath(path)) if card.graph else None
+        archived = ArchivedGraph.from_dict(card.graph, os.path.realpath(path)) if card.graph else None
         network = _restore_network(members, description.get("network", {}))
         if network:
             card = dataclasses.replace(card, options={**card.options, "backbone": network})

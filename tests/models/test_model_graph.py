@@ -17,7 +17,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
 from featx import FeatureExtractor, Predictor, explain_images, load_pipeline, read_model, save_pipeline
-from featx.errors import StoreWarning, WeightsNotFoundError
+from featx.backbones.base import Weights
+from featx.backbones.files.network_file import NetworkFile
+from featx.errors import FeatxWarning, StoreWarning, WeightsNotFoundError
 from featx.extraction.engines.archived_graph import BIN_MEMBER, XML_MEMBER
 from featx.extraction.engines.engine import stop_engines
 from tests.backbones.networks import save_onnx
@@ -126,6 +128,25 @@ def test_damaged_graph_is_converted_again(
         assert predictor.predict_one(digits[0]).label == expected.label
 
 
+@pytest.mark.usefixtures("no_children")
+def test_model_behind_a_link(saved: Path, digits: list[Path], tmp_path: Path) -> None:
+    """Kubernetes mounts files as links, and a link may name the present version."""
+    shutil.copy(saved, tmp_path / "v1.skops")
+    (tmp_path / "model.skops").symlink_to("v1.skops")
+    predictor = Predictor(tmp_path / "model.skops", cache=None)
+    (tmp_path / "model.skops").unlink()
+    (tmp_path / "model.skops").symlink_to("v2.skops")  # the next version is not that which was read
+    assert predictor.predict_one(digits[0]).label == "0"
+
+
+def test_file_that_is_gone(saved: Path, digits: list[Path], tmp_path: Path) -> None:
+    shutil.copy(saved, tmp_path / "model.skops")
+    predictor = Predictor(tmp_path / "model.skops", cache=None)
+    (tmp_path / "model.skops").unlink()
+    with pytest.warns(StoreWarning, match=r"model\.skops' cannot be read: No such file.* converted again"):
+        assert predictor.predict_one(digits[0]).label == "0"
+
+
 def test_flipped_byte_of_the_graph(saved: Path, digits: list[Path], tmp_path: Path) -> None:
     data = bytearray(saved.read_bytes())
     data[data.index(BIN_MEMBER.encode()) + 3_000] ^= 0x55
@@ -153,6 +174,31 @@ def test_weights_at_a_url_are_not_downloaded(
     else:
         with pytest.raises(WeightsNotFoundError, match="reading a model downloads nothing"):
             Predictor(altered, cache=None)
+
+
+def test_repository_of_the_hub_is_not_downloaded(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("huggingface_hub")
+
+    def change(members: dict[str, bytes]) -> None:
+        description = json.loads(members["featx.json"])
+        description["card"]["options"]["backbone"] = "hf://somebody/something/model.onnx"
+        members["featx.json"] = json.dumps(description).encode()
+
+    monkeypatch.setenv("HF_HUB_OFFLINE", "")
+    crafted = rewrite_model(model, tmp_path / "crafted.skops", change)
+    with pytest.raises(WeightsNotFoundError, match="reading a model downloads nothing from the hub"):
+        Predictor(crafted, cache=None)
+
+
+@pytest.mark.filterwarnings("ignore:The graph in model")
+def test_other_weights_are_not_saved_under_the_recorded_recipe(
+    saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = load_pipeline(rewrite_model(saved, tmp_path / "damaged.skops", damage_content), cache=None)
+    monkeypatch.setattr(NetworkFile, "find_weights", lambda self, _: Weights("other", Path(self.source.path)))
+    with pytest.warns(FeatxWarning, match="is saved without its graph: .*weights"):
+        save_pipeline(loaded, tmp_path / "again.skops")
+    assert read_model(tmp_path / "again.skops").card.graph == {}
 
 
 @pytest.mark.slow  # converts a network

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from featx.backbones.files.display_name import network_cache_folder
+from featx.backbones.hub.refused import model_being_read
 from featx.errors import FeatxError, UnknownBackboneError, WeightsNotFoundError, missing_dependency
 from featx.system.files.atomic import make_folder, write_text
 from featx.system.terminal.progress import announce
@@ -79,6 +80,12 @@ def _first_file(repository: str, names: Sequence[str], backbone: str, revision: 
         if isinstance(path, str):
             return Path(path)
     for name in [name for name in names if cached[name] is None]:  # other values: it is known not to exist
+        if model := model_being_read():
+            raise WeightsNotFoundError(
+                f"Cannot use model {model!r}: {name} of {_address(repository)} is not on this machine, and reading a "
+                f"model downloads nothing from the hub. If you trust the repository, run "
+                f"load_backbone({backbone!r}).find_weights('imagenet') of featx first."
+            )
         try:
             announce(f"Downloading {name} of {_address(repository)}.")
             return Path(hub.hf_hub_download(repository, name, revision=revision))
@@ -99,6 +106,8 @@ def repository_license(repository: str, backbone: str) -> str:
     path = _license_path(repository)
     with contextlib.suppress(OSError):  # not read yet
         return path.read_text(encoding="utf-8")
+    if model_being_read():
+        return ""
     with contextlib.suppress(Exception):  # offline, for example: the license is shown once it is known
         hub = _import_hub(backbone)
         card = hub.HfApi().model_info(repository).card_data or {}

@@ -75,10 +75,14 @@ class ArchivedGraph:
         """
         try:
             return self._read()
-        except (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile) as error:
-            reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        except OSError as error:
+            problem = f"cannot be read: {error.strerror or error}"
+        except MemoryError:
+            problem = "cannot be read: out of memory"
+        except (ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile) as error:
+            problem = f"is corrupt: {' '.join(str(error).split())}"
         warnings.warn(
-            f"The graph in model {self.path!r} is corrupt: {reason}. The network is converted again from its weights.",
+            f"The graph in model {self.path!r} {problem}. The network is converted again from its weights.",
             StoreWarning,
             stacklevel=2,
         )
