@@ -161,14 +161,21 @@ def find_images(
 
 def _table_of_splits(tables: Mapping[str, Any], options: SourceOptions) -> ImageTable:
     """Return the images of several tables, which are splits by their names."""
+    if len(tables) > 1 and options.split_column is not None:
+        raise OptionError(
+            f"split_column (--split-column) must be None for several tables, which are splits by their names, got "
+            f"{options.split_column!r}. Remove it, or pass one table."
+        )
     parts = {name: table_from_frame(table, options) for name, table in tables.items()}
     if len(parts) == 1:
         return next(iter(parts.values()))
     kinds = normalize_splits(list(map(str, parts)))
+    groups = [group for part in parts.values() for group in part.groups or [None] * len(part.paths)]
     return ImageTable(
         paths=[path for part in parts.values() for path in part.paths],
         labels=[label for part in parts.values() for label in part.labels],
         splits=[split for split, part in zip(kinds, parts.values(), strict=True) for _ in part.paths],
+        groups=groups if options.group_column else None,
         notes=tuple(dict.fromkeys(note for part in parts.values() for note in part.notes)),
     )
 

@@ -14,7 +14,7 @@ from featx.datasets.folders.listers import IgnoredCounter, make_lister
 from featx.datasets.folders.words import FolderName
 from featx.datasets.label_types import LabelTypeInferrer
 from featx.datasets.source_options import SourceOptions
-from featx.datasets.tables.array_sources import find_array_parts
+from featx.datasets.tables.array_sources import MAX_SOURCES, ArrayPart, find_array_parts
 from featx.datasets.tables.columns import JOINED, ImageColumns, describe_columns
 from featx.datasets.tables.file import TABLE_SUFFIXES, is_table_name, read_batches
 from featx.datasets.tables.metadata import find_metadata, metadata_note
@@ -83,7 +83,7 @@ class ImageListing:
         sources = expand_sources(sources)
         self._sources, self._options, self._keep_missing = sources, options or SourceOptions(), keep_missing
         self.remarks = Remarks()
-        self._arrays = find_array_parts(sources, self._options, self.remarks.notes)
+        self._arrays = self._find_arrays()
         if any(part.has_tags for part in self._arrays):
             self._options = dataclasses.replace(self._options, label_separator=SEPARATOR)
         self._tables = [] if self._arrays else find_tables(sources, self._options)
@@ -91,6 +91,16 @@ class ImageListing:
             self.remarks.label_types = LabelTypeInferrer()
         if len(self._tables) == 1 and self._tables[0] not in sources and not is_data_file(self._tables[0]):
             self.remarks.notes.append(metadata_note(self._tables[0]))
+
+    def _find_arrays(self) -> list[ArrayPart]:
+        if len(self._sources) > MAX_SOURCES:
+            return []
+        missing = missing_sources(self._sources)
+        existing = [source for source in self._sources if source not in missing]
+        parts = find_array_parts(existing, self._options, self.remarks.notes)
+        if parts and missing:
+            raise SourceNotFoundError(source_not_found_message(missing[0]))
+        return parts
 
     @property
     def _has_typed_labels(self) -> bool:
@@ -135,7 +145,14 @@ class ImageListing:
 
     def _images_of_arrays(self) -> Iterator[ListedImage]:
         names = [part.split for part in self._arrays]
-        splits = normalize_splits(names) if len(set(names)) > 1 else [None] * len(names)
+        kinds = set(names)
+        are_splits = "train" in kinds and len(kinds - {None}) > 1
+        if len(kinds) > 1 and (not are_splits or None in kinds):
+            self.remarks.notes.append(
+                f"{self._name!r}: {'some arrays are' if are_splits else 'the arrays are'} in no split by their names, "
+                "which need train and test."
+            )
+        splits = normalize_splits(names) if are_splits else [None] * len(names)
         for part, split in zip(self._arrays, splits, strict=True):
             if self._label_types is not None:
                 self._label_types.add(part.labels)

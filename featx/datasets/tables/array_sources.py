@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import os
 import re
@@ -11,11 +12,13 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from featx.datasets.labels import is_missing
 from featx.datasets.source_options import SourceOptions
+from featx.datasets.tables.text_format import repair_text
 from featx.datasets.tags import SEPARATOR
 from featx.errors import FeatxError, SourceError
 from featx.images.arrays import as_batch
-from featx.images.containers.archives import is_archive, list_archive, read_member, split_archive_path
+from featx.images.containers.archives import has_member, is_archive, list_archive, read_member, split_archive_path
 from featx.images.containers.array_files import ArrayFile, cifar_names
 from featx.images.containers.members import open_rows
 
@@ -30,9 +33,13 @@ _IDX = re.compile(r"(?:.*-)?(train|t10k|test)-images[-.]idx3-ubyte(?:\.gz)?")
 _CIFAR_10 = re.compile(r"(data|test)_batch(?:_\d+)?(?:\.bin)?")
 _CIFAR_100 = re.compile(r"(train|test)(?:\.bin)?")
 _CIFAR_NAMES = ("batches.meta", "batches.meta.txt", "meta", "fine_label_names.txt")
+#: Files that belong to files of images, which a pattern such as ``raw/*`` also names.
+_COMPANION = re.compile(
+    r"(?i).*labels[-.]idx1-ubyte(?:\.gz)?|(?:batches\.)?meta(?:\.txt)?|.*_label_names\.txt|readme.*"
+)
 _MAX_NAMES_BYTES = 2**20
 #: Number of sources, and of files in a folder, that may be files of arrays. More are images.
-_MAX_SOURCES, _MAX_FILES = 20, 40
+MAX_SOURCES, _MAX_FILES = 20, 40
 _Result = TypeVar("_Result")
 
 
@@ -72,14 +79,32 @@ def find_array_parts(sources: Sequence[str], options: SourceOptions, notes: list
     Raises
     ------
     SourceError
-        A file cannot be read, or which of its arrays are images is unclear.
+        A file cannot be read, which of its arrays are images is unclear, or only some sources have arrays.
     """
-    if len(sources) > _MAX_SOURCES:
+    if len(sources) > MAX_SOURCES:
         return []
-    parts = [part for source in sources for part in _parts_of(os.fspath(source), options, notes)]
-    if parts and isinstance(options.label_column, tuple):
-        raise SourceError(f"label_column (--label-column) of {sources[0]!r} must be the name of one array. Pass one.")
-    return parts
+    parts_of = {source: _parts_of(os.fspath(source), options, notes) for source in sources}
+    used = [source for source, parts in parts_of.items() if parts]
+    if not used:
+        return []
+    others = [name for name in sources if name not in used and not _COMPANION.fullmatch(os.path.basename(name))]
+    if others:
+        raise SourceError(
+            f"All sources must have arrays of images if one has, got {used[0]!r} with them and {others[0]!r} without. "
+            "Pass them one at a time."
+        )
+    _check_options(used[0], options)
+    return [part for parts in parts_of.values() for part in parts]
+
+
+def _check_options(source: str, options: SourceOptions) -> None:
+    """Raise SourceError for options that have no effect on arrays."""
+    if isinstance(options.label_column, tuple):
+        raise SourceError(f"label_column (--label-column) of {source!r} must be the name of one array. Pass one.")
+    has_names = source.lower().endswith(".npz")
+    for option, value in options.given_table_options().items():
+        if not (has_names and option.startswith(("path_column", "label_column"))):
+            raise SourceError(f"{option} is {value!r}, but {source!r} is not a table. Remove the option.")
 
 
 def _parts_of(source: str, options: SourceOptions, notes: list[str]) -> list[ArrayPart]:
@@ -107,20 +132,22 @@ def _names_in(source: str) -> list[str]:
         if is_archive(source):
             names = list_archive(source)[0]
             return names if any(_is_known(name) for name in names[:20]) else []
-        names = _listed(source)
-        below = [name for name in names if "batches" in name or "cifar" in name.lower() or name in ("raw", "MNIST")]
-        return names + [f"{name}/{file}" for name in below for file in _listed(os.path.join(source, name))]
+        names, folders = _listed(source)
+        below = [name for name in folders if "batches" in name or "cifar" in name.lower() or name in ("raw", "MNIST")]
+        return names + [f"{name}/{file}" for name in below for file in _listed(os.path.join(source, name))[0]]
     except (OSError, FeatxError):
         return []  # listing its images reports the reason
 
 
-def _listed(folder: str) -> list[str]:
-    """Return the files of a small folder."""
+def _listed(folder: str) -> tuple[list[str], list[str]]:
+    """Return the files and the folders of a small folder."""
     if not os.path.isdir(folder):
-        return []
+        return [], []
     with os.scandir(folder) as entries:
-        names = [entry.name for entry in itertools.islice(entries, _MAX_FILES + 1)]
-    return names if len(names) <= _MAX_FILES else []
+        listed = list(itertools.islice(entries, _MAX_FILES + 1))
+    if len(listed) > _MAX_FILES:
+        return [], []
+    return [entry.name for entry in listed if entry.is_file()], [entry.name for entry in listed if entry.is_dir()]
 
 
 def _is_known(name: str) -> bool:
@@ -148,11 +175,13 @@ def _idx_part(path: str, split: str) -> ArrayPart:
     folder, name = os.path.split(path)
     images = _open(path)
     labels_path = os.path.join(folder, name.replace("images", "labels").replace("idx3", "idx1"))
-    try:
-        labels = _as_text(_open(labels_path).load(""), None)
-    except (FeatxError, OSError):
-        labels = []
+    labels = _as_text(_open(labels_path).load(""), None) if _exists(labels_path) else []
     return _part(f"{path}#", images.shapes[""][0], labels, split)
+
+
+def _exists(path: str) -> bool:
+    member = None if os.path.isfile(path) else split_archive_path(path)
+    return os.path.isfile(path) if member is None else has_member(*member)
 
 
 def _cifar_part(path: str, split: str) -> ArrayPart:
@@ -191,22 +220,37 @@ def _open(path: str) -> ArrayFile:
 
 def _part(prefix: str, n_images: int, labels: Sequence[str | None], split: str | None) -> ArrayPart:
     if labels and len(labels) != n_images:
-        raise SourceError(f"{prefix[:-1]!r} has {n_images:,} images and {len(labels):,} labels")
+        raise SourceError(
+            f"{prefix[:-1]!r} must have a label for each of its {n_images:,} images, got {len(labels):,} labels. Pass "
+            "another array as label_column (--label-column), or download the file again."
+        )
     return ArrayPart(prefix, n_images, labels or [None] * n_images, split)
 
 
 def _as_text(labels: np.ndarray[Any, Any], names: Sequence[str] | None) -> list[str | None]:
     values = labels.ravel().tolist()
     if names is None:
-        return [value.decode() if isinstance(value, bytes) else str(value) for value in values]
+        return [_label_text(value) for value in values]
     return [names[value] if 0 <= value < len(names) else None for value in values]
+
+
+def _label_text(value: Any) -> str | None:
+    if isinstance(value, bytes):
+        return repair_text(value.decode("utf-8", "surrogateescape"))
+    return None if is_missing(value) else str(value)
 
 
 def _npz_parts(source: str, options: SourceOptions, notes: list[str]) -> list[ArrayPart]:
     file = _with_reason(source, lambda: _open(source))
     shapes: dict[str, tuple[int, ...]] = file.shapes
     images = [options.path_column] if options.path_column else _image_keys(shapes)
-    listed = ", ".join(f"{key} {shape}" for key, shape in list(shapes.items())[:8]) or "no arrays"
+    known = [f"{key} {shape}" for key, shape in shapes.items()] + [f"{key} of Python objects" for key in file.objects]
+    listed = ", ".join(known[:8]) or "no arrays"
+    if file.objects:
+        notes.append(
+            f"{source!r}: {', '.join(map(repr, file.objects[:8]))} not read, as Python objects may run any code. Save "
+            "labels as text: y.astype(str)."
+        )
     if not images or images[0] not in shapes:
         raise SourceError(
             f"Cannot find the images in {source!r}: it has {listed}. Pass the name of the array of images: path_column "
@@ -224,7 +268,7 @@ def _npz_parts(source: str, options: SourceOptions, notes: list[str]) -> list[Ar
             raise SourceError(f"{source!r} has no array {label_key!r} for the labels. It has {listed}.")
         has_tags = False
         if label_key is not None:
-            array = file.load(label_key)
+            array = _with_reason(source, functools.partial(file.load, label_key))
             labels, has_tags, note = _matrix_labels(array) if _is_matrix(array) else (_as_text(array, None), False, "")
             notes += [f"{source!r}: {label_key!r} has {note}"] if note else []
         part = _part(f"{source}#{key}/", shape[0], labels, _split_of(key))

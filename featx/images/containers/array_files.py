@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import os
 import pickletools
 import zipfile
@@ -45,6 +46,8 @@ class ArrayFile:
     ----------
     shapes : dict of str to tuple of int
         Shape of each array by its name. The only array of a file has the name "".
+    objects : list of str
+        Names of arrays of Python objects, which are not read.
 
     Raises
     ------
@@ -54,6 +57,7 @@ class ArrayFile:
 
     def __init__(self, path: str) -> None:
         self.shapes: dict[str, tuple[int, ...]] = {}
+        self.objects: list[str] = []
         self._load: dict[str, Callable[[], Any]] = {}
         self._readers: dict[str, Callable[[int, int], Any]] = {}
         if path.lower().endswith(".npz"):
@@ -67,8 +71,10 @@ class ArrayFile:
             if info.filename.endswith(".npy"):
                 with file.open(info) as member:
                     shape, is_fortran, dtype = _read_header(member)
-                if not dtype.hasobject:
-                    key = info.filename.removesuffix(".npy")
+                key = info.filename.removesuffix(".npy")
+                if dtype.hasobject:
+                    self.objects.append(key)
+                else:
                     self.shapes[key] = shape
                     self._load[key] = lambda info=info: _load_npy(file, info)  # type: ignore[misc]
                     if not is_fortran and len(shape) > 1:
@@ -107,7 +113,12 @@ def _read_file(path: str) -> bytes:
         check_n_bytes(os.path.getsize(path), _MAX_FILE_BYTES)
         with open(path, "rb") as file:
             data = file.read()
-    return gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
+    if data[:2] != b"\x1f\x8b":
+        return data
+    with gzip.GzipFile(fileobj=io.BytesIO(data)) as compressed:  # a small file may decompress to any size
+        data = compressed.read(_MAX_FILE_BYTES + 1)
+    check_n_bytes(len(data), _MAX_FILE_BYTES)
+    return data
 
 
 def _read_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
@@ -184,7 +195,7 @@ def _cifar_python(data: bytes) -> dict[str, np.ndarray[Any, Any]]:
     )
     labels = [value for value in values.get("fine_labels") or values.get("labels", []) if isinstance(value, int)]
     if not labels or len(pixels) != _CIFAR_BYTES * len(labels):
-        raise SourceError("expected the arrays of MNIST or CIFAR")
+        raise SourceError(f"expected the arrays of MNIST or CIFAR, got {len(data):,} bytes of another kind")
     images = np.frombuffer(pixels, np.uint8).reshape(-1, *_CIFAR_SHAPE)
     return {"": images, "labels": np.array(labels)}
 

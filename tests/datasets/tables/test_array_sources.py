@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from featx import FeatureExtractor, check_images, find_images
-from featx.errors import InputError, SourceError, UnreadableImageError
+from featx.errors import InputError, SourceError, SourceNotFoundError, UnreadableImageError
 from featx.images.image import read_image
 
 EXTRACTOR = FeatureExtractor("color_histogram", cache=None)
@@ -159,6 +159,75 @@ def test_pickles_run_no_code(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="expected the arrays of MNIST or CIFAR"):
         find_images(tmp_path / "data_batch_1")
     assert not (tmp_path / "harm").exists()
+
+
+def test_all_sources_have_arrays(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", x=PIXELS, y=Y)
+    (tmp_path / "photos").mkdir()
+    with pytest.raises(SourceError, match=r"got '.*a.npz' with them and '.*photos' without\. Pass them one at a time"):
+        find_images([tmp_path / "a.npz", tmp_path / "photos"])
+    with pytest.raises(SourceNotFoundError, match=r"Did you mean '.*a\.npz'"):
+        find_images([tmp_path / "a.npz", tmp_path / "aa.npz"])
+    write_mnist(tmp_path / "raw")
+    assert find_images(sorted((tmp_path / "raw").iterdir())).labels == [*Y[8:].tolist(), *Y[:8].tolist()]
+
+
+def test_folders_with_the_names_of_cifar_are_no_files(tmp_path: Path) -> None:
+    for name in ("train", "test"):
+        for kind in ("cat", "data_batch_1"):
+            (tmp_path / name / kind).mkdir(parents=True)
+            (tmp_path / name / kind / "1.png").write_bytes(b"")
+    (tmp_path / "meta").mkdir()
+    images = find_images(tmp_path)
+    assert (images.labels, images.splits) == (["cat", "data_batch_1"] * 2, ["test"] * 2 + ["train"] * 2)
+    assert find_images(tmp_path / "train").labels == ["cat", "data_batch_1"]
+
+
+def test_labels_that_cannot_be_read(tmp_path: Path) -> None:
+    np.savez(tmp_path / "objects.npz", x=PIXELS, y=np.array(["a"] * 12, dtype=object))
+    images = find_images(tmp_path / "objects.npz")
+    assert images.labels == [None] * 12
+    assert any("'y' not read, as Python objects may run any code" in note for note in images.notes)
+    with pytest.raises(SourceError, match="y of Python objects"):
+        find_images(tmp_path / "objects.npz", label_column="y")
+    np.savez(tmp_path / "bytes.npz", x=PIXELS[:3], y=np.array([b"caf\xe9", b"tea", b"tea"]))
+    assert find_images(tmp_path / "bytes.npz").labels == ["caf\xe9", "tea", "tea"]
+    np.savez(tmp_path / "nan.npz", x=PIXELS[:3], y=[1.0, np.nan, 2.0])
+    assert find_images(tmp_path / "nan.npz").labels == [1, None, 2]
+    content = (tmp_path / "bytes.npz").read_bytes()
+    (tmp_path / "bytes.npz").write_bytes(content.replace(b"tea", b"sea"))  # the checksum is wrong
+    with pytest.raises(SourceError, match=r"Cannot read .*Bad CRC-32.*Download the file again"):
+        find_images(tmp_path / "bytes.npz")
+    write_mnist(tmp_path / "raw")
+    (tmp_path / "raw" / "t10k-labels-idx1-ubyte.gz").write_bytes(b"\x1f\x8bdamaged")
+    with pytest.raises(SourceError, match="Cannot read '.*raw'"):
+        find_images(tmp_path / "raw")
+    (tmp_path / "raw" / "t10k-labels-idx1-ubyte.gz").unlink()
+    assert find_images(tmp_path / "raw").labels == [*Y[:8].tolist(), *[None] * 4]
+
+
+def test_arrays_without_a_split(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", x_train=PIXELS[:8], y_train=Y[:8], images_extra=PIXELS[8:])
+    images = find_images(tmp_path / "a.npz")
+    assert (len(images), images.splits) == (12, None)
+    assert any("need train and test" in note for note in images.notes)
+
+
+def test_options_of_tables_are_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", x=PIXELS, y=Y, patient=Y)
+    with pytest.raises(SourceError, match=r"group_column \(--group-column\) is 'patient', but .* is not a table"):
+        find_images(tmp_path / "a.npz", group_column="patient")
+    with pytest.raises(SourceError, match=r"must have a label for each of its 12 images, got 3 labels\. Pass another"):
+        np.savez(tmp_path / "b.npz", x=PIXELS, y=Y[:3])
+        find_images(tmp_path / "b.npz")
+
+
+def test_decompressed_size_is_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "train-images-idx3-ubyte.gz"
+    path.write_bytes(gzip.compress(bytes(10_000)))
+    monkeypatch.setattr("featx.images.containers.array_files._MAX_FILE_BYTES", 9_999)
+    with pytest.raises(SourceError, match="limit of"):
+        find_images(path)
 
 
 def test_missing_row(tmp_path: Path) -> None:

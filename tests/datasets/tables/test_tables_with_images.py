@@ -13,7 +13,7 @@ import PIL.Image
 import pytest
 
 from featx import FeatureExtractor, check_images, find_images
-from featx.errors import SourceError, UnreadableImageError
+from featx.errors import OptionError, SourceError, UnreadableImageError
 from featx.images.containers.members import read_member
 from featx.images.image import read_image
 
@@ -199,3 +199,16 @@ def test_own_data_sets_of_hugging_face(tmp_path: Path) -> None:
     stored = find_images(tmp_path / "data.parquet")
     assert stored.labels == ["cat", "dog"] * 10
     np.testing.assert_array_equal(EXTRACTOR.transform(stored), expected)
+
+
+def test_groups_of_tables_that_are_splits() -> None:
+    pd = pytest.importorskip("pandas")
+    tables = {
+        "train": pd.DataFrame({"path": ["a.jpg", "b.jpg"], "patient": ["x", "y"]}),
+        "test": pd.DataFrame({"path": ["c.jpg"], "patient": ["z"]}),
+    }
+    images = find_images(tables, group_column="patient")  # type: ignore[arg-type]
+    assert (images.groups, images.splits) == (["x", "y", "z"], ["train", "train", "test"])
+    assert find_images(tables).groups is None  # type: ignore[arg-type]
+    with pytest.raises(OptionError, match=r"split_column \(--split-column\) must be None for several tables"):
+        find_images(tables, split_column="patient")  # type: ignore[arg-type]
