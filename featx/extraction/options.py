@@ -374,7 +374,7 @@ class Resolved:
         RecipeMismatchError
             The weights on this machine are others.
         WeightsError
-            The weights cannot be found. They are not downloaded from where a model file says.
+            The weights cannot be found. They are not downloaded from an address in a model file.
         """
         if self.archived is None or self.options is None:
             return self.weights_path
