@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import importlib
-import sys
 from typing import Any
 
 from featx.errors import EngineError
+from featx.system.threads import hidden_modules
 
 
 def import_openvino() -> Any:
@@ -20,19 +20,14 @@ def import_openvino() -> Any:
     EngineError
         If openvino is missing or broken.
     """
-    hide = "openvino" not in sys.modules and "openvino_telemetry" not in sys.modules
-    if hide:
-        sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # documented: makes imports fail
     try:
-        import openvino
+        with hidden_modules("openvino", ["openvino_telemetry"]):
+            import openvino
     except Exception as error:  # a broken openvino raises anything, from ImportError to RuntimeError
         raise EngineError(
             f"Cannot import OpenVINO: {openvino_reason(error)}. Reinstall it (pip install --force-reinstall openvino), "
             'or pass engine="keras" (--engine keras).'
         ) from error
-    finally:
-        if hide:
-            del sys.modules["openvino_telemetry"]
     return openvino
 
 

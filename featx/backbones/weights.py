@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import re
-import tempfile
 import urllib.parse
 import urllib.request
 from pathlib import Path
@@ -14,6 +13,7 @@ from featx.backbones.base import Weights
 from featx.backbones.digests import file_digests, hash_name, sha256_of
 from featx.backbones.download import download_weights
 from featx.errors import WeightsError, WeightsNotFoundError
+from featx.system.files.temporary import temporary_place
 from featx.system.terminal.progress import announce
 
 #: Value of the option ``weights`` for the random weights that training starts from.
@@ -28,7 +28,7 @@ def keras_home() -> Path:
     try:
         return Path.home() / ".keras"
     except RuntimeError:  # no home folder: Keras uses the temporary folder
-        return Path(tempfile.gettempdir()) / ".keras"
+        return temporary_place() / ".keras"
 
 
 def keras_cache_path(url: str) -> Path:

@@ -10,7 +10,7 @@
 ``requirements``   :func:`featx.requirements`, packages for a requirements file
 ``shared_calls``   calls that threads share
 ``sklearn_compat`` private helpers of scikit-learn
-``threads``        process blocks in threads
+``threads``        process blocks in threads; imports without other modules
 ``version``        version of featx
 ``files/``         atomic, checksummed, local and remote files
 ``notebook/``      HTML of results in notebooks

@@ -1,17 +1,21 @@
-"""Process blocks in threads, ahead of the consumer."""
+"""Process blocks in threads, ahead of the consumer; imports that one thread at a time may do."""
 
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import itertools
+import sys
+import threading
 import warnings
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import TypeVar
 
 from featx.system.processes import n_cores
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
+_import_lock = threading.RLock()
 
 
 def map_in_threads(
@@ -62,3 +66,27 @@ def parallel_in_threads(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # results that nobody takes after an error are no surprise
             results.close()
+
+
+@contextlib.contextmanager
+def hidden_modules(importing: str, names: Iterable[str]) -> Iterator[None]:
+    """Let imports of modules fail in a block that imports another one, unless this or they were imported before.
+
+    Only one thread at a time is in such a block.
+
+    Parameters
+    ----------
+    importing : str
+        Name of the module that the block imports.
+    names : iterable of str
+        Names of the modules to hide.
+    """
+    with _import_lock:
+        hidden = [] if importing in sys.modules else [name for name in names if name not in sys.modules]
+        for name in hidden:
+            sys.modules[name] = None  # type: ignore[assignment]  # documented: makes imports fail
+        try:
+            yield
+        finally:
+            for name in hidden:
+                sys.modules.pop(name, None)

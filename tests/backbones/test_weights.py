@@ -21,6 +21,7 @@ from featx import Progress
 from featx.backbones.keras.builder import build_empty
 from featx.backbones.records import BUNDLED_WEIGHTS_FOLDER
 from featx.backbones.registry import KerasBackbone
+from featx.backbones.weights import keras_home as keras_home_folder
 from featx.errors import FeatxWarning, WeightsError, WeightsNotFoundError
 from featx.system.terminal.progress import reporting
 from tests.progress import check_progress
@@ -282,3 +283,18 @@ def test_random_weights_are_reproducible(photos: list[PIL.Image.Image], tmp_path
     assert isinstance(network, KerasBackbone)
     build_empty(network, (32, 32))
     assert random.getstate() == state  # random numbers of the user are not affected
+
+
+def test_folder_of_keras_without_home_and_temporary_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def no_home(*_: object) -> Path:
+        raise RuntimeError("no home")
+
+    def no_temporary_folder() -> str:
+        raise FileNotFoundError("no usable temporary directory")
+
+    monkeypatch.delenv("KERAS_HOME", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "absent"))
+    monkeypatch.setattr(Path, "home", no_home)
+    monkeypatch.setattr("tempfile.gettempdir", no_temporary_folder)
+    assert keras_home_folder().parent.is_dir()
