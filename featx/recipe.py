@@ -43,6 +43,15 @@ class Window(NamedTuple):
         return None if self.low is None or self.high is None else (self.low, self.high)
 
 
+def window_of(window: str, bands: str) -> Window | None:
+    """Return the pixel range that two fields of a recipe describe. None: both are empty."""
+    if not window and not bands:
+        return None
+    low, _, high = window.partition(":")
+    numbers = tuple(map(int, bands.split(","))) if bands else ()
+    return Window(float(low), float(high), numbers) if window else Window(None, None, numbers)
+
+
 @dataclasses.dataclass(frozen=True)
 class Recipe(Record):
     """Everything that determines the features of an image, besides the image itself.
@@ -126,11 +135,7 @@ class Recipe(Record):
     @property
     def pixel_range(self) -> Window | None:
         """Values of pixels with more than 8 bits, and bands. None: the range of their type, and colors."""
-        if not self.window and not self.bands:
-            return None
-        low, _, high = self.window.partition(":")
-        bands = tuple(map(int, self.bands.split(","))) if self.bands else ()
-        return Window(float(low), float(high), bands) if self.window else Window(None, None, bands)
+        return window_of(self.window, self.bands)
 
     @property
     def layers(self) -> list[str]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from featx.errors import ImageTooLargeError, TruncatedImageError, UnreadableImageError
 from featx.images.color_profiles import to_srgb
-from featx.images.decoders.dicom import WINDOW
+from featx.images.decoders.dicom import INVERTED, WINDOW
 from featx.images.resize import shrink_factor
 from featx.recipe import Window
 from featx.system.array_types import PixelArray
@@ -158,6 +158,8 @@ class _GrayFormat:
     @classmethod
     def of(cls, image: PILImage) -> _GrayFormat:
         """Return the properties of an image that is not loaded yet."""
+        if image.format == "DICOM":
+            return cls(is_inverted=image.info.get(INVERTED, False))
         if image.format == "TIFF" and image.mode.startswith("I"):
             tags = getattr(image, "tag_v2", {})
             unsigned = tags.get(_BITS) == (32,) and tags.get(_SAMPLE_FORMAT, (1,))[0] == 1

@@ -50,6 +50,11 @@ def write(
     return path
 
 
+def test_urls_are_written_without_secrets(tmp_path: Path, rows: np.ndarray[Any, Any]) -> None:
+    path = write(tmp_path / "f.parquet", rows[:2], paths=["https://me:word@host/1.jpg?sig=abc", "2.jpg"])
+    assert pq.read_table(path)["path"].to_pylist() == ["https://…@host/1.jpg?sig=…", "2.jpg"]
+
+
 def test_extraction_writes_the_rows_of_the_npy_file_with_path_label_and_digest(
     photo_folder: Path, in_folder: Path
 ) -> None:

@@ -16,6 +16,7 @@ from featx import find_duplicates, find_images, open_features, select_duplicates
 from featx.cli import main as cli
 from featx.errors import ComparisonError, OptionError
 from featx.features.duplicates.select import KEEP
+from featx.features.parquet.writer import write_parquet
 
 #: Images that are duplicates of each other, by name: group, label, scale, blur.
 IMAGES = {
@@ -120,3 +121,22 @@ def test_command(features: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "--list needs --keep" in capsys.readouterr().err
     assert cli.main(["duplicates", str(features), "--keep", "worst"]) == 1
     assert all(rule in capsys.readouterr().err for rule in KEEP[:1])
+
+
+def test_arrays_in_files_and_the_range_of_the_recipe(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 4096, (64, 64)).astype(np.uint16)
+    for name, pixels in (("flat", np.full_like(noise, 4000)), ("sharp", noise)):
+        PIL.Image.fromarray(pixels).save(tmp_path / f"{name}.png")
+    arrays = np.stack([np.full((64, 64), 128), noise // 16]).astype(np.uint8)
+    np.savez(tmp_path / "a.npz", x=arrays)
+    duplicates = find_duplicates(np.ones((2, 3)))
+    selection = select_duplicates(duplicates, [f"{tmp_path}/a.npz#x/{row}" for row in range(2)], keep="sharpest")
+    assert (selection.kept, selection.reasons) == ([1], ["sharpest"])
+    rows = np.ones((2, 3), dtype=np.float32)
+    # Outside the range of the recipe, all pixels are white.
+    lines = [(str(tmp_path / name), None, f"{row:032x}") for row, name in enumerate(("flat.png", "sharp.png"))]
+    for window, reason in (("0:4095", "sharpest"), ("-2:-1", "first")):
+        record = {"recipe": {"backbone": "mobilenet", "window": window}}
+        write_parquet(tmp_path / "f.parquet", lambda *part: rows[slice(*part)], (2, 3), lambda: lines, record)
+        matrix = open_features(tmp_path / "f.parquet")
+        assert select_duplicates(duplicates, matrix, keep="sharpest").reasons == [reason]

@@ -112,16 +112,19 @@ def time_stages(paths: Sequence[str], resolved: Resolved, compiled: Path | None)
 
 def _decode(paths: Sequence[str], resolved: Resolved, clock: StageClock) -> tuple[list[AnyArray], list[bytes]]:
     """Return the pixels and digests of image files."""
-    size, resize = resolved.recipe.image_size, resolved.recipe.resize
+    recipe = resolved.recipe
+    size, resize, window = recipe.image_size, recipe.resize, recipe.pixel_range
     pixels, digests = [], []
     for path in paths:
         with clock.timing("read"):
             content, _ = read_image(path)
         with clock.timing("hash"):
             digests.append(content_digest(content))
-        assert isinstance(content, bytes)  # the content of a file
         with clock.timing("decode"):
-            upright = load_upright(content, open_image(content), size, resize)
+            if isinstance(content, bytes):
+                upright = load_upright(content, open_image(content, window), size, resize, window=window)
+            else:  # an array in a file
+                upright = content if content.ndim == 3 else np.stack([content] * 3, axis=-1)
         with clock.timing("resize"):
             pixels.append(resize_image(upright, size, resize))
     return pixels, digests

@@ -17,6 +17,7 @@ from featx.images.decode import decode_image, load_decoders
 from featx.images.formats import open_image
 from featx.images.image import read_image
 from featx.images.quality.measures import brightness, fine_detail
+from featx.recipe import Window, window_of
 from featx.system.array_types import BoolArray, IntArray
 from featx.system.formatting import format_count
 from featx.system.notebook.cards import card_to_html
@@ -166,7 +167,8 @@ def select_duplicates(
     names, given = _look_up(paths, rows, len(duplicates.groups))
     row_labels = given if all_labels is None else [all_labels[row] for row in rows.tolist()]
     with reporting(verbose, progress), stage("compare", len(rows)) as advance:
-        candidates = dict(zip(rows.tolist(), _candidates(names, row_labels, criteria, advance), strict=True))
+        measured = _candidates(names, row_labels, criteria, _pixel_range(paths), advance)
+        candidates = dict(zip(rows.tolist(), measured, strict=True))
     label_of = dict(zip(rows.tolist(), row_labels, strict=True))
     is_kept = np.ones(len(duplicates.groups), dtype=bool)
     kept, reasons = [], []
@@ -200,28 +202,39 @@ def _look_up(paths: FeatureMatrix | Sequence[str], rows: IntArray, n_rows: int) 
 
 
 def _candidates(
-    paths: Sequence[str], labels: Sequence[Any], criteria: Sequence[str], advance: Callable[[int], object]
+    paths: Sequence[str],
+    labels: Sequence[Any],
+    criteria: Sequence[str],
+    window: Window | None,
+    advance: Callable[[int], object],
 ) -> list[_Candidate]:
     is_labeled = [not is_missing(label) for label in labels]
     if not {"largest", "sharpest"} & set(criteria):
         return [_Candidate(labeled) for labeled in is_labeled]
     load_decoders()
     with concurrent.futures.ThreadPoolExecutor(n_cores(), thread_name_prefix="featx-quality") as threads:
-        measured = list(counted(threads.map(_measure, paths), advance))
+        measured = list(counted(threads.map(lambda path: _measure(path, window), paths), advance))
     return [
         dataclasses.replace(candidate, labeled=labeled) for candidate, labeled in zip(measured, is_labeled, strict=True)
     ]
 
 
-def _measure(path: str) -> _Candidate:
+def _pixel_range(paths: FeatureMatrix | Sequence[str]) -> Window | None:
+    """Return the values and bands with which the features were extracted."""
+    recipe = paths.recipe if isinstance(paths, FeatureMatrix) else None
+    return None if recipe is None else window_of(recipe.get("window", ""), recipe.get("bands", ""))
+
+
+def _measure(path: str, window: Window | None) -> _Candidate:
     try:
         content, _ = read_image(path)
-        assert isinstance(content, bytes)  # the content of a path
-        pixels = decode_image(content, (_SIDE, _SIDE))
-        with open_image(content) as image:
-            return _Candidate(
-                labeled=False, largest=image.width * image.height, sharpest=fine_detail(brightness(pixels))
-            )
+        sharpest = fine_detail(brightness(decode_image(content, (_SIDE, _SIDE), window=window)))
+        if isinstance(content, bytes):
+            with open_image(content, window) as image:
+                n_pixels = image.width * image.height
+        else:  # an array in a file
+            n_pixels = content.shape[0] * content.shape[1]
+        return _Candidate(labeled=False, largest=n_pixels, sharpest=sharpest)
     except (UnreadableImageError, OSError):
         return _Candidate(labeled=False, is_readable=False)
 

@@ -13,6 +13,7 @@ import numpy as np
 from featx.errors import AuditError
 from featx.features.job_tables import text_columns
 from featx.system.files.parquet import import_pyarrow
+from featx.system.files.url_secrets import redact_secrets
 
 #: Key in the metadata of the schema, and number of the format that it records.
 METADATA, FORMAT = b"featx.features", 1
@@ -75,14 +76,14 @@ class FeatureSchema:
         ).with_metadata({METADATA: record})
 
     def batch(self, features: np.ndarray[Any, Any], rows: list[TableRow]) -> Any:
-        """Return a record batch of some rows."""
+        """Return a record batch of some rows. Paths are written without secrets."""
         if len(rows) != len(features):
             raise _mismatch(len(features))
         pa = import_pyarrow()
         schema = self.arrow_schema()
         paths, labels, digests = zip(*rows, strict=True) if rows else ((), (), ())
         columns = {
-            **text_columns("path", paths),
+            **text_columns("path", list(map(redact_secrets, paths))),
             "digest": pa.array([digest or None for digest in digests], pa.string()),
         }
         if self.label_type == "string":

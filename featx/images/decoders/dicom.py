@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import io
 import os
 import threading
@@ -16,20 +15,17 @@ from featx.errors import ImageTooLargeError, UnknownFormatError, UnreadableImage
 if TYPE_CHECKING:
     from PIL.Image import Image as PILImage
 
-#: What is shown as black and white, in the ``info`` of an image.
-WINDOW = "featx_window"
+#: Keys in the ``info`` of an image: the values that are shown as black and white, and whether they are swapped.
+WINDOW, INVERTED = "featx_window", "featx_inverted"
 #: Maximum number of pixels, which are decoded at once. The header allows 65,535 × 65,535.
 _MAX_PIXELS = 2**26
 
 
-@functools.cache
-def _lock() -> threading.Lock:
-    """Return a lock: filters of warnings belong to the process, so that only one thread at a time may change them."""
-    return threading.Lock()
-
-
+#: Filters of warnings belong to the process, so that only one thread at a time may change them.
+_lock = threading.RLock()
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_lock.cache_clear)  # another thread of the parent may have held it
+    # The child waits until no thread of the parent holds the lock, so that it does not inherit a held one.
+    os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
 
 
 def is_dicom(data: bytes) -> bool:
@@ -40,7 +36,8 @@ def is_dicom(data: bytes) -> bool:
 def open_dicom(data: bytes) -> PILImage:
     """Return the first frame: colors in RGB, or gray as floats in units of the file, such as Hounsfield units.
 
-    The ``info`` of a gray image has the window of the header, else the range of its values.
+    The ``info`` of a gray image has the window of the header, else the range of its values, and whether its lowest
+    value is white. Gray values with a palette become colors.
 
     Raises
     ------
@@ -60,7 +57,7 @@ def open_dicom(data: bytes) -> PILImage:
         ) from error
     import PIL.Image
 
-    with _lock(), warnings.catch_warnings():
+    with _lock, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # values that differ from the standard
         file = pydicom.dcmread(io.BytesIO(data), force=False)
         if "PixelData" not in file:
@@ -73,15 +70,26 @@ def open_dicom(data: bytes) -> PILImage:
         except (RuntimeError, NotImplementedError, AttributeError) as error:
             reason = " ".join(str(error).split())
             raise UnreadableImageError(f"pydicom cannot decode the DICOM image ({reason})") from error
+        if file.get("PhotometricInterpretation") == "PALETTE COLOR":
+            return _named(PIL.Image.fromarray(_palette_colors(pixels, file)))
         if pixels.ndim == 3:
             n_dropped = max(0, int(file.get("BitsStored", 8)) - 8)
             return _named(PIL.Image.fromarray((pixels >> n_dropped).astype(np.uint8)))
         values = np.asarray(pixel_functions.apply_modality_lut(pixels, file), dtype=np.float32)  # type: ignore[attr-defined]
-    is_inverted = file.get("PhotometricInterpretation") == "MONOCHROME1"
-    image = _named(PIL.Image.fromarray(-values if is_inverted else values))
-    low, high = _window(file, values)
-    image.info[WINDOW] = (-high, -low) if is_inverted else (low, high)
+    image = _named(PIL.Image.fromarray(values))
+    image.info[WINDOW] = _window(file, values)
+    image.info[INVERTED] = file.get("PhotometricInterpretation") == "MONOCHROME1"
     return image
+
+
+def _palette_colors(pixels: np.ndarray[Any, Any], file: Any) -> np.ndarray[Any, Any]:
+    import pydicom.pixels as pixel_functions
+
+    try:
+        colors: np.ndarray[Any, Any] = pixel_functions.apply_color_lut(pixels, file)  # type: ignore[attr-defined]
+    except (AttributeError, ValueError, KeyError, IndexError) as error:
+        raise UnreadableImageError(f"the palette of the DICOM image cannot be read ({error})") from error
+    return (colors >> 8).astype(np.uint8) if colors.dtype == np.uint16 else colors
 
 
 def _named(image: PILImage) -> PILImage:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from featx.extraction.benchmarking.stage_times import StageClock, time_stages
@@ -16,6 +17,13 @@ def test_stages_add_up_to_a_complete_run(paths: list[str], counting: CountingBac
     assert sum(stage.share for stage in stages) == pytest.approx(1, abs=0.01)
     assert all(stage.milliseconds > 0 for stage in stages if stage.stage in ("decode", "resize", "store"))
     assert counting.n_images > 2 * len(paths)
+
+
+def test_arrays_in_files(tmp_path: Path, counting: CountingBackbone) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 32, 32), dtype=np.uint8)
+    np.savez(tmp_path / "a.npz", images=pixels)
+    images = [f"{tmp_path}/a.npz#images/{row}" for row in range(4)]
+    assert len(time_stages(images, ExtractionOptions("counting").resolve(), None)) == 7
 
 
 def test_network_has_a_large_share_of_mobilenet(paths: list[str], compiled_cache: Path) -> None:

@@ -76,6 +76,28 @@ def test_inverted_gray() -> None:
     np.testing.assert_allclose(gray(ct(PhotometricInterpretation="MONOCHROME1")), 255 - expected(-1000, 1400), atol=1)
 
 
+def test_inverted_gray_with_a_window() -> None:
+    data = ct(PhotometricInterpretation="MONOCHROME1", WindowCenter=40, WindowWidth=400)
+    np.testing.assert_allclose(gray(data), 255 - expected(-160, 240), atol=2)
+    np.testing.assert_allclose(gray(data, (-1000, 400)), 255 - expected(-1000, 400), atol=1)
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_colors_of_a_palette(bits: int) -> None:
+    numbers = np.arange(64, dtype=np.uint8).reshape(8, 8)
+    dtype, factor = (np.uint8, 1) if bits == 8 else (np.uint16, 256)
+    levels = np.arange(256)
+    palette = {"Red": levels, "Green": 255 - levels, "Blue": levels // 2}
+    fields: dict[str, Any] = {"PhotometricInterpretation": "PALETTE COLOR"}
+    for color, values in palette.items():
+        fields[f"{color}PaletteColorLookupTableDescriptor"] = [256, 0, bits]
+        fields[f"{color}PaletteColorLookupTableData"] = (values * factor).astype(dtype).tobytes()
+    expected_colors = np.stack([values[numbers] for values in palette.values()], axis=-1)
+    np.testing.assert_array_equal(decode_full_size(dicom(numbers, **fields)), expected_colors)
+    with pytest.raises(UnreadableImageError, match="the palette of the DICOM image cannot be read"):
+        decode_full_size(dicom(numbers, PhotometricInterpretation="PALETTE COLOR"))
+
+
 def test_colors_and_first_frame() -> None:
     rgb = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 3), dtype=np.uint8)
     np.testing.assert_array_equal(decode_full_size(dicom(rgb[0])), rgb[0])
