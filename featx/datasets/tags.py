@@ -126,12 +126,14 @@ def as_tags(labels: Any) -> np.ndarray[Any, Any] | None:
     ----------
     labels : object
         A matrix of 0 and 1 with a column for each tag (array, sparse matrix or DataFrame, whose columns are the names),
-        or lists, tuples or sets of str, one for each image.
+        or lists, tuples or sets of str, one for each image, also in a Series.
     """
     if hasattr(labels, "toarray"):
         labels = labels.toarray()
     if getattr(labels, "ndim", 1) == 2 and np.shape(labels)[1] > 1:
         return _tags_of_columns(np.asarray(labels), getattr(labels, "columns", None))
+    if hasattr(labels, "to_list") and getattr(labels, "ndim", 1) == 1:
+        labels = _listed_tags(labels)
     if not isinstance(labels, list | tuple | np.ndarray) or not len(labels):
         return None
     if not all(isinstance(label, Tags | list | tuple | set | frozenset) or label is None for label in labels):
@@ -146,6 +148,13 @@ def as_tags(labels: Any) -> np.ndarray[Any, Any] | None:
     for row, label in enumerate(labels):
         y[row] = None if label is None else Tags(label)
     return y
+
+
+def _listed_tags(series: Any) -> list[Any] | None:
+    """Return the values of a Series of pandas or polars if it may hold lists, with None for NaN."""
+    if not str(series.dtype).startswith(("object", "List")):
+        return None
+    return [None if isinstance(value, float) else value for value in series.to_list()]
 
 
 def _tags_of_columns(matrix: np.ndarray[Any, Any], columns: Any) -> np.ndarray[Any, Any] | None:

@@ -15,5 +15,5 @@
 ``search/``      find similar rows
 ``duplicates/``  find near-duplicates
 
-May import: ``datasets``, ``images``, ``system``, ``errors``.
+May import: ``datasets``, ``images``, ``recipe``, ``system``, ``errors``.
 """

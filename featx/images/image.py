@@ -24,7 +24,7 @@ from featx.errors import (
     UnreadableImageError,
 )
 from featx.images.arrays import as_pixels
-from featx.images.containers.members import read_member, split_member_path
+from featx.images.containers.members import container_state, read_member, split_member_path
 from featx.images.decode import MAX_PIXELS, Content, decode_pillow
 from featx.images.image_lists import NamedImage, as_numpy
 from featx.recipe import Window
@@ -272,7 +272,7 @@ def file_state(path: str | os.PathLike[str]) -> os.stat_result:
         member = split_member_path(os.fspath(path))
         if member is None:
             raise
-        return os.stat(member[0])
+        return container_state(member[0])
 
 
 def find_file_state(path: str) -> os.stat_result | None:

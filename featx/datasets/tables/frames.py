@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -130,10 +131,19 @@ def _with_class_names(texts: pd.DataFrame, schema: Any) -> pd.DataFrame:
 
 
 def name_classes(codes: pd.Series[Any], names: Sequence[str]) -> pd.Series[Any]:
-    """Return the names of classes by their numbers. Other numbers, such as -1, are missing labels."""
+    """Return the names of classes by their numbers.
+
+    Other numbers, such as -1, are missing labels. Other values, such as text, are unchanged.
+    """
     import pandas as pd
 
-    values = [None if pd.isna(code) or not 0 <= int(code) < len(names) else names[int(code)] for code in codes]
+    def name_of(code: Any) -> Any:
+        if not isinstance(code, numbers.Real):
+            return code
+        number = float(code)
+        return names[int(number)] if 0 <= number < len(names) else None
+
+    values = list(map(name_of, codes))
     return pd.Series(values, index=codes.index, dtype=object)
 
 

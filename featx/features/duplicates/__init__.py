@@ -9,5 +9,5 @@
 ``components``       group rows that are linked by pairs
 ``limits``           sizes of blocks and samples
 
-May import: ``system``, ``errors``, ``features``, ``datasets``, ``images``.
+May import: ``system``, ``errors``, ``features``, ``datasets``, ``images``, ``recipe``.
 """

@@ -12,7 +12,7 @@ from featx.images.containers import archives
 from featx.images.containers.array_files import ArrayFile
 from featx.images.containers.tables import ARROW_SUFFIXES, PARQUET_SUFFIXES, ArrowRows, ImageRows, ParquetRows
 
-_ROW = re.compile(r"(?:[^/#]+/)?\d+")
+_ROW = re.compile(r"(?:.+/)?\d+", re.DOTALL)
 
 
 def split_member_path(path: str) -> tuple[str, str] | None:
@@ -20,9 +20,12 @@ def split_member_path(path: str) -> tuple[str, str] | None:
 
     The member of a row begins with ``#``.
     """
-    container, _, row = path.rpartition("#")
-    if container and _ROW.fullmatch(row) and (os.path.isfile(container) or archives.split_archive_path(container)):
-        return container, f"#{row}"
+    position = path.rfind("#")
+    while position > 0:  # the name of an array or column may contain "#" and "/"
+        container, row = path[:position], path[position + 1 :]
+        if _ROW.fullmatch(row) and (os.path.isfile(container) or archives.split_archive_path(container)):
+            return container, f"#{row}"
+        position = path.rfind("#", 0, position)
     return archives.split_archive_path(path)
 
 
@@ -57,7 +60,7 @@ def read_member(container: str, name: str, max_bytes: int) -> tuple[Any, os.stat
     if not name.startswith("#"):
         return archives.read_member(container, name, max_bytes)
     try:
-        return open_rows(container).read(name[1:], max_bytes), _state(container)
+        return open_rows(container).read(name[1:], max_bytes), container_state(container)
     except KeyError:
         raise UnreachableImageError(f"{container!r} contains no image {name[1:]!r}") from None
     except (UnreadableImageError, ImageTooLargeError, ResourceError, MemoryError):
@@ -67,14 +70,15 @@ def read_member(container: str, name: str, max_bytes: int) -> tuple[Any, os.stat
         raise UnreachableImageError(f"this part of the file cannot be read ({reason})") from error
 
 
-def _state(container: str) -> os.stat_result:
+def container_state(container: str) -> os.stat_result:
+    """Return the state of a file that has images, or of the archive that contains it."""
     member = None if os.path.isfile(container) else archives.split_archive_path(container)
     return os.stat(container if member is None else member[0])
 
 
 def open_rows(container: str) -> ImageRows | ArrayFile:
     """Return an open table or file of arrays."""
-    state = _state(container)
+    state = container_state(container)
     return _open_cached(os.path.abspath(container), state.st_size, state.st_mtime_ns, state.st_ino, os.getpid())
 
 

@@ -44,7 +44,9 @@ def class_names(schema: Any) -> dict[str, list[str]]:
     """
     try:
         features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
-        return {name: list(map(str, kind["names"])) for name, kind in features.items() if "names" in kind}
+        return {
+            name: list(map(str, kind["names"])) for name, kind in features.items() if kind.get("_type") == "ClassLabel"
+        }
     except (KeyError, TypeError, ValueError, AttributeError):  # no metadata, or those of another library
         return {}
 

@@ -65,6 +65,12 @@ def test_what_is_not_tags() -> None:
     assert as_tags(["a", "b"]) is None
     assert as_tags(np.zeros((3, 1))) is None
     assert as_tags([None, None]) is None
+    split = pd.Series(["a;b", "", None, np.nan]).str.split(";")
+    tags = as_tags(split)
+    assert tags is not None
+    assert [label and tuple(label) for label in tags] == [("a", "b"), tuple(Tags([""])), None, None]
+    assert as_tags(pd.Series(["a", "b"])) is None
+    assert as_tags(pd.Series([1.0, np.nan], dtype=object)) is None
     with pytest.raises(ComparisonError, match="Labels mix tags and single labels, such as 'sea'"):
         infer_task(as_label_array([Tags(["a"]), "sea"]))
     assert str(Tags(["b", "a", "b"])) == "a;b"

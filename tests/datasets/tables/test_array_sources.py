@@ -14,7 +14,7 @@ import pytest
 
 from featx import FeatureExtractor, check_images, find_images
 from featx.errors import InputError, SourceError, SourceNotFoundError, UnreadableImageError
-from featx.images.image import read_image
+from featx.images.image import file_state, read_image
 
 EXTRACTOR = FeatureExtractor("color_histogram", cache=None)
 PIXELS = np.random.default_rng(0).integers(0, 256, (12, 32, 32, 3), dtype=np.uint8)
@@ -228,6 +228,22 @@ def test_decompressed_size_is_limited(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr("featx.images.containers.array_files._MAX_FILE_BYTES", 9_999)
     with pytest.raises(SourceError, match="limit of"):
         find_images(path)
+
+
+def test_names_of_arrays_with_slashes(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", **{"left/images": PIXELS, "right/images#2": PIXELS[::-1]})
+    for key, pixels in (("left/images", PIXELS), ("right/images#2", PIXELS[::-1])):
+        images = find_images(tmp_path / "a.npz", path_column=key)
+        np.testing.assert_array_equal(read_image(images.paths[3])[0], pixels[3])
+        assert file_state(images.paths[3]).st_size == (tmp_path / "a.npz").stat().st_size
+
+
+def test_state_of_arrays_in_an_archive(tmp_path: Path) -> None:
+    write_cifar(tmp_path / "cifar")
+    with tarfile.open(tmp_path / "c.tar", "w") as tar:
+        tar.add(tmp_path / "cifar", "cifar")
+    images = find_images(tmp_path / "c.tar")
+    assert file_state(images.paths[0]).st_size == (tmp_path / "c.tar").stat().st_size
 
 
 def test_missing_row(tmp_path: Path) -> None:

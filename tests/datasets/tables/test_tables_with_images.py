@@ -212,3 +212,11 @@ def test_groups_of_tables_that_are_splits() -> None:
     assert find_images(tables).groups is None  # type: ignore[arg-type]
     with pytest.raises(OptionError, match=r"split_column \(--split-column\) must be None for several tables"):
         find_images(tables, split_column="patient")  # type: ignore[arg-type]
+
+
+def test_only_class_labels_have_names_of_classes() -> None:
+    features = {"label": {"names": ["cat", "dog"], "_type": "Other"}, "kind": {"names": ["a"], "_type": "ClassLabel"}}
+    table = pa.table({"path": ["1.jpg", "2.jpg"], "label": ["x", "y"], "kind": ["b", "c"]})
+    table = table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
+    assert find_images(table).labels == ["x", "y"]
+    assert find_images(table, label_column="kind").labels == ["b", "c"]
