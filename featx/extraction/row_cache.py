@@ -92,6 +92,8 @@ class DiskRowCache(RowCache):
     recipe : Recipe
     n_features : int
         Number of features of a view.
+    read_only : bool, default=False
+        Whether nothing in the folder is changed.
 
     Raises
     ------
@@ -99,11 +101,11 @@ class DiskRowCache(RowCache):
         The folder cannot be read, or has another format.
     """
 
-    def __init__(self, folder: Path, recipe: Recipe, n_features: int) -> None:
+    def __init__(self, folder: Path, recipe: Recipe, n_features: int, *, read_only: bool = False) -> None:
         super().__init__(len(ViewSet.of(recipe)), n_features)
         self._folder = folder
-        self.is_writable = not is_read_only(folder)
-        self._store = ViewStore(folder, recipe, n_features)
+        self.is_writable = not (read_only or is_read_only(folder))
+        self._store = ViewStore(folder, recipe, n_features, read_only=read_only)
         self._files = FileIndex(folder / INDEX)
 
     def find_files(self, images: Sequence[Image], indices: Sequence[int]) -> dict[int, Source]:
@@ -188,8 +190,7 @@ class ReadOnlyRowCache(DiskRowCache):
     prepare = RowCache.prepare
 
     def __init__(self, folder: Path, recipe: Recipe, n_features: int) -> None:
-        super().__init__(folder, recipe, n_features)
-        self.is_writable = False
+        super().__init__(folder, recipe, n_features, read_only=True)
 
 
 def open_row_cache(folder: Path | None, recipe: Recipe, n_features: int, *, read_only: bool = False) -> RowCache:

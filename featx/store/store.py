@@ -62,6 +62,8 @@ class Store:
         Recipe that is written next to the rows as a description.
     n_features : int
         Number of features of a row.
+    read_only : bool, default=False
+        Whether nothing in the folder is changed: leftovers and corrupt segments stay.
 
     Attributes
     ----------
@@ -88,8 +90,11 @@ class Store:
     max_tiny = 64
     tiny_bytes = 2**20
 
-    def __init__(self, cache: Path, fingerprint: str, recipe: dict[str, Any], n_features: int) -> None:
+    def __init__(
+        self, cache: Path, fingerprint: str, recipe: dict[str, Any], n_features: int, *, read_only: bool = False
+    ) -> None:
         self.cache = cache
+        self._read_only = read_only
         self.folder = cache / "features" / fingerprint
         self.n_features = n_features
         self._recipe = recipe
@@ -102,11 +107,12 @@ class Store:
             check_format(self.cache, self.folder)
         except OSError as error:
             raise self._read_error(error) from error
-        with contextlib.suppress(OSError):  # a store that is read-only or does not exist yet
-            remove_leftovers(self.folder)
+        if not read_only:
+            with contextlib.suppress(OSError):  # a store that is read-only or does not exist yet
+                remove_leftovers(self.folder)
         self.refresh()
         self._n_small = self._count_small()
-        if len(self):
+        if len(self) and not read_only:
             with contextlib.suppress(OSError):  # a store that is read-only
                 write_description(self.folder, self._recipe)
 
@@ -149,8 +155,14 @@ class Store:
             else:
                 break
         self._snapshot = snapshot.without([error.manifest.name for error in corrupt]) if corrupt else snapshot
-        keep_snapshot(self.folder, self._snapshot)
-        _quarantine_segments(self.folder, corrupt)
+        if not (self._read_only and corrupt):  # a store that may write reports them as well, and renames them
+            keep_snapshot(self.folder, self._snapshot)
+        self._report_corrupt(corrupt)
+
+    def _report_corrupt(self, corrupt: list[CorruptSegmentError]) -> None:
+        if corrupt:
+            consequence = "They are ignored" if self._read_only else _quarantine_segments(corrupt)
+            _warn_corrupt(self.folder, corrupt, consequence)
 
     def _take_snapshot(self, corrupt: list[CorruptSegmentError]) -> Snapshot:
         previous = self._snapshot
@@ -223,10 +235,11 @@ class Store:
                 raise self._read_error(error) from error
             all_corrupt += corrupt
             if not corrupt:
-                _quarantine_segments(self.folder, all_corrupt)
+                self._report_corrupt(all_corrupt)
                 return is_stored, rows
             self._snapshot = snapshot.without([error.manifest.name for error in corrupt])
-            keep_snapshot(self.folder, self._snapshot)
+            if not self._read_only:
+                keep_snapshot(self.folder, self._snapshot)
 
     def _gather(self, snapshot: Snapshot, positions: IntArray) -> tuple[FloatArray, list[CorruptSegmentError]]:
         """Read rows segment by segment; return also the corrupt segments."""
@@ -348,10 +361,8 @@ class Store:
                     path.unlink()
 
 
-def _quarantine_segments(folder: Path, corrupt: list[CorruptSegmentError]) -> None:
-    """Rename corrupt segments and issue a warning."""
-    if not corrupt:
-        return
+def _quarantine_segments(corrupt: list[CorruptSegmentError]) -> str:
+    """Rename corrupt segments; return what was done, for a message."""
     consequence = f"They were renamed to *{CORRUPT_SUFFIX}"
     for error in corrupt:
         # The manifest last: rows without a manifest would be removed.
@@ -362,12 +373,16 @@ def _quarantine_segments(folder: Path, corrupt: list[CorruptSegmentError]) -> No
                 continue
             except OSError as reason:
                 consequence = f"They are ignored, as they cannot be renamed ({reason.strerror})"
+    return consequence
+
+
+def _warn_corrupt(folder: Path, corrupt: list[CorruptSegmentError], consequence: str) -> None:
     first = corrupt[0]
     warnings.warn(
         f"{format_count(len(corrupt), 'corrupt segment')} in {str(folder)!r}, the first is {first.path.name} "
         f"({first.reason}). {consequence}; their rows are extracted again.",
         StoreWarning,
-        stacklevel=3,
+        stacklevel=4,
     )
 
 

@@ -25,6 +25,8 @@ class ViewStore:
     recipe : Recipe
     n_features : int
         Number of features of one view.
+    read_only : bool, default=False
+        Whether nothing in the folder is changed.
 
     Raises
     ------
@@ -32,10 +34,12 @@ class ViewStore:
         A folder cannot be read, or another version of featx wrote it in another format.
     """
 
-    def __init__(self, cache: Path, recipe: Recipe, n_features: int) -> None:
+    def __init__(self, cache: Path, recipe: Recipe, n_features: int, *, read_only: bool = False) -> None:
         self._views = ViewSet.of(recipe)
         recipes = [dataclasses.replace(recipe, tta=name) for name in self._views.names]
-        self._stores = [Store(cache, view.fingerprint, view.as_dict(), n_features) for view in recipes]
+        self._stores = [
+            Store(cache, view.fingerprint, view.as_dict(), n_features, read_only=read_only) for view in recipes
+        ]
         self._n_features = n_features
 
     def refresh(self) -> None:

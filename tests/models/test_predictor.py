@@ -14,7 +14,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
 from featx import FeatureExtractor, Predictor, Progress, predict_images, read_model, save_pipeline
-from featx.errors import InputError, ModelFileError
+from featx.errors import InputError, ModelFileError, StoreWarning
 from featx.extraction.engines.engine import count_started, stop_engines
 
 
@@ -106,3 +106,20 @@ def test_few_images_are_read_from_the_cache_and_not_added(model: Path, digits: l
     assert segments
     predictor.predict_each(many[:1])
     assert list((tmp_path / "cache").rglob("*.npy")) == segments
+
+
+def test_few_images_change_nothing_in_the_cache(model: Path, digits: list[Path], tmp_path: Path) -> None:
+    many = [path.read_bytes() + bytes(copy) for path in digits[:33] for copy in range(2)]
+    predictor = Predictor(model, cache=tmp_path / "cache")
+    predictor.predict_each(many)
+    (rows,) = (tmp_path / "cache").rglob("*.npy")
+    for path in rows.parent.glob("recipe.json"):
+        path.unlink()
+    rows.write_bytes(rows.read_bytes()[:-8])  # corrupt
+    (rows.parent / "0000.npy").write_bytes(b"")  # a leftover
+    before = sorted(map(str, (tmp_path / "cache").rglob("*")))
+    with pytest.warns(StoreWarning, match="1 corrupt segment .* They are ignored"):
+        predictor.predict_each(many[:2])
+    assert sorted(map(str, (tmp_path / "cache").rglob("*"))) == before
+    with pytest.warns(StoreWarning, match="1 corrupt segment .* They were renamed"):
+        predictor.predict_each(many)
