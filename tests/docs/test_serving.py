@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -17,7 +18,7 @@ import uuid
 import venv
 from base64 import b64encode
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -31,18 +32,6 @@ from featx import FeatureExtractor, requirements, save_pipeline
 
 pytestmark = pytest.mark.slow  # servers start
 
-WSGI = """
-from featx import Predictor
-predictor = None if FORKS else Predictor("model.skops", cache=None).warm_up()
-def app(environ, start_response):
-    try:
-        status, text = "200 OK", predictor.predict_one(environ["wsgi.input"].read()).label
-    except Exception as error:
-        status, text = "500 Error", str(error)
-    start_response(status, [("Content-Type", "text/plain")])
-    return [text.encode()]
-"""
-
 
 @pytest.fixture
 def service(tmp_path: Path, photos: list[Any]) -> Path:
@@ -50,31 +39,45 @@ def service(tmp_path: Path, photos: list[Any]) -> Path:
     pipeline = make_pipeline(FeatureExtractor(cache=None), LogisticRegression())
     save_pipeline(pipeline.fit(photos[8:16], list("aaaabbbb")), tmp_path / "model.skops")
     blocks = re.findall(r"^```py\n(.*?)^```", (DOCS / "how_to/serve.md").read_text(), flags=re.M | re.S)
-    for name, block in zip(("app.py", "gunicorn_conf.py", "log.py"), blocks, strict=True):
+    for name, block in zip(("app.py", "service.py", "gunicorn_conf.py", "log.py"), blocks, strict=True):
         (tmp_path / name).write_text(block)
-    (tmp_path / "wsgi.py").write_text(WSGI.replace("FORKS", "False"))
-    (tmp_path / "forks.py").write_text(WSGI.replace("FORKS", "True"))
     photos[8].save(tmp_path / "photo.jpg")
     return tmp_path
 
 
+@contextlib.contextmanager
 def serving(folder: Path, *command: str, python: str | Path = sys.executable, **env: str) -> Iterator[tuple[str, int]]:
-    """Start a server, and yield its address and process once it accepts connections."""
+    """Start a server, whose output goes to ``log.txt``; yield its address and process once it accepts connections."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     arguments = [str(python), "-m", *(part.replace("PORT", str(port)) for part in command)]
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    with subprocess.Popen(arguments, cwd=folder, env={**os.environ, **env}, **quiet) as server:
+    with (
+        open(folder / "log.txt", "wb") as log,
+        subprocess.Popen(arguments, cwd=folder, env={**os.environ, **env}, stdout=log, stderr=log) as server,
+    ):
         try:
-            for _ in range(600):
-                with socket.socket() as client:
-                    if client.connect_ex(("127.0.0.1", port)) == 0:
-                        break
-                time.sleep(0.1)
+            wait_until(lambda: accepts_connections(port) or server.poll() is not None)
+            assert accepts_connections(port), (folder / "log.txt").read_text()
             yield f"http://127.0.0.1:{port}", server.pid
         finally:
             server.terminate()
+            try:
+                server.wait(timeout=20)
+            except subprocess.TimeoutExpired:
+                server.kill()
+
+
+def accepts_connections(port: int) -> bool:
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
+
+
+def wait_until(condition: Callable[[], object], seconds: float = 60) -> bool:
+    until = time.monotonic() + seconds
+    while not condition() and time.monotonic() < until:
+        time.sleep(0.1)
+    return bool(condition())
 
 
 def post(url: str, body: bytes, **headers: str) -> tuple[int, str]:
@@ -99,7 +102,7 @@ def upload(url: str, data: bytes) -> tuple[int, str]:
 def test_application_with_uploads(service: Path) -> None:
     for module in ("fastapi", "uvicorn", "python_multipart"):
         pytest.importorskip(module)
-    for url, _ in serving(service, "uvicorn", "app:app", "--port", "PORT"):
+    with serving(service, "uvicorn", "app:app", "--port", "PORT") as (url, _):
         status, text = upload(url, (service / "photo.jpg").read_bytes())
         assert (status, json.loads(text)["label"]) == (200, "a")
         status, text = upload(url, b"not an image")
@@ -110,18 +113,28 @@ def test_application_with_uploads(service: Path) -> None:
         assert upload(url, (service / "photo.jpg").read_bytes())[0] == 200
 
 
-@pytest.mark.parametrize(
-    "options", [["wsgi:app"], ["wsgi:app", "--preload"], ["forks:app", "--preload", "-c", "gunicorn_conf.py"]]
-)
+@pytest.mark.parametrize("options", [[], ["--preload"], ["--preload", "-c", "gunicorn_conf.py"]])
 def test_gunicorn(options: list[str], service: Path) -> None:
     """With --preload, the error names the remedy, and the remedy works."""
     pytest.importorskip("gunicorn")
-    for url, _ in serving(service, "gunicorn", "-b", "127.0.0.1:PORT", *options):
+    if "-c" in options:
+        text = (service / "service.py").read_text()
+        (service / "service.py").write_text(re.sub("^predictor = .*$", "predictor = None", text, flags=re.M))
+    with serving(service, "gunicorn", "-b", "127.0.0.1:PORT", *options, "service:app") as (url, _):
         status, text = post(url, (service / "photo.jpg").read_bytes())
-        if options == ["wsgi:app", "--preload"]:
-            assert (status, "post_fork" in text) == (500, True)
-        else:
-            assert (status, text) == (200, "a")
+        if options == ["--preload"]:
+            assert (status, "post_fork" in (service / "log.txt").read_text()) == (500, True)
+            return
+        assert (status, text) == (200, "a")
+        status, text = post(url, b"not an image")
+        assert (status, "not an image" in text) == (422, True)
+
+
+def test_gunicorn_with_uploads(service: Path) -> None:
+    for module in ("fastapi", "gunicorn.workers.gasgi", "python_multipart"):
+        pytest.importorskip(module)
+    with serving(service, "gunicorn", "-b", "127.0.0.1:PORT", "-k", "asgi", "app:app") as (url, _):
+        assert upload(url, (service / "photo.jpg").read_bytes())[0] == 200
 
 
 def clients_of(url: str, data: bytes, seconds: float) -> Counter[int]:
@@ -144,24 +157,35 @@ def clients_of(url: str, data: bytes, seconds: float) -> Counter[int]:
         return sum(threads.map(send, range(8)), Counter())
 
 
+def workers_of(pid: int) -> set[int]:
+    """Return the processes of the workers of uvicorn."""
+    workers = set()
+    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        with contextlib.suppress(OSError):  # it has ended
+            if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes():
+                workers.add(int(child))
+    return workers
+
+
 @pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="finds workers in /proc")
 def test_killed_worker_loses_its_requests_only(service: Path) -> None:
     for module in ("fastapi", "uvicorn", "python_multipart"):
         pytest.importorskip(module)
     data = (service / "photo.jpg").read_bytes()
-    for url, pid in serving(service, "uvicorn", "app:app", "--port", "PORT", "--workers", "2"):
+    with serving(service, "uvicorn", "app:app", "--port", "PORT", "--workers", "2") as (url, pid):
         assert upload(url, data)[0] == 200
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        workers = [int(child) for child in children if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
+        workers = workers_of(pid)
         with ThreadPoolExecutor(1) as thread:
             answers = thread.submit(clients_of, url, data, 2.0)
             time.sleep(0.5)
-            os.kill(workers[0], signal.SIGKILL)
+            killed = workers.pop()
+            os.kill(killed, signal.SIGKILL)
             counts = answers.result()
         assert counts[0] <= 8  # one for each client at most
         assert counts[200] > 8
         assert counts[422] >= 1
         assert upload(url, data)[0] == 200
+        assert wait_until(lambda: len(workers_of(pid) - {killed}) == 2)  # it is replaced
 
 
 @pytest.mark.thorough
@@ -177,7 +201,7 @@ def test_mlflow(service: Path) -> None:
     }
     subprocess.run([sys.executable, "log.py"], cwd=service, env={**os.environ, **environment}, check=True)
     command = ("mlflow", "models", "serve", "-m", "models:/photos/1", "--env-manager", "local", "-p", "PORT")
-    for url, _ in serving(service, *command, **environment):
+    with serving(service, *command, **environment) as (url, _):
         for image, expected in (((service / "photo.jpg").read_bytes(), 200), (b"no image", 400), (b"/etc/passwd", 400)):
             body = json.dumps({"dataframe_records": [{"image": b64encode(image).decode()}]})
             status, text = post(f"{url}/invocations", body.encode(), Content_Type="application/json")
@@ -202,7 +226,7 @@ def test_list_of_requirements_in_a_fresh_environment(service: Path) -> None:
     print(f"site-packages: {size / 1e6:.0f} MB")
     assert size <= 450e6
     data = (service / "photo.jpg").read_bytes()
-    for url, _ in serving(service, "uvicorn", "app:app", "--port", "PORT", python=python, PYTHONPATH=""):
+    with serving(service, "uvicorn", "app:app", "--port", "PORT", python=python, PYTHONPATH="") as (url, _):
         status, text = upload(url, data)
         assert (status, json.loads(text)["label"]) == (200, "a")
 
