@@ -39,6 +39,8 @@ class Baseline:
         Images to fit on instead of feature rows, one per sample. Empty if only the name of the estimator is known.
     needs_text : bool, default=False
         Whether the estimator compares rows with texts, and only its name is known.
+    per_tag : Baseline or None, default=None
+        Baseline that is fitted for each tag. None: labels are no tags.
     """
 
     name: str
@@ -51,6 +53,7 @@ class Baseline:
     time_order: float | None = None
     images: Sequence[Any] | None = None
     needs_text: bool = False
+    per_tag: Baseline | None = None
 
     @property
     def is_precomputable(self) -> bool:

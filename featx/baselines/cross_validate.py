@@ -26,7 +26,14 @@ from featx.baselines.score_folds import check_images_of, score_all
 from featx.baselines.streaming.baselines import Streams, stream_baselines
 from featx.baselines.streaming.sample import curve_of_estimator
 from featx.baselines.streaming.scan import scan_columns, validate_rows
-from featx.datasets.labels import as_label_array, describe_inferred_task, infer_task, validate_data, validate_labels
+from featx.datasets.labels import (
+    as_label_array,
+    check_shapes,
+    describe_inferred_task,
+    infer_task,
+    validate_data,
+    validate_labels,
+)
 from featx.errors import ComparisonError, OptionError
 from featx.features.duplicates.find import Duplicates
 from featx.features.selected_rows import is_in_memory, is_read_on_demand
@@ -205,9 +212,10 @@ def compare_baselines(
     )
     limits = limits or ScaleLimits()
     all_X: Any = X if is_read_on_demand(X) else np.asarray(X)
+    all_y = as_label_array(y)
+    check_shapes(all_X, all_y)
     is_streamed = not exact and limits.is_out_of_core(all_X.shape, in_memory=is_in_memory(all_X))
     all_X = all_X if is_streamed else np.asarray(all_X)
-    all_y = as_label_array(y)
     labeled_X, labels, rows, notes = (validate_rows if is_streamed else validate_data)(all_X, all_y)
     resolved_task = infer_task(labels) if task == "auto" else task
     notes += filter(None, [describe_inferred_task(labels)] if task == "auto" else [])

@@ -236,7 +236,7 @@ def _tune(baseline: Baseline, data: Dataset, train: IntArray, shared: SharedKern
     max_neighbors = min(len(inner_train) for inner_train, _ in inner_folds)
     best_score, best_params = -np.inf, {}
     for params in ParameterGrid(dict(baseline.grid)):
-        if params.get("n_neighbors", 1) > max_neighbors:
+        if any(name.endswith("n_neighbors") and value > max_neighbors for name, value in params.items()):
             continue
         scores = []
         for inner_train, inner_test in inner_folds:

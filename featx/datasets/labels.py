@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from featx.datasets.tags import Tags, are_tags, as_tags
+from featx.datasets.tags import Tags, are_tags, as_tags, is_one_hot
 from featx.errors import ComparisonError
 from featx.system.array_types import IntArray
 
@@ -168,7 +168,7 @@ def as_label_array(labels: Any, name: str = "y") -> np.ndarray[Any, Any]:
     Raises
     ------
     ComparisonError
-        The labels are one-hot encoded.
+        The labels are one-hot encoded, or lists of other types than str.
 
     Examples
     --------
@@ -185,19 +185,20 @@ def as_label_array(labels: Any, name: str = "y") -> np.ndarray[Any, Any]:
         array = np.empty(len(labels), dtype=object)
         array[:] = labels
         return array
-    column: Any = np.asarray(labels)
+    try:
+        column: Any = np.asarray(labels)
+    except ValueError:
+        raise ComparisonError(
+            f"{name} must have one label for each image, or a list of str for tags, got lists of other types or "
+            f"lengths. Convert tags to text: [list(map(str, tags)) for tags in {name}]."
+        ) from None
     if column.ndim == 2 and column.shape[1] == 1:
         column = column[:, 0]
-    elif column.ndim == 2 and _is_one_hot(column):
+    elif column.ndim == 2 and is_one_hot(column):
         raise ComparisonError(
             f"{name} must have one label per image, got one-hot labels of shape {column.shape}. Pass {name}.argmax(1)."
         )
     return column  # type: ignore[no-any-return]
-
-
-def _is_one_hot(labels: np.ndarray[Any, Any]) -> bool:
-    is_binary = labels.size > 0 and labels.dtype.kind in "fiub" and bool(np.isin(labels, (0, 1)).all())
-    return is_binary and bool((labels.sum(axis=1) == 1).all())
 
 
 def validate_data(X: Any, y: Any) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], IntArray, list[str]]:

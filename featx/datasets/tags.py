@@ -119,7 +119,7 @@ def tags_of_matrix(matrix: Any, names: Any) -> np.ndarray[Any, Any]:
     return y
 
 
-def as_tags(labels: Any) -> np.ndarray[Any, Any] | None:
+def as_tags(labels: Any, *, allow_one_hot: bool = False) -> np.ndarray[Any, Any] | None:
     """Return labels as an array of Tags if they are several for each image, else None.
 
     Parameters
@@ -127,23 +127,22 @@ def as_tags(labels: Any) -> np.ndarray[Any, Any] | None:
     labels : object
         A matrix of 0 and 1 with a column for each tag (array, sparse matrix or DataFrame, whose columns are the names),
         or lists, tuples or sets of str, one for each image, also in a Series.
+    allow_one_hot : bool, default=False
+        Whether a matrix with one 1 in each row is taken for tags, too, not for one-hot encoded classes.
     """
     if hasattr(labels, "toarray"):
         labels = labels.toarray()
     if getattr(labels, "ndim", 1) == 2 and np.shape(labels)[1] > 1:
-        return _tags_of_columns(np.asarray(labels), getattr(labels, "columns", None))
+        return _tags_of_columns(np.asarray(labels), getattr(labels, "columns", None), allow_one_hot=allow_one_hot)
     if hasattr(labels, "to_list") and getattr(labels, "ndim", 1) == 1:
         labels = _listed_tags(labels)
     if not isinstance(labels, list | tuple | np.ndarray) or not len(labels):
         return None
     if not all(isinstance(label, Tags | list | tuple | set | frozenset) or label is None for label in labels):
         return None
-    if not any(label is not None for label in labels):
+    known = [label for label in labels if label is not None]
+    if not known or not all(isinstance(name, str) for label in known for name in label):
         return None
-    for label in labels:
-        wrong = next((name for name in label or () if not isinstance(name, str)), None)
-        if wrong is not None:
-            return None
     y = np.empty(len(labels), dtype=object)
     for row, label in enumerate(labels):
         y[row] = None if label is None else Tags(label)
@@ -157,11 +156,19 @@ def _listed_tags(series: Any) -> list[Any] | None:
     return [None if isinstance(value, float) else value for value in series.to_list()]
 
 
-def _tags_of_columns(matrix: np.ndarray[Any, Any], columns: Any) -> np.ndarray[Any, Any] | None:
-    if matrix.dtype.kind not in "biuf" or not np.isin(matrix, (0, 1)).all():
+def is_one_hot(matrix: np.ndarray[Any, Any]) -> bool:
+    """Return whether a matrix has values of 0 and 1 only, with one 1 in each row."""
+    return matrix.size > 0 and is_binary(matrix) and bool((matrix.sum(axis=1) == 1).all())
+
+
+def is_binary(matrix: np.ndarray[Any, Any]) -> bool:
+    """Return whether a matrix has values of 0 and 1 only."""
+    return matrix.dtype.kind in "biuf" and bool(np.isin(matrix, (0, 1)).all())
+
+
+def _tags_of_columns(matrix: np.ndarray[Any, Any], columns: Any, *, allow_one_hot: bool) -> np.ndarray[Any, Any] | None:
+    if not is_binary(matrix) or (not allow_one_hot and is_one_hot(matrix)):
         return None
-    if (matrix.sum(axis=1) == 1).all():
-        return None  # one-hot encoded classes
     names = [str(index) for index in range(matrix.shape[1])] if columns is None else list(map(str, columns))
     return tags_of_matrix(matrix, names)
 

@@ -117,7 +117,7 @@ def describe_output(output: Path) -> str:
 
 
 def _is_feature_file(path: Path) -> bool:
-    return is_feature_table(FeatureFolder(str(path.parent)), path.name)
+    return is_feature_table(FeatureFolder(str(path.parent)), path.name, is_own=True)
 
 
 @contextlib.contextmanager

@@ -18,6 +18,7 @@ from featx.baselines.metrics import METRICS, add_verdicts
 from featx.baselines.scaling.limits import ScaleLimits
 from featx.datasets.image_table import ImageTable
 from featx.datasets.labels import as_series
+from featx.datasets.tags import tag_names
 from featx.errors import ComparisonError
 from featx.features.selected_rows import is_in_memory
 from featx.system.array_types import FloatArray
@@ -209,7 +210,7 @@ class Experiment:
         if self.config.task == "regression":
             return None
         comparison = best.comparison
-        n_classes = len(np.unique(self.y))
+        n_classes = len(tag_names(self.y) if self.config.task == "multilabel" else np.unique(self.y))
         if self.config.diagnostics and not ScaleLimits().keeps_probabilities(len(self.y), n_classes):
             notes.append(
                 f"Label errors were not searched for: class probabilities of {len(self.y):,} images and {n_classes:,} "

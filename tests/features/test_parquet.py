@@ -181,6 +181,17 @@ def test_what_another_program_wrote_from_the_file_is_read(tmp_path: Path, rows: 
     assert features.metadata(slice(None)) == {"path": ["a", "b"], "label": [None, None], "digest": ["", ""]}
 
 
+@pytest.mark.parametrize("kind", [pa.list_(pa.float32()), pa.list_(pa.float32(), 2)], ids=["lists", "fixed lists"])
+def test_row_groups_without_rows(tmp_path: Path, kind: Any) -> None:
+    table = pa.table({"path": ["a", "b"], "features": pa.array([[1.0, 2.0], [3.0, 4.0]], kind)})
+    with pq.ParquetWriter(tmp_path / "f.parquet", table.schema) as file:
+        for part in (table[:0], table, table[:0]):
+            file.write_table(part)
+    features = open_features(tmp_path / "f.parquet")
+    assert features.to_numpy().tolist() == [[1, 2], [3, 4]]
+    assert features[2:].shape == (0, 2)
+
+
 def test_files_that_are_no_features(tmp_path: Path, rows: np.ndarray[Any, Any]) -> None:
     pq.write_table(pa.table({"path": ["a.jpg"], "label": ["a"]}), tmp_path / "images.parquet")
     (tmp_path / "text.parquet").write_text("no table")
@@ -209,6 +220,10 @@ def test_only_feature_files_are_replaced(photo_folder: Path, in_folder: Path, ro
     with pytest.raises(OutputError, match="was not written by featx"):
         extract_images(photo_folder, "images.parquet", backbone="counting")
     assert Path("images.parquet").read_bytes() == before
+    others = pa.table({"path": ["a.jpg"], "features": pa.array([[1.0]], pa.list_(pa.float32(), 1))})
+    pq.write_table(others, "others.parquet")
+    with pytest.raises(OutputError, match="was not written by featx"):
+        extract_images(photo_folder, "others.parquet", backbone="counting")
     write(Path("f.parquet"), rows)
     extract_images(photo_folder, "f.parquet", backbone="counting", cache=None)
     assert open_features("f.parquet").shape == (24, 12)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -9,10 +10,20 @@ from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, clo
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _num_samples, check_is_fitted
 
-from featx.datasets.labels import as_label_array
-from featx.datasets.tags import are_tags, tag_matrix, tag_names
+from featx.datasets.tags import Tags, as_tags, tag_matrix, tag_names, tags_of_matrix
 from featx.errors import ComparisonError
-from featx.system.array_types import Float64Array, IntArray
+from featx.system.array_types import AnyArray, Float64Array, IntArray
+
+
+def _as_tags(y: Any) -> AnyArray:
+    """Return the tags of each sample; raise ComparisonError if there are none for a sample."""
+    tags = as_tags(list(y) if isinstance(y, Iterable) and not hasattr(y, "shape") else y, allow_one_hot=True)
+    if tags is None or any(not isinstance(names, Tags) for names in tags):
+        raise ComparisonError(
+            "y must be the tags of each sample: lists of str, or a matrix of 0 and 1. Pass an empty list for a sample "
+            "without tags, and drop samples whose tags are unknown."
+        )
+    return tags
 
 
 def _estimator_has(method: str) -> Any:
@@ -33,6 +44,8 @@ class TagClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):  # type
         Sorted tags of the training samples.
     estimators_ : list of (estimator or int)
         Fitted classifier of each tag. 1 for a tag that all training samples have.
+    n_features_in_ : int
+        Number of features of the training samples.
 
     See Also
     --------
@@ -70,9 +83,7 @@ class TagClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):  # type
         TagClassifier
             The object itself.
         """
-        tags = as_label_array(y)
-        if not are_tags(tags):
-            raise ComparisonError("y must be the tags of each sample: lists of str, or a matrix of 0 and 1.")
+        tags = _as_tags(y)
         names = tag_names(tags)
         if not names:
             raise ComparisonError("y must have at least one tag, got none. Add samples with tags.")
@@ -80,7 +91,29 @@ class TagClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):  # type
         self.estimators_ = [
             1 if column.all() else clone(self.estimator).fit(X, column) for column in tag_matrix(tags, names).T
         ]
+        self.n_features_in_ = np.shape(X)[1]
         return self
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Return the share of samples whose tags are all predicted, and no others.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Features.
+        y : array-like of shape (n_samples,) or (n_samples, n_tags)
+            Tags of each sample, as in :meth:`fit`.
+        sample_weight : array-like of shape (n_samples,) or None, default=None
+            Weights of the samples.
+
+        Returns
+        -------
+        float
+            Accuracy.
+        """
+        predicted = tags_of_matrix(self.predict(X), self.classes_)
+        is_right = [true == guess for true, guess in zip(_as_tags(y), predicted, strict=True)]
+        return float(np.average(is_right, weights=sample_weight))
 
     def predict(self, X: Any) -> IntArray:
         """Return 1 for each tag that a sample has, else 0.

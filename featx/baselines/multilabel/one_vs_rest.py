@@ -20,7 +20,7 @@ def one_vs_rest(baseline: Baseline) -> Baseline:
     OptionError
         The baseline is not fitted on features, and predicts one class for each image.
     """
-    if baseline.prefix.startswith(_PREFIX):
+    if baseline.per_tag is not None:
         return baseline
     if baseline.images is not None or baseline.needs_text:
         raise OptionError(
@@ -34,4 +34,4 @@ def one_vs_rest(baseline: Baseline) -> Baseline:
         return TagClassifier(baseline.make(n_train))
 
     grid = {f"{_PREFIX}{name}": values for name, values in baseline.grid.items()}
-    return dataclasses.replace(baseline, make=make, grid=grid, prefix=f"{_PREFIX}{baseline.prefix}", is_builtin=False)
+    return dataclasses.replace(baseline, make=make, grid=grid, prefix=f"{_PREFIX}{baseline.prefix}", per_tag=baseline)

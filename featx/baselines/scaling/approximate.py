@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from featx.baselines.builtin_baselines import GAMMAS, Baseline
+from featx.baselines.multilabel.one_vs_rest import one_vs_rest
 from featx.baselines.scaling.gcv_ridge import GcvRidge, GcvRidgeClassifier
 from featx.baselines.scaling.limits import ScaleLimits
 
@@ -42,7 +43,12 @@ def approximate_baselines(
     replaced = []
     for baseline in baselines:
         if baseline.is_builtin and baseline.kernel == "rbf":
-            replaced.append(_approximation(baseline, limits, random_state))
+            per_tag = baseline.per_tag
+            replaced.append(
+                _approximation(baseline, limits, random_state)
+                if per_tag is None
+                else one_vs_rest(_approximation(per_tag, limits, random_state))
+            )
             notes.append(
                 f"{baseline.name} is approximated for {n_samples:,} samples: {limits.n_components:,} components of its "
                 "RBF kernel (Nystroem) and a ridge model, whose penalty generalized cross-validation selects. Use "

@@ -65,8 +65,9 @@ class ParquetFeatures:
         self._last_rows: tuple[int, FloatArray] | None = None
         self._last_lines: tuple[int, tuple[str, ...], Any] | None = None
         n_features = getattr(schema.field(FEATURES).type, "list_size", None)
-        if n_features is None:  # lists of any length: those of the first row group count
-            n_features = self._read_rows(0, None).shape[1] if counts else 0
+        if n_features is None:  # lists of any length: those of the first row group with rows count
+            filled = next((group for group, count in enumerate(counts) if count), None)
+            n_features = 0 if filled is None else self._read_rows(filled, None).shape[1]
         self.shape = (int(self._starts[-1]), int(n_features))
 
     @property
@@ -135,7 +136,8 @@ class ParquetFeatures:
         expected = lengths if n_features is None else {n_features}
         if len(lengths) > 1 or None in lengths or not lengths <= expected or values.null_count:
             raise self._corrupt("not all rows have features of equal length")
-        rows: FloatArray = values.to_numpy().astype(np.float32, copy=False).reshape(len(column), -1)
+        shape = len(column), max(expected, default=0)
+        rows: FloatArray = values.to_numpy().astype(np.float32, copy=False).reshape(shape)
         return rows
 
     def _lines_of_group(self, group: int, names: tuple[str, ...]) -> Any:
@@ -214,10 +216,10 @@ def has_feature_columns(schema: Any) -> bool:
     return bool(is_list and pa.types.is_floating(features.value_type))
 
 
-def is_feature_table(folder: FeatureFolder, name: str) -> bool:
-    """Return whether a file exists and is a Parquet file of features, by its footer."""
+def is_feature_table(folder: FeatureFolder, name: str, *, is_own: bool = False) -> bool:
+    """Return whether a file exists and is a Parquet file of features, by its footer. `is_own`: and featx wrote it."""
     try:
         schema = folder.read_with(name, import_pyarrow().parquet.read_schema)
     except (FeaturesError, import_pyarrow().ArrowException, ValueError, OSError):
         return False  # not a Parquet file: its reader names what is wrong with it
-    return has_feature_columns(schema)
+    return has_feature_columns(schema) and (not is_own or METADATA in (schema.metadata or {}))

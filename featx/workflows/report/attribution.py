@@ -29,6 +29,8 @@ _LINEAR = ("logreg", "ridge", "lda")
 def attribution_problem(result: ReportedComparison) -> str:
     """Return why there are no attribution maps for the best estimator, or "" if there are."""
     backbone, estimator = result.best_backbone, str(result.best_row["estimator"])
+    if result.task == "multilabel":
+        return "several labels for each image are not supported"
     if estimator not in _LINEAR or estimator not in NAMES[result.task]:
         return f"{estimator} is not supported, only {', '.join(_LINEAR)} are"
     if estimator not in backbone.comparison._builtin_names:

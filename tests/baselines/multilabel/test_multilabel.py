@@ -11,7 +11,7 @@ from scipy.sparse import csr_array
 from sklearn.datasets import make_multilabel_classification
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import average_precision_score, f1_score
+from sklearn.metrics import accuracy_score, average_precision_score, f1_score
 from sklearn.multiclass import OneVsRestClassifier
 
 from featx import (
@@ -23,7 +23,10 @@ from featx import (
     leave_one_out,
     rank_features,
 )
+from featx.baselines.estimators import as_baselines
 from featx.baselines.folds.make_split import make_split
+from featx.baselines.scaling.approximate import approximate_baselines
+from featx.baselines.scaling.limits import ScaleLimits
 from featx.datasets.labels import as_label_array, infer_task
 from featx.datasets.tags import as_tags, tag_matrix, tag_names
 from featx.errors import ComparisonError, OptionError
@@ -75,6 +78,60 @@ def test_what_is_not_tags() -> None:
         infer_task(as_label_array([Tags(["a"]), "sea"]))
     assert str(Tags(["b", "a", "b"])) == "a;b"
     assert np.array([Tags(["a"]), Tags(["a", "b"])]).shape == (2,)
+
+
+def test_many_samples_are_approximated(data: tuple[Array, Array]) -> None:
+    notes: list[str] = []
+    exact = as_baselines(["dummy", "svm"], "multilabel", 0)
+    dummy, svm = approximate_baselines(exact, 200, ScaleLimits(exact_rows=100, n_components=50), notes, random_state=0)
+    assert dummy.is_builtin
+    assert svm.name == "svm (Nystroem, 50 components)"
+    assert len(notes) == 1
+    y = as_label_array(data[1])
+    classifier = (
+        svm.make(200).set_params(**{name: values[0] / 100 for name, values in svm.grid.items()}).fit(data[0], y)
+    )
+    assert isinstance(classifier, TagClassifier)
+    assert classifier.score(data[0], y) > 0.3
+
+
+def test_tuning_with_fewer_samples_than_neighbors(data: tuple[Array, Array]) -> None:
+    comparison = compare_baselines(data[0][:9], data[1][:9], estimators=["knn"], cv=3, tune=True, n_jobs=1)
+    assert not any("n_neighbors" in note for note in comparison.notes)
+    assert comparison.best == "knn"
+
+
+def test_score_of_a_classifier(data: tuple[Array, Array]) -> None:
+    X, Y = data
+    lists = [[str(tag) for tag in np.flatnonzero(row)] for row in Y]
+    classifier = TagClassifier(LogisticRegression(max_iter=1000)).fit(X, lists)
+    expected = accuracy_score(Y, classifier.predict(X))
+    assert classifier.score(X, lists) == classifier.score(X, Y) == pytest.approx(expected)
+    assert classifier.n_features_in_ == 20
+
+
+def test_labels_of_a_classifier() -> None:
+    X = np.eye(3)
+    classifier = TagClassifier(LogisticRegression()).fit(X, np.eye(3, dtype=int))  # also if each sample has one tag
+    assert classifier.classes_.tolist() == ["0", "1", "2"]
+    with pytest.raises(ComparisonError, match="drop samples whose tags are unknown"):
+        TagClassifier(LogisticRegression()).fit(X, [["a"], None, ["b"]])
+
+
+def test_a_series_of_lists() -> None:
+    y = as_label_array(pd.Series(["a;b", None, "b"], index=[3, 1, 2]).str.split(";"))
+    assert y.tolist() == [Tags(["a", "b"]), None, Tags(["b"])]
+
+
+def test_lists_of_integers() -> None:
+    with pytest.raises(ComparisonError, match="y must have one label for each image, or a list of str for tags"):
+        compare_baselines(np.eye(2), [[1, 2], [3]])
+
+
+@pytest.mark.parametrize("X", [np.zeros(3), csr_array(np.eye(3))], ids=["one axis", "sparse"])
+def test_shapes_of_features_are_checked(X: Any) -> None:
+    with pytest.raises(ComparisonError, match="X must (be numeric|have shape)"):
+        compare_baselines(X, ["a", "b", "a"])
 
 
 def test_comparison(data: tuple[Array, Array]) -> None:

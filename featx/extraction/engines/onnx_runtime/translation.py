@@ -197,7 +197,11 @@ class _Translation:
     def pool(self, operation: Any, inputs: list[str], outputs: list[str]) -> None:
         attributes = operation.get_attributes()
         is_average = operation.get_type_name() == "AvgPool"
-        given = {"count_include_pad": int(not attributes["exclude-pad"])} if is_average else {}
+        given = (
+            {"count_include_pad": int(not attributes["exclude-pad"])}
+            if is_average
+            else {"dilations": list(attributes["dilations"])}
+        )
         self._add(
             "AveragePool" if is_average else "MaxPool",
             inputs,
@@ -261,7 +265,8 @@ class _Translation:
         else:
             self._add("Slice", [inputs[0], *given], outputs)
 
-    def gather(self, _: Any, inputs: list[str], outputs: list[str]) -> None:
+    def gather(self, operation: Any, inputs: list[str], outputs: list[str]) -> None:
+        _check_attribute(operation, "batch_dims", 0)
         self._add("Gather", inputs[:2], outputs, axis=self._integers(inputs[2])[0])
 
     def reduce(self, operation: Any, inputs: list[str], outputs: list[str]) -> None:
@@ -282,13 +287,22 @@ class _Translation:
                 "Cannot run the network with ONNX Runtime: it normalizes axes other than the last ones. Pass "
                 'device="cpu" (--device cpu).'
             )
+        _check_attribute(operation, "eps_mode", "inside_sqrt")
         scale = self._constant(np.ones(shape[axes[0] :], np.float32))
         self._add("LayerNormalization", [inputs[0], scale], outputs, axis=axes[0], epsilon=attributes["eps"])
 
     def normalize_l2(self, operation: Any, inputs: list[str], outputs: list[str]) -> None:
         attributes, axes = operation.get_attributes(), self._integers(inputs[1])
-        smallest = self._constant(np.float32(attributes["eps"] ** 0.5))
-        length = self._add("Max", [self._add("ReduceL2", inputs[:1], axes=axes, keepdims=1), smallest])
+        pair = [
+            self._add("ReduceL2", inputs[:1], axes=axes, keepdims=1),
+            self._constant(np.float32(attributes["eps"] ** 0.5)),
+        ]
+        length = self._add("Max", pair)
+        if str(attributes["eps_mode"]).lower() == "add":  # the root of the sum of squares, which may exceed float16
+            ratio = self._add("Div", [self._add("Min", pair), length])
+            square = self._add("Mul", [ratio, ratio])
+            root = self._add("Sqrt", [self._add("Add", [square, self._constant(np.float32(1))])])
+            length = self._add("Mul", [length, root])
         self._add("Div", [inputs[0], length], outputs)
 
     def squared_difference(self, _: Any, inputs: list[str], outputs: list[str]) -> None:
@@ -376,7 +390,17 @@ _TRANSLATIONS: dict[str, _Handler] = {
 
 
 def _name(output: Any) -> str:
-    return f"{output.get_node().get_friendly_name()}:{output.get_index()}"
+    return f"{output.get_node().get_name()}:{output.get_index()}"  # unlike the friendly one, this name is unique
+
+
+def _check_attribute(operation: Any, name: str, expected: object) -> None:
+    """Raise EngineError if an attribute of an operation has another value than the one that is translated."""
+    value = str(operation.get_attributes().get(name, expected)).lower()
+    if value != str(expected):
+        raise EngineError(
+            f"Cannot run the network with ONNX Runtime: operation {operation.get_type_name()} with {name} {value} has "
+            'no translation. Pass device="cpu" (--device cpu).'
+        )
 
 
 def _padding(attributes: dict[str, Any]) -> dict[str, Any]:

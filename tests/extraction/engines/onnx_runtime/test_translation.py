@@ -43,8 +43,10 @@ OPERATIONS: dict[str, Callable[[Any, Any], Any]] = {
     ),
     "matrix product": lambda ops, x: ops.matmul(x, weights(5, 4), False, True),
     "maximum pool": lambda ops, x: ops.max_pool(x, [2, 2], [1, 1], [0, 0], [1, 1], [3, 3], auto_pad="same_upper"),
+    "dilated maximum pool": lambda ops, x: ops.max_pool(x, [1, 1], [2, 2], [1, 1], [1, 1], [2, 2]),
     "normalization": lambda ops, x: ops.mvn(x, integers(2, 3), True, 1e-6, "inside_sqrt"),
     "normalization to length 1": lambda ops, x: ops.normalize_l2(x, integers(3), 1e-6, "max"),
+    "normalization with a large epsilon": lambda ops, x: ops.normalize_l2(x, integers(3), 2.0, "add"),
     "pad": lambda ops, x: ops.pad(x, integers(0, 0, 1, 2), integers(0, 0, 2, 1), "constant", np.float32(3)),
     "product": lambda ops, x: ops.matmul(x, x, True, False),
     "reduction": lambda ops, x: ops.add(ops.reduce_sum(x, integers(2), True), ops.reduce_max(x, integers(2), True)),
@@ -111,3 +113,29 @@ def test_other_operations_are_refused_in_one_line() -> None:
     with pytest.raises(EngineError, match=r"operation CumSum has no translation\. Pass device=\"cpu\"") as caught:
         to_onnx(model_of(lambda ops, x: ops.cum_sum(x, np.array(1))))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("operation", "problem"),
+    [
+        (lambda ops, x: ops.mvn(x, integers(2, 3), True, 1e-6, "outside_sqrt"), "MVN with eps_mode outside_sqrt"),
+        (lambda ops, x: ops.gather(x, np.zeros((2, 3), np.int64), np.array(1), 1), "Gather with batch_dims 1"),
+    ],
+    ids=["normalization", "gather"],
+)
+def test_settings_of_operations_without_a_translation_are_refused(operation: Any, problem: str) -> None:
+    with pytest.raises(EngineError, match=f"operation {problem} has no translation"):
+        to_onnx(model_of(operation))
+
+
+def test_operations_of_the_same_friendly_name() -> None:
+    def operation(ops: Any, x: Any) -> Any:
+        nodes = [ops.abs(x), ops.negative(x)]
+        for node in nodes:
+            node.set_friendly_name("same")
+        return ops.concat(nodes, 3)
+
+    pixels = RANDOM.integers(0, 256, (2, 6, 8, 4), dtype=np.uint8)
+    rows = make_session(to_onnx(model_of(operation)), "cpu", half=False).run(None, {"pixels": pixels})[0]
+    scaled = pixels.astype(np.float32) / 64 - 2
+    np.testing.assert_allclose(rows, np.concatenate([np.abs(scaled), -scaled], axis=3), atol=1e-6)
