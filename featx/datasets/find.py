@@ -86,7 +86,7 @@ def find_images(
         inferred.
     keep_missing : bool, default=False
         Whether to keep missing sources as images, which are reported as unreadable later, instead of raising
-        SourceNotFoundError. The error is raised if no source exists.
+        SourceNotFoundError. The error is raised if no source exists, or the others are files of arrays.
 
     Returns
     -------
