@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import importlib.util
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ import numpy as np
 
 from featx.backbones.hub.refused import refusing_downloads
 from featx.backbones.weights import check_local_weights
-from featx.errors import RecipeMismatchError
+from featx.errors import RecipeMismatchError, missing_dependency
 from featx.extraction.engines.archived_graph import ArchivedGraph
 from featx.extraction.options import ExtractionOptions, Resolved
 from featx.extraction.recorded import resolve_with_recipe
@@ -119,7 +120,18 @@ class Model:
 
     @functools.cached_property
     def pipeline(self) -> Pipeline:
-        """The fitted pipeline; the first access imports scikit-learn."""
+        """The fitted pipeline; the first access imports scikit-learn.
+
+        Raises
+        ------
+        ModelFileError
+            The pipeline is corrupt, or has untrusted types.
+        MissingDependencyError
+            scikit-learn or skops is not installed.
+        """
+        for module, package in (("sklearn", "scikit-learn"), ("skops", "skops")):
+            if importlib.util.find_spec(module) is None:
+                raise missing_dependency(f"The estimator of model {self.path!r} ({self.card.estimator})", package)
         return self._load()
 
     def check(self) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from featx.datasets.image_table import ImagesLike
-from featx.errors import OptionError
+from featx.errors import OptionError, missing_dependency
 from featx.extraction.engines.engine import PrecisionName
 from featx.extraction.extract import MIN_WRITTEN, extract_rows
 from featx.extraction.options import resolve_cache
@@ -181,7 +181,10 @@ class Predictor:
         EngineError, StoreError, ResourceError
             The network cannot be run, or the cache cannot be used.
         """
-        import pandas as pd
+        try:
+            import pandas as pd
+        except ImportError as error:
+            raise missing_dependency("The table of predictions", "pandas", instead="call predict_each") from error
 
         predictions = self.predict_each(images, verbose=verbose, progress=progress)
         return pd.DataFrame(map(self.format.as_row, predictions), columns=self.format.columns)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import importlib.metadata
 
-from featx.errors import MissingDependencyError
+from featx.errors import MissingDependencyError, missing_dependency
 
 #: Packages that a Predictor imports, beside featx itself: no tensorflow, no scikit-learn, no pandas.
 _SERVING = ("numpy", "openvino", "pillow", "simplejpeg", "cykooz-resizer", "platformdirs")
+#: Packages without which they work, more slowly.
+_OPTIONAL = ("cykooz-resizer",)
 
 
 def requirements(*, serve: bool = False) -> list[str]:
@@ -16,8 +18,9 @@ def requirements(*, serve: bool = False) -> list[str]:
     Parameters
     ----------
     serve : bool, default=False
-        Whether to return only what :class:`Predictor` needs for a model that holds its graph, in the versions that are
-        installed here. featx itself is then installed with ``pip install --no-deps featx``.
+        Whether to return only what :meth:`Predictor.predict_one` needs for a model that holds its graph and whose
+        estimator featx runs itself, in the versions that are installed here. featx itself is then installed with
+        ``pip install --no-deps featx``.
 
     Returns
     -------
@@ -27,7 +30,8 @@ def requirements(*, serve: bool = False) -> list[str]:
     Raises
     ------
     MissingDependencyError
-        featx was not installed by pip, so that its requirements are unknown.
+        featx was not installed by pip, so that its requirements are unknown; or a package of a service is not
+        installed here, so that its version is unknown.
 
     See Also
     --------
@@ -40,8 +44,10 @@ def requirements(*, serve: bool = False) -> list[str]:
     ['numpy', 'openvino', 'pillow']
     """
     if serve:
-        versions = ((name, _version(name)) for name in _SERVING)
-        return [f"{name}=={version}" for name, version in versions if version]
+        versions = {name: _version(name) for name in _SERVING}
+        for name in [name for name, version in versions.items() if not version and name not in _OPTIONAL]:
+            raise missing_dependency("requirements(serve=True)", name)
+        return [f"{name}=={version}" for name, version in versions.items() if version]
     try:
         lines = importlib.metadata.requires("featx") or []
     except importlib.metadata.PackageNotFoundError as error:

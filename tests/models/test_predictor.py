@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
 from featx import FeatureExtractor, Predictor, Progress, predict_images, read_model, save_pipeline
-from featx.errors import InputError, ModelFileError, StoreWarning
+from featx.errors import InputError, MissingDependencyError, ModelFileError, StoreWarning
 from featx.extraction.engines.engine import count_started, stop_engines
 
 
@@ -48,6 +49,19 @@ def test_array_with_values_out_of_range_costs_no_other_image(model: Path) -> Non
     first, wrong, last = Predictor(model, cache=None).predict_each([gray, gray.astype(float), gray])
     assert (first.error, last.error) == ("", "")
     assert (wrong.label, wrong.error.startswith("expected float64 pixels from 0 to 1, got 128")) == (None, True)
+
+
+@pytest.mark.parametrize("package", ["scikit-learn", "skops"])
+def test_missing_package_of_an_estimator_is_named(model: Path, package: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, {"scikit-learn": "sklearn"}.get(package, package), None)
+    with pytest.raises(MissingDependencyError, match=f"requires the package {package}, .*pip install {package}"):
+        _ = read_model(model).pipeline
+
+
+def test_missing_pandas_is_named(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(MissingDependencyError, match="pip install pandas, or call predict_each"):
+        Predictor(model, cache=None).predict([])
 
 
 def test_predictor_can_be_pickled(model: Path, digits: list[Path]) -> None:
