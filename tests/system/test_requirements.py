@@ -19,7 +19,7 @@ def test_serving_needs_no_training_libraries() -> None:
     assert all("==" in line for line in requirements(serve=True))
 
 
-def test_missing_package_is_not_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_package_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     def version(name: str) -> str:
         if name in ("openvino", "cykooz-resizer"):
             raise importlib.metadata.PackageNotFoundError(name)
