@@ -134,7 +134,8 @@ class Comparison:
         is a row of `X`.
         """
         usable = {name: probabilities for name, probabilities in self.probabilities.items() if name != "dummy"}
-        is_large = not ScaleLimits().keeps_probabilities(len(self.y), len(self.classes)) or logreg_name(self.margins)
+        keeps_probabilities = ScaleLimits().keeps_probabilities(len(self.y), len(self.classes))
+        is_large = not keeps_probabilities or logreg_name(self.margins) is not None
         if self.task == "classification" and not usable and is_large:
             raise ComparisonError(
                 f"Cannot detect label errors: class probabilities of {len(self.y):,} samples and "

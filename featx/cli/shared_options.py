@@ -257,7 +257,10 @@ def add_machine_options(group: Any) -> None:
     group.add_argument("--engine", metavar="NAME", help="auto, openvino, keras or onnxruntime (default: auto)")
     add_device(group)
     group.add_argument(
-        "--batch-size", type=int, metavar="N", help="Images per batch; does not change the features (default: 32)"
+        "--batch-size",
+        type=int,
+        metavar="N",
+        help="Images per batch; on a GPU, 32 stands for more, such as 128 of 224 x 224 pixels (default: 32)",
     )
 
 

@@ -80,14 +80,14 @@ def format_bands(bands: Any) -> str:
     """
     if bands is None:
         return ""
-    numbers_ = list(bands) if isinstance(bands, tuple | list | np.ndarray) else []
-    are_integers = all(isinstance(band, numbers.Integral) and not isinstance(band, bool) for band in numbers_)
-    if len(numbers_) != 3 or not are_integers or min(numbers_) < 1:
+    values = list(bands) if isinstance(bands, tuple | list | np.ndarray) else []
+    are_integers = all(isinstance(band, numbers.Integral) and not isinstance(band, bool) for band in values)
+    if len(values) != 3 or not are_integers or min(values) < 1:
         raise OptionError(
             "bands (--bands) must be the numbers of the red, the green and the blue band, from 1, such as (4, 3, 2) "
             f"(--bands 4,3,2), got {bands!r}."
         )
-    return ",".join(map(str, numbers_))
+    return ",".join(map(str, values))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,8 +148,8 @@ def pixel_range_note(images: Sequence[Any], window: object = None) -> str:
     """
     if window:
         return ""
-    found = sample_pixel_range(images)
-    return "" if found is None else found.note()
+    pixel_range = sample_pixel_range(images)
+    return "" if pixel_range is None else pixel_range.note()
 
 
 def sample_pixel_range(images: Sequence[Any]) -> PixelRange | None:

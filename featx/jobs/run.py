@@ -76,7 +76,7 @@ def run_job(
         Device of each worker that runs the backbone; see :class:`featx.FeatureExtractor`. "auto" has the precision of
         the plan.
     batch_size : int, default=32
-        Number of images per batch; it does not change the features.
+        Number of images per batch. See :class:`FeatureExtractor`: on a GPU, 32 stands for more images.
     verbose : bool or None, default=None
         Whether to show progress on standard error. None: in a terminal or notebook only.
     progress : callable or None, default=None

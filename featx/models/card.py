@@ -165,6 +165,13 @@ def format_scores(scores: Mapping[str, Any]) -> str:
     return f"{metric} {scores['mean']:.3f}{spread}{interval}; {scores['split']}"
 
 
+def predicts_tags(estimator: Any) -> bool:
+    """Return whether the last step of a Pipeline is a TagClassifier."""
+    from featx.baselines.multilabel.classifier import TagClassifier
+
+    return isinstance(estimator.steps[-1][1], TagClassifier)
+
+
 def make_card(
     extractor: Any,
     estimator: Any,
@@ -192,7 +199,7 @@ def make_card(
         Description of the graph in the file, or empty.
     """
     classes = np.asarray(getattr(estimator, "classes_", [])).tolist()
-    is_multilabel = type(estimator.steps[-1][1]).__name__ == "TagClassifier"
+    is_multilabel = predicts_tags(estimator)
     counts: collections.Counter[str] = collections.Counter()
     if y is not None and is_multilabel:
         counts.update(name for tags in as_label_array(y) for name in tags)

@@ -13,7 +13,7 @@ from featx.datasets.labels import as_label_array
 from featx.datasets.tags import are_tags
 from featx.errors import ModelFileError
 from featx.models.archive import is_model
-from featx.models.card import format_scores
+from featx.models.card import format_scores, predicts_tags
 from featx.system.array_types import FloatArray
 from featx.system.files.output_paths import check_output_file, output_error
 
@@ -96,7 +96,7 @@ def check_number_of_labels(estimator: Any, rows: FloatArray, y: Any) -> None:
     ------
     ModelFileError
     """
-    has_tags = type(estimator.steps[-1][1]).__name__ == "TagClassifier"
+    has_tags = predicts_tags(estimator)
     if y is not None and are_tags(as_label_array(y)) != has_tags:
         expected = "the tags of each image" if has_tags else "one label for each image"
         raise ModelFileError(f"y must have {expected}, as the estimator was fitted. Pass its labels.")

@@ -220,19 +220,19 @@ class Experiment:
         is_compared = logreg_name(comparison.probabilities) is not None
         if not is_compared and self.is_time_up():
             return None
-        found: pd.DataFrame | None = None
+        of_all_images: pd.DataFrame | None = None
         if self.config.diagnostics and (self.table.splits is not None or not is_compared):
             try:
                 split = _first_folds(self._split_of_all_images())
                 with describing("label errors"):
                     comparison = self._compare(best.rows, self.grouped.groups, split, ["logreg"])
-                found = comparison.label_issues
+                of_all_images = comparison.label_issues
             except ComparisonError as error:
                 notes.append(f"Label errors were not searched for: {error}")
                 return None
         elif not is_compared:
             return None
-        issues = (comparison.label_issues if found is None else found).copy()
+        issues = (comparison.label_issues if of_all_images is None else of_all_images).copy()
         paths = pd.Series([self.table.paths[row] for row in issues["row"]], index=issues.index, dtype=object)
         issues.insert(0, "path", paths)
         return issues

@@ -147,8 +147,8 @@ def similar(args: argparse.Namespace) -> None:
     summary = SearchSummary(max_kept=max_queries(args.top) if args.html else 0)
     with writing(args.output) as write, stage("search", total):
         write_results = _writer(args, write)
-        of_texts = [search.search_texts(args.text)] if args.text else []
-        for results in itertools.chain(of_texts, map(search.search, batches_of_paths)):
+        text_results = [search.search_texts(args.text)] if args.text else []
+        for results in itertools.chain(text_results, map(search.search, batches_of_paths)):
             write_results(results)
             summary.add(results)
     if args.html:

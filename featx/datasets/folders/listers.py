@@ -229,18 +229,18 @@ class ArchiveLister(_NameLister):
     def _read_labels(self, names: Sequence[str], layout: Layout) -> list[str]:
         """Read labels from files beside the images, and return a note on them."""
         has_folders = any(layout.label_and_split(name)[0] is not None for name in self._names[:1])
-        found = read_sidecars(
+        sidecars = read_sidecars(
             self._names,
             names,
             lambda name: read_member(self._source, name, _MAX_LABEL_BYTES)[0],
             field=self._label_field,
             only_cls=has_folders and self._label_field is None,
         )
-        if found is None:
+        if sidecars is None:
             return []
-        self.labels = found.labels
-        del self._ignored[found.suffix]
-        return [f"Labels are read from the {found.suffix} files beside the images."]
+        self.labels = sidecars.labels
+        del self._ignored[sidecars.suffix]
+        return [f"Labels are read from the {sidecars.suffix} files beside the images."]
 
     def names(self, layout: Layout) -> Iterator[str]:
         """Yield the images of the archive."""

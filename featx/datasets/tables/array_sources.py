@@ -15,7 +15,7 @@ import numpy as np
 from featx.datasets.labels import is_missing
 from featx.datasets.source_options import SourceOptions
 from featx.datasets.tables.text_format import repair_text
-from featx.datasets.tags import SEPARATOR
+from featx.datasets.tags import SEPARATOR, is_binary, is_one_hot
 from featx.errors import FeatxError, SourceError
 from featx.images.arrays import as_batch
 from featx.images.containers.archives import has_member, is_archive, list_archive, read_member, split_archive_path
@@ -282,10 +282,10 @@ def _is_matrix(labels: np.ndarray[Any, Any]) -> bool:
 
 def _matrix_labels(labels: np.ndarray[Any, Any]) -> tuple[list[str | None], bool, str]:
     """Return the labels in a matrix with a column for each class, whether they are tags, and a note."""
-    if labels.dtype.kind not in "fiub" or not np.isin(labels, (0, 1)).all():
+    if not is_binary(labels):
         return [], False, f"{labels.shape[1]} values for each image, which are no labels."
     tags = [SEPARATOR.join(map(str, np.flatnonzero(row))) for row in labels]
-    if (labels.sum(axis=1) == 1).all():
+    if is_one_hot(labels):
         return list(tags), False, "one-hot labels: classes are numbered by their column."
     return list(tags), True, "several labels for each image: tags are numbered by their column."
 

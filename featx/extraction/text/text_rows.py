@@ -75,7 +75,7 @@ def extract_texts(texts: Sequence[str], resolved: Resolved, *, cache: Path | Non
     Raises
     ------
     OptionError
-        If a text is empty or no str.
+        If a text is empty, no str, or not valid Unicode.
     EngineError
         If the text tower cannot be run, or returns NaN.
     MissingDependencyError
@@ -84,6 +84,12 @@ def extract_texts(texts: Sequence[str], resolved: Resolved, *, cache: Path | Non
     for text in texts:
         if not isinstance(text, str) or not text.strip():
             raise OptionError(f"A text must be a non-empty str, got {text!r}. Describe what the image shows.")
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise OptionError(
+                f"A text must be valid Unicode, got {text!r}. Type it again, or read it with its own encoding."
+            ) from None
     unique = list(dict.fromkeys(texts))
     recipe = TextRecipe(resolved.recipe.backbone, resolved.recipe.weights)
     store = Store(cache, recipe.fingerprint, recipe.as_dict(), resolved.n_features) if cache else None

@@ -3,5 +3,5 @@
 ``classifier``  :class:`featx.ZeroShotClassifier`
 ``prompts``     texts for each class: from templates, a mapping or a file
 
-May import: ``extraction``, ``system``, ``errors``.
+May import: ``extraction``, ``datasets``, ``system``, ``errors``.
 """

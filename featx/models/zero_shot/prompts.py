@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from featx.datasets.tables.text_format import repair_text
 from featx.errors import OptionError
 
 #: What ``prompts=`` accepts: templates, texts for each class, or the path of a file of either.
@@ -58,7 +59,7 @@ def texts_by_class(classes: Sequence[Any], prompts: PromptsLike) -> list[list[st
             )
     if not templates:
         raise OptionError(f"prompts (--prompts) has no template. Pass one such as {DEFAULT_TEMPLATE!r}.")
-    names = [str(label).replace("_", " ") for label in classes]
+    names = [repair_text(str(label)).replace("_", " ") for label in classes]
     return [[template.replace(PLACEHOLDER, name) for template in templates] for name in names]
 
 

@@ -50,6 +50,11 @@ def test_a_text_must_not_be_empty(text: Any, words: ColorWords) -> None:
         extract_texts([text], ExtractionOptions("color_words").resolve(), cache=None)
 
 
+def test_a_text_must_be_unicode(words: ColorWords) -> None:
+    with pytest.raises(OptionError, match="A text must be valid Unicode, got"):
+        extract_texts(["a caf\udce9"], ExtractionOptions("color_words").resolve(), cache=None)
+
+
 def test_backbones_without_words_are_refused() -> None:
     assert not load_backbone("mobilenet").has_text
     with pytest.raises(OptionError, match=r"needs a backbone with a text tower, got 'color_histogram'\. Use one of"):

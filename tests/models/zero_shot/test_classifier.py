@@ -104,5 +104,15 @@ def test_files_of_prompts(tmp_path: Path) -> None:
         read_prompts(tmp_path / "wrong.csv")
 
 
+def test_names_that_are_not_utf8_are_repaired() -> None:
+    assert texts_by_class(["caf\udce9"], ["{}!"]) == [["café!"]]
+
+
+def test_a_single_class_is_refused(data: tuple[Any, list[str]]) -> None:
+    X, y = data
+    with pytest.raises(OptionError, match="y must have at least two classes, got one class, 'red'"):
+        ZeroShotClassifier("color_words", cache=None).fit(X[:1], ["red"])
+
+
 def test_underscores_in_names_become_spaces() -> None:
     assert texts_by_class(["red_panda"], ["{}!", "two {}s"]) == [["red panda!", "two red pandas"]]

@@ -9,6 +9,7 @@ import importlib.util
 import os
 import re
 import sys
+import threading
 import warnings
 from pathlib import Path
 from typing import Any
@@ -187,8 +188,7 @@ def make_session(model: bytes, device: str, *, half: bool, provider: str = "") -
     settings.enable_mem_pattern = kind != "directml"
     settings.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     if kind in ("cuda", "tensorrt"):
-        with contextlib.redirect_stdout(sys.stderr):  # it prints what it does not find
-            onnxruntime.preload_dlls()  # the libraries of CUDA in Python packages
+        _load_cuda(onnxruntime)
     try:
         session = onnxruntime.InferenceSession(
             model, settings, providers=_with_options(kind, provider, number, half=half), enable_fallback=0
@@ -206,6 +206,20 @@ def make_session(model: bytes, device: str, *, half: bool, provider: str = "") -
     if kind != "cpu":
         _check_assignment(session, device)
     return session
+
+
+_load_lock = threading.Lock()
+_has_loaded_cuda = False
+
+
+def _load_cuda(onnxruntime: Any) -> None:
+    """Load the libraries of CUDA in Python packages, once in a process: standard output is redirected meanwhile."""
+    global _has_loaded_cuda  # noqa: PLW0603
+    with _load_lock:
+        if not _has_loaded_cuda:
+            with contextlib.redirect_stdout(sys.stderr):  # it prints what it does not find
+                onnxruntime.preload_dlls()
+            _has_loaded_cuda = True
 
 
 def _with_options(kind: str, provider: str, number: str, *, half: bool) -> list[tuple[str, dict[str, str]]]:
