@@ -140,7 +140,8 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         self.classes_ = np.unique(y)
         if len(self.classes_) < 2:
             raise OptionError(
-                f"y must have at least two classes, got one class, {self.classes_.tolist()[0]!r}. Add images of another class."
+                f"y must have at least two classes, got one class, {self.classes_.tolist()[0]!r}. Add images of "
+                "another class."
             )
         self.prompts_ = texts_by_class(self.classes_.tolist(), self.prompts)
         self.class_rows_ = self._class_rows()

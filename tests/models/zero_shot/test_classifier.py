@@ -109,7 +109,7 @@ def test_names_that_are_not_utf8_are_repaired() -> None:
 
 
 def test_a_single_class_is_refused(data: tuple[Any, list[str]]) -> None:
-    X, y = data
+    X, _ = data
     with pytest.raises(OptionError, match="y must have at least two classes, got one class, 'red'"):
         ZeroShotClassifier("color_words", cache=None).fit(X[:1], ["red"])
 
