@@ -14,7 +14,7 @@ import numpy as np
 
 from featx.datasets.image_table import ImagesLike
 from featx.errors import OptionError, missing_dependency
-from featx.extraction.engines.engine import PrecisionName
+from featx.extraction.engines.engine import Engine, PrecisionName
 from featx.extraction.extract import MIN_WRITTEN, extract_rows
 from featx.extraction.options import resolve_cache
 from featx.images.decode import load_decoders
@@ -125,6 +125,7 @@ class Predictor:
         batch_size: int | None = None,
     ) -> None:
         _check_numbers(top, threshold)
+        self._engine: Engine | None = None
         self._cache = resolve_cache(cache)
         self.model = model if isinstance(model, Model) else read_model(model)
         self._allow = check_allow(self.model.card.allow if allow is None else allow)
@@ -192,6 +193,9 @@ class Predictor:
     def warm_up(self) -> Predictor:
         """Start the network and load the decoders, so that the first prediction takes no longer than later ones.
 
+        The network stays started as long as the predictor exists. Without this, a process keeps the two networks that
+        it used last.
+
         Returns
         -------
         self
@@ -207,7 +211,12 @@ class Predictor:
         image = np.zeros((1, *self._resolved.recipe.image_size, 3), dtype=np.uint8)
         for _ in range(2):  # the network for lone images is compiled at the second one
             run(image)
+        self._engine = run  # it stays started, however many other models this process uses
         return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the state without the engine, which another process starts itself."""
+        return {**vars(self), "_engine": None}
 
     def predict_one(self, image: Image) -> Prediction:
         """Return the prediction of one image; imports no pandas.

@@ -16,7 +16,7 @@ from sklearn.pipeline import make_pipeline
 
 from featx import FeatureExtractor, Predictor, Progress, predict_images, read_model, save_pipeline
 from featx.errors import InputError, MissingDependencyError, ModelFileError, StoreWarning
-from featx.extraction.engines.engine import count_started, stop_engines
+from featx.extraction.engines.engine import _started, count_started, stop_engines
 
 
 def test_table_equals_predict_images(model: Path, digits: list[Path]) -> None:
@@ -88,6 +88,9 @@ def test_warm_up_starts_the_network(tmp_path: Path, photos: list[PIL.Image.Image
     assert count_started() == 0
     assert predictor.warm_up() is predictor
     assert count_started() == 1
+    _started.engines.clear()  # as after two other models
+    assert predictor._resolved.start(compiled_cache / "compiled") is predictor._engine
+    assert pickle.loads(pickle.dumps(predictor))._engine is None
 
 
 @pytest.mark.parametrize("cache", [None, "cache"])

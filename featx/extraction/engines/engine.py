@@ -8,6 +8,7 @@ import importlib.util
 import os
 import threading
 import typing
+import weakref
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -164,6 +165,8 @@ class _StartedEngines:
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.engines: collections.OrderedDict[tuple[str, ...], Engine] = collections.OrderedDict()
+        #: All that somebody holds, such as a Predictor, also if others were used later.
+        self.held: weakref.WeakValueDictionary[tuple[str, ...], Engine] = weakref.WeakValueDictionary()
         self.has_begun = False
         self.is_forked = False
 
@@ -171,7 +174,7 @@ class _StartedEngines:
         """Adjust the state in a forked child process."""
         self.is_forked = self.is_forked or self.has_begun
         self.lock = threading.Lock()  # another thread may have held it
-        for engine in self.engines.values():
+        for engine in {**dict(self.held.items()), **self.engines}.values():
             # Its destructor would wait for threads that do not exist here: it must never run.
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(engine))
 
@@ -209,7 +212,7 @@ def start_engine(
     batch_size: int = COMPILED_BATCH_SIZE,
     archived: ArchivedGraph | None = None,
 ) -> Engine:
-    """Return a started engine for a recipe. The engines that were used last stay started.
+    """Return a started engine for a recipe. The engines that were used last, and those that are held, stay started.
 
     Parameters
     ----------
@@ -257,16 +260,18 @@ def start_engine(
     key: tuple[str, ...] = (*network, str(compiled.resolve()) if compiled else "")
     engines = _started.engines
     with _started.lock:
+        running: dict[tuple[str, ...], Engine] = {**dict(_started.held.items()), **engines}
         if compiled is None:
-            key = next((started for started in engines if started[:-1] == network), key)
-        if key not in engines and archived is not None:
+            key = next((started for started in running if started[:-1] == network), key)
+        if key not in running and archived is not None:
             archived_key = (*key, archived.sha256)  # other files, and rows for the cache, do not use this engine
-            if archived_key in engines or load_known(backbone, recipe, compiled) is None:
+            if archived_key in running or load_known(backbone, recipe, compiled) is None:
                 key = archived_key
-        if key not in engines:
+        if key not in running:
             _started.has_begun = True
             given = archived if len(key) > _KEY_LENGTH else None
-            engines[key] = _start(backbone, recipe, weights_path, engine, compiled, place=place, archived=given)
+            running[key] = _start(backbone, recipe, weights_path, engine, compiled, place=place, archived=given)
+        engines[key] = _started.held[key] = running[key]
         engines.move_to_end(key)
         while len(engines) > MAX_STARTED:
             engines.popitem(last=False)
@@ -277,6 +282,7 @@ def stop_engines() -> None:
     """Stop all engines of this process, which frees their memory."""
     with _started.lock:
         _started.engines.clear()
+        _started.held.clear()
 
 
 def note_start() -> None:
