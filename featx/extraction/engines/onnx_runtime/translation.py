@@ -113,10 +113,7 @@ class _Translation:
         elif kind in _TRANSLATIONS:
             _TRANSLATIONS[kind](self, operation, inputs, outputs)
         else:
-            raise EngineError(
-                f"Cannot run the network with ONNX Runtime: operation {kind} has no translation. Pass "
-                'device="cpu" (--device cpu).'
-            )
+            raise _refused(f"operation {kind} has no translation")
 
     def _round(self, operation: Any, inputs: list[str], outputs: list[str]) -> list[str]:
         """Return the inputs of an operation in its precision: that of the network after the scaling of pixels."""
@@ -197,11 +194,10 @@ class _Translation:
     def pool(self, operation: Any, inputs: list[str], outputs: list[str]) -> None:
         attributes = operation.get_attributes()
         is_average = operation.get_type_name() == "AvgPool"
-        given = (
-            {"count_include_pad": int(not attributes["exclude-pad"])}
-            if is_average
-            else {"dilations": list(attributes["dilations"])}
-        )
+        if is_average:
+            given = {"count_include_pad": int(not attributes["exclude-pad"])}
+        else:
+            given = {"dilations": list(attributes["dilations"])}
         self._add(
             "AveragePool" if is_average else "MaxPool",
             inputs,
@@ -243,9 +239,7 @@ class _Translation:
     def strided_slice(self, operation: Any, inputs: list[str], outputs: list[str]) -> None:
         attributes = operation.get_attributes()
         if any([*attributes["new_axis_mask"], *attributes["ellipsis_mask"]]):
-            raise EngineError(
-                'Cannot run the network with ONNX Runtime: it adds axes in a slice. Pass device="cpu" (--device cpu).'
-            )
+            raise _refused("it adds axes in a slice")
         begin, end = self._integers(inputs[1]), self._integers(inputs[2])
         steps = self._integers(inputs[3]) if len(inputs) > 3 else [1] * len(begin)
         farthest = np.iinfo(np.int64).max
@@ -283,20 +277,15 @@ class _Translation:
         attributes, shape = operation.get_attributes(), list(operation.input_value(0).shape)
         axes = sorted(axis % len(shape) for axis in self._integers(inputs[1]))
         if axes != list(range(axes[0], len(shape))) or not attributes["normalize_variance"]:
-            raise EngineError(
-                "Cannot run the network with ONNX Runtime: it normalizes axes other than the last ones. Pass "
-                'device="cpu" (--device cpu).'
-            )
+            raise _refused("it normalizes axes other than the last ones")
         _check_attribute(operation, "eps_mode", "inside_sqrt")
         scale = self._constant(np.ones(shape[axes[0] :], np.float32))
         self._add("LayerNormalization", [inputs[0], scale], outputs, axis=axes[0], epsilon=attributes["eps"])
 
     def normalize_l2(self, operation: Any, inputs: list[str], outputs: list[str]) -> None:
         attributes, axes = operation.get_attributes(), self._integers(inputs[1])
-        pair = [
-            self._add("ReduceL2", inputs[:1], axes=axes, keepdims=1),
-            self._constant(np.float32(attributes["eps"] ** 0.5)),
-        ]
+        smallest = self._constant(np.float32(attributes["eps"] ** 0.5))
+        pair = [self._add("ReduceL2", inputs[:1], axes=axes, keepdims=1), smallest]
         length = self._add("Max", pair)
         if str(attributes["eps_mode"]).lower() == "add":  # the root of the sum of squares, which may exceed float16
             ratio = self._add("Div", [self._add("Min", pair), length])
@@ -348,10 +337,7 @@ class _Translation:
     def attention(self, operation: Any, inputs: list[str], outputs: list[str]) -> None:
         query, key, value, *rest = inputs
         if operation.get_attributes()["causal"] or (rest and not operation.get_input_element_type(3).is_real()):
-            raise EngineError(
-                "Cannot run the network with ONNX Runtime: its attention is causal or has a mask of bool. Pass "
-                'device="cpu" (--device cpu).'
-            )
+            raise _refused("its attention is causal or has a mask of bool")
         shape = list(operation.input_value(1).shape)
         scale = rest[1] if len(rest) > 1 else self._constant(np.float32(shape[-1] ** -0.5))
         # Scaled before the product, so that no value exceeds the range of float16.
@@ -397,10 +383,11 @@ def _check_attribute(operation: Any, name: str, expected: object) -> None:
     """Raise EngineError if an attribute of an operation has another value than the one that is translated."""
     value = str(operation.get_attributes().get(name, expected)).lower()
     if value != str(expected):
-        raise EngineError(
-            f"Cannot run the network with ONNX Runtime: operation {operation.get_type_name()} with {name} {value} has "
-            'no translation. Pass device="cpu" (--device cpu).'
-        )
+        raise _refused(f"operation {operation.get_type_name()} with {name} {value} has no translation")
+
+
+def _refused(reason: str) -> EngineError:
+    return EngineError(f'Cannot run the network with ONNX Runtime: {reason}. Pass device="cpu" (--device cpu).')
 
 
 def _padding(attributes: dict[str, Any]) -> dict[str, Any]:
