@@ -194,10 +194,11 @@ class _Translation:
     def pool(self, operation: Any, inputs: list[str], outputs: list[str]) -> None:
         attributes = operation.get_attributes()
         is_average = operation.get_type_name() == "AvgPool"
+        given: dict[str, Any] = {}
         if is_average:
-            given = {"count_include_pad": int(not attributes["exclude-pad"])}
+            given["count_include_pad"] = int(not attributes["exclude-pad"])
         else:
-            given = {"dilations": list(attributes["dilations"])}
+            given["dilations"] = list(attributes["dilations"])
         self._add(
             "AveragePool" if is_average else "MaxPool",
             inputs,
