@@ -26,6 +26,12 @@ def _as_tags(y: Any) -> AnyArray:
     return tags
 
 
+def _as_binary(values: Any) -> AnyArray:
+    """Return the decision values of the second class, also of a classifier with a column for each of two classes."""
+    columns = np.asarray(values)
+    return columns[:, 1] - columns[:, 0] if columns.ndim == 2 and columns.shape[1] == 2 else columns
+
+
 def _estimator_has(method: str) -> Any:
     return available_if(lambda self: hasattr(self.estimator, method))
 
@@ -160,7 +166,7 @@ class TagClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):  # type
         ndarray of float of shape (n_samples, n_tags)
             Columns are `classes_`.
         """
-        return self._columns(X, lambda estimator: estimator.decision_function(X))
+        return self._columns(X, lambda estimator: _as_binary(estimator.decision_function(X)))
 
     def _columns(self, X: Any, compute: Any) -> Float64Array:
         check_is_fitted(self)

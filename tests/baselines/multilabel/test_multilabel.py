@@ -93,6 +93,7 @@ def test_many_samples_are_approximated(data: tuple[Array, Array]) -> None:
     )
     assert isinstance(classifier, TagClassifier)
     assert classifier.score(data[0], y) > 0.3
+    np.testing.assert_array_equal(classifier.decision_function(data[0]) > 0, classifier.predict(data[0]))
 
 
 def test_tuning_with_fewer_samples_than_neighbors(data: tuple[Array, Array]) -> None:
