@@ -13,7 +13,6 @@ from docs.tools.cards import lists_to_grids
 from featx.cli.parser import make_parser
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
-LONG = ("from_table_to_use", "image_column", "many_images", "tuning", "which_backbone", "which_to_try")
 
 
 def test_notebooks_exist() -> None:
@@ -64,11 +63,8 @@ def test_saved_run_took_less_than_three_minutes(path: Path) -> None:
     assert 0 < nbformat.read(path, as_version=4).metadata["seconds"] < 180
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "path",
-    [pytest.param(path, id=path.stem, marks=[pytest.mark.thorough] if path.stem in LONG else []) for path in NOTEBOOKS],
-)
+@pytest.mark.thorough
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_notebook_prints_what_it_shows(path: Path, tmp_path: Path, compiled_cache: Path) -> None:
     """Apart from numbers, and from cells with the tag "varies", whose text depends on the machine."""
     shutil.copytree(compiled_cache / "compiled", tmp_path / "cache" / "compiled")

@@ -18,13 +18,14 @@ from featx.extraction.engines.engine import Engine, PrecisionName
 from featx.extraction.extract import MIN_WRITTEN, extract_rows
 from featx.extraction.options import resolve_cache
 from featx.images.decode import load_decoders
-from featx.images.image import Image, Kind, check_allow, describe_image, restrict
+from featx.images.image import Image, Kind, check_allow, describe_image, is_remote_image, restrict
 from featx.images.image_lists import as_image_list
 from featx.models.model import Model
 from featx.models.model_file import read_model
 from featx.models.prediction import Prediction, PredictionFormat, tag_thresholds
 from featx.system.array_types import AnyArray, Float64Array
 from featx.system.option_checks import check_integer
+from featx.system.shared_calls import SharedCalls
 from featx.system.terminal.progress import ProgressFunction, reporting, stage
 
 if TYPE_CHECKING:
@@ -86,8 +87,8 @@ class Predictor:
 
     Notes
     -----
-    Models of common estimators predict without scikit-learn; see ``Model.head``. Threads may share a predictor:
-    each reads and decodes its images, and those that wait for the network share its batches.
+    Models of common estimators predict without scikit-learn; see ``Model.head``. Threads may share a predictor: it
+    predicts fewer than 64 images for one of them at a time, with all cores, and then for all that wait together.
 
     Examples
     --------
@@ -135,6 +136,7 @@ class Predictor:
         card = self.model.card
         is_classification = card.task != "regression"
         self._threshold = threshold
+        self._predict_few = SharedCalls(self._predict_all)  # together with the images of other threads
         self._tag_thresholds = tag_thresholds(threshold, card.classes) if card.task == "multilabel" else None
         self.format = PredictionFormat(
             is_classification,
@@ -236,7 +238,7 @@ class Predictor:
         EngineError, StoreError, ResourceError
             The network cannot be run, or the cache cannot be used.
         """
-        return self._predict_all([image])[0]
+        return self.predict_each([image], verbose=False)[0]
 
     def predict_each(
         self, images: ImagesLike, *, verbose: bool | None = None, progress: ProgressFunction | None = None
@@ -260,6 +262,10 @@ class Predictor:
         images = as_image_list(images)
         is_small = len(images) < MIN_WRITTEN
         with reporting(verbose, progress), stage("predict", len(images)) as advance:
+            if is_small and not any(map(is_remote_image, images)):  # a slow download would hold up other threads
+                predictions = self._predict_few(images)
+                advance(len(images))
+                return predictions
             return self._predict_all(images, advance, read_only=is_small)
 
     def _predict_all(

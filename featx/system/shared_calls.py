@@ -34,6 +34,9 @@ class SharedCalls(Generic[_Result]):
         self._is_running = False
         self._n_shared = 1
 
+    def __reduce__(self) -> tuple[type[SharedCalls[_Result]], tuple[Any]]:
+        return SharedCalls, (self._function,)  # locks and waiting threads belong to this process
+
     def __call__(self, items: Sequence[Any]) -> list[_Result]:
         """Return the result of each item.
 

@@ -179,6 +179,7 @@ def test_layer_without_features_is_refused() -> None:
 
 
 @pytest.mark.slow  # Keras in a child process
+@pytest.mark.thorough
 def test_unknown_network_is_described_by_keras(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("featx.backbones.keras.describe.read_layers", lambda path: None)
     assert dataclasses.replace(MOBILENET, name="my_own").layers() == LAYERS

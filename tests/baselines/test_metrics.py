@@ -56,6 +56,7 @@ def test_interval_agrees_with_test() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_false_positive_rate() -> None:
     """Two equal estimators on folds of noise: the plain t-test is wrong several times as often."""
     rng = np.random.default_rng(0)

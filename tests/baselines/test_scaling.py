@@ -64,6 +64,7 @@ def test_many_samples_get_an_approximate_svm_that_is_named_so():
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_exact_keeps_the_support_vector_machine():
     few = compare_baselines(X, y, estimators=["svm"])
     many = compare_baselines(X, y, estimators=["svm"], limits=SMALL, exact=True, n_jobs=1)
@@ -84,6 +85,7 @@ def test_folds_in_processes_give_the_scores_of_threads():
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_a_regressor_is_approximated_too():
     table = compare_baselines(
         X, y + 0.5, estimators=["svr"], task="regression", limits=SMALL, tune=True, n_jobs=1

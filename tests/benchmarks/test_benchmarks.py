@@ -92,6 +92,7 @@ def test_accuracies_of_small_collections(
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_every_search_is_measured(environment: Environment) -> None:
     pytest.importorskip("faiss")
     measured = measure_search(environment, n_rows=12_000, n_indexed=11_000)

@@ -85,6 +85,7 @@ def test_tree_deeper_than_recursion_limit(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 @pytest.mark.slow  # makes 100,000 files
+@pytest.mark.thorough
 def test_100_000_files_are_listed_in_two_seconds(tmp_path: Path) -> None:
     for number in range(100_000):
         os.close(os.open(tmp_path / f"{number}.jpg", os.O_CREAT))

@@ -141,6 +141,7 @@ def test_single_bytes_are_rejected() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_time_is_linear_in_the_number_of_paths(counting: CountingBackbone, paths: list[str]) -> None:
     extractor = FeatureExtractor("counting")
     extractor.fit_transform(paths)

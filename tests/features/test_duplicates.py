@@ -114,6 +114,7 @@ def test_few_rows(n: int) -> None:
 
 
 @pytest.mark.slow  # compiles two layers
+@pytest.mark.thorough
 def test_early_layers_are_centered(ucmerced: list[str], compiled_cache: Any) -> None:
     late = find_duplicates(FeatureExtractor(cache=compiled_cache).fit_transform(ucmerced))
     early = find_duplicates(FeatureExtractor(layer=0.9, cache=compiled_cache).fit_transform(ucmerced))

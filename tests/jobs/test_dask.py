@@ -238,6 +238,7 @@ def test_scheduler_without_featx(job: Path, without: Path, tmp_path: Path) -> No
 
 
 @pytest.mark.slow  # starts a cluster
+@pytest.mark.thorough
 def test_slow_worker_does_less(job: Path, order: Path, tmp_path: Path) -> None:
     order.write_text("slow 0.05")
     seen: dict[int, set[int]] = {}
@@ -342,7 +343,7 @@ def test_absent_scheduler(job: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert job_status(job).shards_done == 0
 
 
-@pytest.mark.parametrize("scheme", ["tcp://", ""])
+@pytest.mark.parametrize("scheme", ["tcp://", pytest.param("", marks=pytest.mark.thorough)])
 @pytest.mark.slow
 def test_silent_server_is_no_scheduler(scheme: str, job: Path) -> None:
     with socket.socket() as silent:

@@ -67,6 +67,7 @@ def test_environment_of_children_is_a_closed_list(in_folder: Path, monkeypatch: 
 
 
 @pytest.mark.slow  # converts a network
+@pytest.mark.thorough
 def test_settings_of_the_user_do_not_break_a_conversion(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, python: Callable[..., Any]
 ) -> None:

@@ -108,6 +108,7 @@ def trained_network(size: int | None) -> Any:
     ("size", "name"),
     [(SIZE, "a.keras"), *(pytest.param(None, name, marks=pytest.mark.thorough) for name in ("a.h5", None))],
 )
+@pytest.mark.thorough
 def test_layers_of_nested_network(size: int | None, name: str | None, tmp_path: Path, pixels: Array) -> None:
     import keras
 

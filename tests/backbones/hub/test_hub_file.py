@@ -151,6 +151,7 @@ def test_name_that_does_not_exist(run: Run, name: str, expected: str) -> None:
 
 
 @pytest.mark.slow  # the client tries again and again
+@pytest.mark.thorough
 def test_hub_out_of_reach(run: Run) -> None:
     message = last_line(run(NAME, HF_HUB_OFFLINE="1"))
     assert "HF_HUB_OFFLINE is set, and the file is not in the cache of the hub. Unset it" in message

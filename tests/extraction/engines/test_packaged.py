@@ -78,7 +78,7 @@ def test_corrupt_graph_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.slow  # a conversion by tensorflow
-@pytest.mark.parametrize("image_size", [(224, 224), (161, 131)])
+@pytest.mark.parametrize("image_size", [pytest.param((224, 224), marks=pytest.mark.thorough), (161, 131)])
 def test_rows_equal_those_of_a_conversion(image_size: tuple[int, int], pixels: AnyArray) -> None:
     resolved = ExtractionOptions(precision="float32", image_size=image_size).resolve()
     assert isinstance(resolved.backbone, KerasBackbone)

@@ -34,6 +34,7 @@ def test_many_images_are_drawn_by_pca_if_tsne_takes_too_long() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_many_images_are_drawn_by_tsne_if_it_is_fast_or_required() -> None:
     for options in ({"max_seconds": 1e9}, {"max_seconds": 0, "tsne": True}):
         assert project(rows(2100), **options).has_tsne  # type: ignore[arg-type]

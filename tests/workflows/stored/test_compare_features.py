@@ -75,7 +75,7 @@ def test_a_job_that_is_read_in_blocks_gives_the_scores_of_one_in_memory(job, out
 def test_processes_read_the_rows_of_a_job(job, out_of_core):
     blocks = compare_features(job, estimators=["knn"], diagnostics=False)
     memory = compare_features(job, estimators=["knn"], diagnostics=False, exact=True)
-    assert blocks.table["estimator"].tolist() == ["knn (sample of 20,000)"]
+    assert blocks.table["estimator"].tolist() == ["knn"]  # the sample would be larger than a fold
     assert np.allclose(blocks.table["accuracy_mean"], memory.table["accuracy_mean"])
 
 

@@ -30,6 +30,8 @@ _SAME = {
 }
 #: Operations of scaling and ordering pixels. Before other ones, they are computed in float32.
 _SCALING = ("Add", "Divide", "Gather", "Multiply", "StridedSlice", "Subtract", "Transpose")
+#: Masks of StridedSlice: a bit for each axis.
+_SLICE_MASKS = ("begin_mask", "end_mask", "shrink_axis_mask", "ellipsis_mask")
 #: Those whose second input is a shape or axes.
 _WITH_SHAPE = ("Broadcast", "Reshape", "Squeeze", "Tile", "Unsqueeze")
 
@@ -239,19 +241,26 @@ class _Translation:
 
     def strided_slice(self, operation: Any, inputs: list[str], outputs: list[str]) -> None:
         attributes = operation.get_attributes()
-        if any([*attributes["new_axis_mask"], *attributes["ellipsis_mask"]]):
+        if any(attributes["new_axis_mask"]):
             raise _refused("it adds axes in a slice")
         begin, end = self._integers(inputs[1]), self._integers(inputs[2])
         steps = self._integers(inputs[3]) if len(inputs) > 3 else [1] * len(begin)
+        masks = {name: [*attributes[name], *[0] * (len(begin) - len(attributes[name]))] for name in _SLICE_MASKS}
+        if any(masks["ellipsis_mask"]):  # it stands for all other axes, which are whole
+            at = masks["ellipsis_mask"].index(1)
+            n_whole = len(operation.input_value(0).shape) - len(begin) + 1
+            begin[at : at + 1], end[at : at + 1], steps[at : at + 1] = [0] * n_whole, [0] * n_whole, [1] * n_whole
+            for name, value in zip(_SLICE_MASKS, (1, 1, 0, 0), strict=True):
+                masks[name][at : at + 1] = [value] * n_whole
         farthest = np.iinfo(np.int64).max
-        shrunk = [axis for axis, bit in enumerate(attributes["shrink_axis_mask"]) if bit]
+        shrunk = [axis for axis, bit in enumerate(masks["shrink_axis_mask"]) if bit]
         for axis in range(len(begin)):
             if axis in shrunk:
                 end[axis], steps[axis] = begin[axis] + 1 or farthest, 1
                 continue
-            if axis < len(attributes["begin_mask"]) and attributes["begin_mask"][axis]:
+            if masks["begin_mask"][axis]:
                 begin[axis] = 0 if steps[axis] > 0 else farthest
-            if axis < len(attributes["end_mask"]) and attributes["end_mask"][axis]:
+            if masks["end_mask"][axis]:
                 end[axis] = farthest if steps[axis] > 0 else -farthest
         given = [self._constant(np.array(values, np.int64)) for values in (begin, end, range(len(begin)), steps)]
         if shrunk:
