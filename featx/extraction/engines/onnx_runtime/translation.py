@@ -1,4 +1,7 @@
-"""Translate a network of OpenVINO to ONNX, operation by operation: every network that featx runs becomes ONNX."""
+"""Translate a network of OpenVINO to ONNX, operation by operation: every network that featx runs becomes ONNX.
+
+This file is long because it has one short method for each kind of operation.
+"""
 
 from __future__ import annotations
 
