@@ -187,7 +187,8 @@ def _clone_factory(estimator: Any, task: str) -> Callable[[int], Any]:
 
     if isinstance(estimator, type) or not hasattr(estimator, "fit"):
         raise OptionError(
-            f"estimators must contain scikit-learn estimators or names, got {estimator!r}. Fix this item."
+            f"estimators must contain scikit-learn estimators or names, got {estimator!r}. Pass for example "
+            "['logreg', SVC()]."
         )
     is_suitable = is_classifier(estimator) if task == "classification" else is_regressor(estimator)
     if not is_suitable:

@@ -115,10 +115,10 @@ def readable_positions(n_images: int, failures: Sequence[Failure]) -> np.ndarray
 
 def all_unreadable_error(n_images: int, first: Failure) -> SourceError:
     """Return the error for a source without a readable image, with a remedy that fits the first one."""
-    return SourceError(
-        f"Cannot read any of the {n_images:,} images. The first is {shorten(first.image, 200)!r}: {first.reason}. "
-        f"{remedy_for(first)}"
-    )
+    first_image = f"{shorten(first.image, 200)!r}: {first.reason}. {remedy_for(first)}"
+    if n_images == 1:
+        return SourceError(f"Cannot read the image {first_image}")
+    return SourceError(f"Cannot read any of the {n_images:,} images. The first is {first_image}")
 
 
 #: Remedies by words in the reason. The first that occurs is used.

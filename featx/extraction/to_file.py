@@ -78,7 +78,7 @@ class ExtractionSummary(TextResult):
     >>> speed = {"seconds": 0.1, "images_per_second": 20.0}
     >>> recipe = {"backbone": "mobilenet", "precision": "float32", "engine": "openvino", "fingerprint": "53e3b296efc8"}
     >>> print(ExtractionSummary(**counts, **speed, **recipe, output="features.npy").as_text())
-    2 rows of 1024 features in features.npy; paths and labels in features.csv
+    2 rows of 1,024 features in features.npy; paths and labels in features.csv
     2 computed, 0 from the cache, 0 failed; 0.1 s, 20 images/s (mobilenet, float32, openvino)
     """
 
@@ -104,8 +104,9 @@ class ExtractionSummary(TextResult):
     def as_text(self) -> str:
         """Return a human-readable summary."""
         output = Path(self.output)
+        size = f"{format_count(self.rows, 'row')} of {format_count(self.features, 'feature')}"
         lines = [
-            f"{self.rows} rows of {self.features} features in {describe_output(output)}",
+            f"{size} in {describe_output(output)}",
             f"{self.computed} computed, {self.cached} from the cache, {self.failed} failed; "
             f"{self.seconds:.1f} s, {self.images_per_second:.0f} images/s "
             f"({self.backbone}, {self.precision}, {self.engine})",
@@ -260,7 +261,7 @@ def extract_images(
     (1, 512)
     """
     path = Path(as_path("output", output))
-    check_output(path)
+    check_output(path, alternative="For a folder of shards, use plan_job and run_job.")
     options = ExtractionOptions(
         backbone=backbone,
         weights=weights,

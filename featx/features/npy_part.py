@@ -188,7 +188,11 @@ class MatrixPart:
         header = io.BytesIO(self._folder.read(self._name, 0, _MAX_HEADER_BYTES))
         shape, is_fortran, dtype = self._parse_header(header)
         if len(shape) != 2 or dtype != np.dtype("<f4") or is_fortran:
-            raise self._corrupt(f"expected a float32 matrix, got {dtype} of shape {shape}")
+            raise FeaturesError(
+                f"Cannot read {self._folder.path(self._name)!r}: expected a float32 matrix in C order, got {dtype} of "
+                f"shape {shape}. Extract it again, or save a matrix of your own with numpy.save(path, "
+                "numpy.ascontiguousarray(X, dtype='float32'))."
+            )
         return int(shape[0]), int(shape[1])
 
     def _parse_header(self, file: BinaryIO) -> tuple[tuple[int, ...], bool, Any]:

@@ -93,20 +93,20 @@ def check_output(output: Path, *, alternative: str = "") -> None:
         )
     if not os.path.isdir(output.parent):
         raise output_error(output, f"there is no folder {str(output.parent)!r}", f"Create it, or {_OTHER_OUTPUT}")
-    has_failures_header = starts_with(header_pattern(FAILURES_HEADER))
-    check_output_file(failures_path(output), has_failures_header, remedy=f"Move the file, or {_OTHER_OUTPUT}")
+    remedy = f"Move the file, or {_OTHER_OUTPUT}"
     if output.suffix == PARQUET_SUFFIX:
         import_pyarrow()
-        check_output_file(output, _is_feature_file, remedy=f"Move the file, or {_OTHER_OUTPUT}")
-        return
-    table = table_path(output)
-    has_header = starts_with(header_pattern(TABLE_HEADER))
-    check_output_file(
-        output,
-        lambda _: table.is_file() and has_header(table),
-        remedy=f"Move the file, or {_OTHER_OUTPUT} A matrix is replaced if its table {table.name!r} is beside it.",
-    )
-    check_output_file(table, has_header, remedy=f"Move the file, or {_OTHER_OUTPUT}")
+        check_output_file(output, _is_feature_file, remedy=remedy)
+    else:
+        table = table_path(output)
+        has_header = starts_with(header_pattern(TABLE_HEADER))
+        check_output_file(
+            output,
+            lambda _: table.is_file() and has_header(table),
+            remedy=f"{remedy} A matrix is replaced if its table {table.name!r} is beside it.",
+        )
+        check_output_file(table, has_header, remedy=remedy)
+    check_output_file(failures_path(output), starts_with(header_pattern(FAILURES_HEADER)), remedy=remedy)
 
 
 def describe_output(output: Path) -> str:

@@ -70,8 +70,9 @@ class JobMerge(TextResult):
     def as_text(self) -> str:
         """Return a human-readable summary."""
         output = Path(self.output)
+        size = f"{format_count(self.rows, 'row')} of {format_count(self.features, 'feature')}"
         lines = [
-            f"{self.rows} rows of {self.features} features in {describe_output(output)}",
+            f"{size} in {describe_output(output)}",
             f"{format_count(self.shards, 'shard')} joined in {self.seconds:.1f} s",
         ]
         if self.missing:

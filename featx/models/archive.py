@@ -53,8 +53,8 @@ def read_archive(path: Path, name: str) -> tuple[dict[str, Any], dict[str, bytes
         raise _not_a_model(name, str(error)) from error
     except OSError as error:
         raise ModelFileError(
-            f"Cannot read model {name!r}: {error.strerror or error}. Check the path, or create a model with "
-            f"`featx train PHOTOS -o {name}`."
+            f"Cannot read model {name!r}: {error.strerror or error}. Check the path and its permissions, or create a "
+            f"model with `featx train PHOTOS -o {name}`."
         ) from error
     return _check_members(name, members)
 
@@ -97,9 +97,11 @@ def _check_members(name: str, members: dict[str, bytes]) -> tuple[dict[str, Any]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise corrupt(name, "its description is invalid") from error
     if version != FORMAT:
+        is_newer = isinstance(version, int) and version > FORMAT
+        remedy = "Install a newer version of featx" if is_newer else "Train the model again: featx train"
         raise ModelFileError(
-            f"Cannot load model {name!r}: expected format {FORMAT}, got {version}. Train the model again with this "
-            f"version of featx ({__version__}): featx train."
+            f"Cannot load model {name!r}: expected format {FORMAT} of this version of featx ({__version__}), got "
+            f"{version}. {remedy}."
         )
     if description.get("checksum") != checksum(description):
         raise corrupt(name, "its description was modified")

@@ -155,7 +155,7 @@ def test_on_error_raise_keeps_the_old_files(photo_folder: Path, in_folder: Path)
 def test_no_readable_image(tmp_path: Path) -> None:
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad" / "a.jpg").write_bytes(b"")
-    with pytest.raises(SourceError, match=r"any of the 1 images.*a\.jpg': the file is empty"):
+    with pytest.raises(SourceError, match=r"Cannot read the image .*a\.jpg': the file is empty"):
         extract(tmp_path / "bad", tmp_path / "f.npy")
     assert not (tmp_path / "f.npy").exists()
 

@@ -103,7 +103,7 @@ def test_command(features: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["duplicates", str(features), "--keep", "best", "--list", str(listed), "--csv", str(decided), "--quiet"]
     assert cli.main(command) == 0
     text = capsys.readouterr().out
-    assert "Keep 3 of 7 rows, remove 4. What decided, in groups: largest 1, sharpest 1." in text
+    assert "Keep 3 of 7 rows, remove 4. Number of groups by what decided: largest 1, sharpest 1." in text
     assert "keep " in text.splitlines()[2]
     assert text.rstrip().endswith("wrong.")
     table = find_images(listed)

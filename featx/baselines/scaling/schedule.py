@@ -14,7 +14,7 @@ from featx.baselines.scaling.cost import Cost
 from featx.baselines.scaling.limits import TimeUpError
 from featx.baselines.scaling.workers import FoldWorkers
 from featx.errors import FeatxError
-from featx.system.formatting import first_line, shorten
+from featx.system.formatting import first_line, format_count, shorten
 from featx.system.processes import available_memory, n_cores
 from featx.system.terminal.progress import Stage
 
@@ -144,5 +144,5 @@ def format_minutes(seconds: float) -> str:
     ('8 seconds', '7 minutes')
     """
     if seconds < 100:
-        return f"{max(1, round(seconds))} seconds"
+        return format_count(max(1, round(seconds)), "second")
     return f"{round(seconds / 60):,} minutes" if seconds < 7200 else f"{seconds / 3600:,.1f} hours"

@@ -123,7 +123,7 @@ def as_text(duplicates: Duplicates, features: FeatureMatrix, selection: Duplicat
         counts = ", ".join(
             f"{reason} {selection.reasons.count(reason):,}" for reason in dict.fromkeys(sorted(selection.reasons))
         )
-        lines.append(f"{selection.describe().capitalize()}. What decided, in groups: {counts}.")
+        lines.append(f"{selection.describe().capitalize()}. Number of groups by what decided: {counts}.")
         # The image to keep comes first.
         clusters = [
             np.concatenate([[kept], cluster[cluster != kept]])

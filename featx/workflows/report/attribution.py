@@ -32,7 +32,7 @@ def attribution_problem(result: ReportedComparison) -> str:
     if result.task == "multilabel":
         return "several labels for each image are not supported"
     if estimator not in _LINEAR or estimator not in NAMES[result.task]:
-        return f"{estimator} is not supported, only {', '.join(_LINEAR)} are"
+        return f"{estimator} is not supported (supported: {', '.join(_LINEAR)})"
     if estimator not in backbone.comparison._builtin_names:
         return f"{estimator} is not a built-in estimator"
     if "best_params" in backbone.comparison.table:

@@ -70,7 +70,7 @@ def test_table_of_matches(extracted: Path, capsys: pytest.CaptureFixture[str]) -
     assert out.count("photos/flower/20.jpg ") >= 3
     assert "recipe of these rows in the cache" in err
     assert "24 rows of features.npy, exact" in err
-    assert "2 of them indexed" in err
+    assert "2 in the index" in err
 
 
 @pytest.mark.parametrize("path", ["photos/china/03.jpg", "./photos/../photos/china/03.jpg", "whole"])
@@ -92,7 +92,7 @@ def test_query_is_excluded_but_its_copies_are_not(
     assert (one["matches"][0]["path"], one["matches"][0]["identical"]) == ("photos/flower/copy.jpg", True)
     assert (copy["matches"][0]["path"], copy["matches"][0]["identical"]) == ("photos/china/03.jpg", True)
     assert [found["path"] for found in new["matches"][:2]] == ["photos/china/03.jpg", "photos/flower/copy.jpg"]
-    assert "3 of them indexed; 2 not listed as their own match (--include-self)" in err
+    assert "3 in the index; 2 without themselves among the matches" in err
     assert run("features.npy", path, "--top", "25", "--json", "--include-self", "--quiet") == 0
     everything = json.loads(capsys.readouterr().out)
     assert len(everything["matches"]) == 25
@@ -313,7 +313,7 @@ def test_page_of_a_job_from_another_folder(
     assert run(f"{planned_in}/job", *images, "--html", "pages/p.html", "--top", "3", "--quiet") == 1
     os.mkdir("pages")
     assert run(f"{planned_in}/job", *images, "--html", "pages/p.html", "--top", "30") == 0
-    assert "1 not listed as their own match" in capsys.readouterr().err
+    assert "1 without themselves among the matches" in capsys.readouterr().err
     page = Path("pages/p.html").read_text()
     assert "no longer exist" not in page
     assert f"Relative paths of matches start at {planned_in}." in page
