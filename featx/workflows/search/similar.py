@@ -171,7 +171,8 @@ def similar_images(
     Parameters
     ----------
     features : FeatureMatrix, str or Path
-        Indexed features: the path of a ``.npy`` or ``.parquet`` file, or the path or URL of a job. See :func:`open_features`.
+        Indexed features: the path of a ``.npy`` or ``.parquet`` file, or the path or URL of a job. See
+        :func:`open_features`.
     images : sequence of images, ImageTable or None, default=None
         Query images. See :class:`FeatureExtractor`. None: `text` alone.
     text : str or sequence of str, default=()
