@@ -1,4 +1,4 @@
-"""Plan a job: list images into shards, and estimate what they cost."""
+"""Plan a job: list images into shards, and estimate their cost. A third of `plan_job` is its list of parameters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Compare baselines on the features of labeled images."""
+"""Compare baselines on the features of labeled images.
+
+Half of the lines of `compare_images` list its parameters and pass them on.
+"""
 
 from __future__ import annotations
 
