@@ -161,4 +161,4 @@ def test_progress_shows_estimators_and_their_duration():
 
 
 def test_durations_have_a_suitable_unit():
-    assert [format_minutes(seconds) for seconds in (0.1, 600, 90_000)] == ["1 seconds", "10 minutes", "25.0 hours"]
+    assert [format_minutes(seconds) for seconds in (0.1, 600, 90_000)] == ["1 second", "10 minutes", "25.0 hours"]

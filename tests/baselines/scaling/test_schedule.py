@@ -87,7 +87,7 @@ def test_an_estimator_that_is_stopped_is_noted_with_its_own_time(make_schedule):
         raise TimeUpError
 
     schedule.run([KNN], {"knn": stopped})
-    assert schedule.notes == ["Excluded knn: it was stopped after 1 seconds, at the end of time_limit (--time-limit)."]
+    assert schedule.notes == ["Excluded knn: it was stopped after 1 second, at the end of time_limit (--time-limit)."]
 
 
 def test_without_time_no_process_is_started(make_schedule):
