@@ -72,7 +72,7 @@ def score_all(
 def _score_until(baseline: Baseline, schedule: Schedule, deadline: float) -> list[FoldResult]:
     """Return the result of each fold, one after the other; a fit in this process cannot be stopped, only the next.
 
-    The dummy takes no time, and is scored even if there is none.
+    The dummy estimator is fitted in no time, and is scored even after the deadline.
     """
     if baseline.is_builtin and baseline.name == "dummy":
         deadline = float("inf")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from featx.cli.shared_options import EXTRACTION_OPTIONS, READING_OPTIONS, add_command
+from featx.datasets.source_options import TABLE_OPTIONS
 from featx.errors import OutputError
 from featx.system.files.url_secrets import redact_secrets
 from featx.system.formatting import format_count
@@ -78,23 +79,13 @@ def command_of(args: argparse.Namespace) -> str:
     return shlex.join(["featx", *map(redact_secrets, args.argv)])
 
 
-#: Options of :func:`featx.find_images` for tables, and for folders and archives.
-_TABLE_OPTIONS = (
-    "path_column",
-    "label_column",
-    "label_separator",
-    "split_column",
-    "group_column",
-    "path_template",
-    "root",
-    "encoding",
-)
+#: Options of :func:`featx.find_images` for folders and archives.
 _FOLDER_OPTIONS = ("class_level", "zip_encoding")
 
 
 def source_options_from(args: argparse.Namespace, *, tables: bool = True) -> dict[str, Any]:
     """Return how the source is read, as parameters of :func:`featx.find_images`; also for tables."""
-    names = (*_TABLE_OPTIONS, *_FOLDER_OPTIONS) if tables else _FOLDER_OPTIONS
+    names = (*TABLE_OPTIONS, *_FOLDER_OPTIONS) if tables else _FOLDER_OPTIONS
     options = {name: getattr(args, name) for name in names if hasattr(args, name)}
     columns = options.get("label_column")
     if isinstance(columns, list) and len(columns) == 1:

@@ -6,7 +6,7 @@ import dataclasses
 from typing import Any
 
 #: Options that apply to tables only.
-_TABLE_OPTIONS = (
+TABLE_OPTIONS = (
     "path_column",
     "label_column",
     "label_separator",
@@ -54,7 +54,7 @@ class SourceOptions:
 
     def given_table_options(self) -> dict[str, Any]:
         """Return the options of tables that are not None, by name as error messages show it."""
-        return {_shown(name): getattr(self, name) for name in _TABLE_OPTIONS if getattr(self, name) is not None}
+        return {_shown(name): getattr(self, name) for name in TABLE_OPTIONS if getattr(self, name) is not None}
 
     def as_dict(self) -> dict[str, Any]:
         """Return the options that are not None."""

@@ -130,6 +130,6 @@ print(Predictor("model.skops").predict_each(images * 8)[0].label)
         command, capture_output=True, text=True, check=False, timeout=120, env=environment, cwd=folder
     )
     if done.returncode == 99 or "unshare" in done.stderr:
-        pytest.skip("no permission to mount")
+        pytest.skip("a read-only root needs the permission to mount")
     assert done.stdout == "a a a a b b b b\na a a a b b b b\na\n", done.stderr
     assert done.stderr.count("Cannot write to the feature cache") == 1

@@ -10,7 +10,9 @@ import pytest
 
 from featx import job_status, merge_job, run_job
 from featx.cli import main as cli
+from featx.datasets.source_options import SourceOptions
 from featx.errors import JobError, OptionError, OutputError, SourceError, SourceNotFoundError
+from featx.jobs.plan_writer import ShardListing
 from tests.jobs.fatal import write_images
 from tests.jobs.helpers import plan
 
@@ -126,3 +128,29 @@ def test_edited_manifest(changed: dict[str, int], images: Path, tmp_path: Path) 
         run_job(job, cache=None)
     (job / "job.json").write_text(json.dumps(manifest))
     assert run_job(job, cache=None).recomputed == {}
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_changed_rows_are_not_merged(images: Path, tmp_path: Path) -> None:
+    plan(images, tmp_path / "job")
+    run_job(tmp_path / "job")
+    matrix = next((tmp_path / "job" / "shards").glob("*.npy"))
+    content = matrix.read_bytes()
+    matrix.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(JobError, match="differ from what was committed. Nothing was written.*--verify"):
+        merge_job(tmp_path / "job", tmp_path / "f.npy")
+    assert not (tmp_path / "f.npy").exists()
+    assert list(run_job(tmp_path / "job", verify=True).recomputed) == [int(matrix.name[:8])]
+    assert merge_job(tmp_path / "job", tmp_path / "f.npy").missing == 0
+
+
+def test_changed_label_is_another_list(tmp_path: Path) -> None:
+    write_images(tmp_path / "images", 2)
+    digests = []
+    for label in "xy":
+        table = tmp_path / f"{label}.csv"
+        table.write_text(f"path,label\n{tmp_path}/images/a/0000.png,{label}\n")
+        listing = ShardListing([str(table)], SourceOptions())
+        assert [len(shard) for shard in listing.shards(10)] == [1]
+        digests.append(listing.digest)
+    assert digests[0] != digests[1]

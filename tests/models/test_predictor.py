@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import http.server
 import pickle
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -140,3 +142,30 @@ def test_few_images_change_nothing_in_the_cache(model: Path, digits: list[Path],
     assert sorted(map(str, (tmp_path / "cache").rglob("*"))) == before
     with pytest.warns(StoreWarning, match="1 corrupt segment .* They were renamed"):
         predictor.predict_each(many)
+
+
+def test_slow_download_does_not_hold_up_other_threads(model: Path, digits: list[Path]) -> None:
+    requested, released = threading.Event(), threading.Event()
+
+    class Slow(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            requested.set()
+            released.wait(20)
+            self.send_error(404)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Slow)
+    predictor = Predictor(model, cache=None).warm_up()
+    with server, ThreadPoolExecutor(1) as threads:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        slow = threads.submit(predictor.predict_one, f"http://127.0.0.1:{server.server_port}/a.jpg")
+        assert requested.wait(20)
+        try:
+            assert predictor.predict_one(digits[0]).label is not None
+            assert not slow.done()
+        finally:
+            released.set()
+            server.shutdown()
+        assert "no file at this URL" in slow.result(20).error

@@ -164,6 +164,7 @@ class ParquetFeatures:
             try:
                 return read(file)
             except (pa.ArrowException, ValueError, OSError, NotImplementedError) as error:
+                # NotImplementedError: a corrupt byte may name an encoding that pyarrow does not know.
                 if getattr(error, "errno", None) is not None:  # of the file system; those of pyarrow have no number
                     raise
                 raise self._corrupt(first_line(error)) from error
@@ -221,5 +222,5 @@ def is_feature_table(folder: FeatureFolder, name: str, *, is_own: bool = False) 
     try:
         schema = folder.read_with(name, import_pyarrow().parquet.read_schema)
     except (FeaturesError, import_pyarrow().ArrowException, ValueError, OSError):
-        return False  # not a Parquet file: its reader names what is wrong with it
+        return False  # not a Parquet file: reading it raises an error with the reason
     return has_feature_columns(schema) and (not is_own or METADATA in (schema.metadata or {}))

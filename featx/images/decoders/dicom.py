@@ -67,6 +67,7 @@ def open_dicom(data: bytes) -> PILImage:
             raise ImageTooLargeError(f"the DICOM image has {n_pixels:,} pixels, more than the limit of {_MAX_PIXELS:,}")
         try:
             pixels = pixel_functions.pixel_array(file, index=0)  # type: ignore[attr-defined]  # not in __all__
+        # pydicom: no decoder is installed, the compression is unknown, or an element is missing.
         except (RuntimeError, NotImplementedError, AttributeError) as error:
             reason = " ".join(str(error).split())
             raise UnreadableImageError(f"pydicom cannot decode the DICOM image ({reason})") from error

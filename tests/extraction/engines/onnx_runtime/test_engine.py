@@ -131,7 +131,7 @@ def test_options_that_a_device_lacks_are_refused(options: dict[str, Any], messag
 def test_the_cpu_is_never_used_silently(provider: str, reason: str) -> None:
     """ONNX Runtime itself goes on with the CPU, whether it lacks the provider or the provider has no operation."""
     if provider.startswith("Azure") and provider not in onnxruntime.get_available_providers():
-        pytest.skip("this package has no such provider")
+        pytest.skip("this build of ONNX Runtime has no provider without operations")
     model = to_onnx(model_of(OPERATIONS["clamp"]))
     with pytest.raises(EngineError, match=reason) as caught:
         device.make_session(model, "cuda", half=False, provider=provider)

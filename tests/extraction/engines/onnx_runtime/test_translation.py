@@ -68,6 +68,9 @@ OPERATIONS: dict[str, Callable[[Any, Any], Any]] = {
     "squeeze": lambda ops, x: ops.squeeze(
         ops.unsqueeze(ops.power(ops.abs(x), np.float32(1.5)), integers(2)), np.array(2)
     ),
+    "strided slice of the last axis": lambda ops, x: ops.strided_slice(  # channels in reverse, as in ResNet50
+        x, integers(0, 0), integers(0, 0), integers(1, -1), [0, 1], [0, 1], [], [], [1, 0]
+    ),
     "strided slice": lambda ops, x: ops.strided_slice(
         x,
         integers(0, 1, -1, 0),
