@@ -34,6 +34,7 @@ from featx import (
     find_label_issues,
     load_pipeline,
     predict_images,
+    rank_features,
     rank_images,
     train_images,
     write_digits,
@@ -41,6 +42,7 @@ from featx import (
 from featx.baselines.estimators import make_baseline
 
 N_RUNS = 20
+_N_FEW, _N_DRAWS = 10, 5
 Collections = dict[str, tuple[list[str], Any]]
 
 
@@ -100,9 +102,9 @@ def _augmented_rows(name: str, paths: list[str], y: Any) -> Iterator[list[Any]]:
         yield [f"{number} of each class", *_paired(np.array(runs))]
 
 
-def _score(X: Any, y: Any, train: Any, test: Any) -> float:
+def _score(X: Any, y: Any, train: Any, test: Any, estimator: str = "logreg") -> float:
     with threadpool_limits(1):  # as in a comparison
-        return float(make_baseline("logreg", len(train)).fit(X[train], y[train]).score(X[test], y[test]))
+        return float(make_baseline(estimator, len(train)).fit(X[train], y[train]).score(X[test], y[test]))
 
 
 def _paired(runs: Any) -> list[str]:
@@ -118,30 +120,53 @@ def _paired(runs: Any) -> list[str]:
 def ranking(collections: Collections) -> None:
     """Agreement of rankings with cross-validation, over layers and poolings of MobileNet."""
     header = ["images", "ridge", "LogME", "kNN", "H-score", "time to rank", "time to compare"]
-    show(header, (_ranked_row(name, *part) for name, part in collections.items()))
+    show(header, itertools.chain.from_iterable(_ranked_rows(name, *part) for name, part in collections.items()))
 
 
-def _ranked_row(name: str, paths: list[str], y: Any) -> list[Any]:
-    from scipy.stats import kendalltau
+_CRITERIA = ["loo_ridge", "logme", "loo_knn", "h_score"]
+_RANKED_AGAINST: list[Any] = ["logreg", "svm", "knn"]
 
+
+def _ranked_rows(name: str, paths: list[str], y: Any) -> Iterator[list[Any]]:
     layers: list[Any] = [0.25, 0.5, 0.75, 0.9, 1.0, [0.75, 1.0]]
     candidates = [FeatureExtractor(layer=layer, pooling=pool) for layer in layers for pool in ("avg", "max")]
-    for candidate in candidates:
-        candidate.fit_transform(paths)  # neither time includes the extraction
+    features = {str(candidate): candidate.fit_transform(paths) for candidate in candidates}  # no time includes this
     start = time.perf_counter()
     table = rank_images(paths, y, backbones=candidates).table
     middle = time.perf_counter()
-    estimators: list[Any] = ["logreg", "svm", "knn"]
-    result = compare_images(paths, y, backbones=candidates, estimators=estimators, diagnostics=False)
+    result = compare_images(paths, y, backbones=candidates, estimators=_RANKED_AGAINST, diagnostics=False)
     end = time.perf_counter()
     best = {backbone.name: backbone.comparison.table["accuracy_mean"].max() for backbone in result.backbones}
-    accuracy = np.array([best[name] for name in table["name"]])
-    criteria = ["loo_ridge", "logme", "loo_knn", "h_score"]
-    taus = [kendalltau(table[criterion], accuracy)[0] for criterion in criteria]
-    lost = [accuracy.max() - accuracy[table[criterion].argmax()] for criterion in criteria]
-    cells = [f"{tau:.2f}; {loss:.3f}" for tau, loss in zip(taus, lost, strict=True)]
     what = f"{len(y):,} {name}, {len(np.unique(y))} classes"
-    return [what, *cells, f"{middle - start:.0f} s", f"{end - middle:.0f} s"]
+    cells = _agreement([_taus_and_losses(table, table["name"].map(best).to_numpy())])
+    yield [what, *cells, f"{middle - start:.0f} s", f"{end - middle:.0f} s"]
+    groups = find_duplicates(FeatureExtractor().fit_transform(paths)).groups
+    yield [
+        f"{_N_FEW} of each class of the {name}, tested on the others, {_N_DRAWS} times",
+        *_agreement([_ranked_few(features, y, *few_shot(y, groups, _N_FEW, seed)) for seed in range(_N_DRAWS)]),
+        *("", ""),
+    ]
+
+
+def _ranked_few(features: dict[str, Any], y: Any, train: Any, test: Any) -> Any:
+    """Rank by the training rows alone, and compare with the accuracy of the best estimator on the test rows."""
+    table = rank_features({name: X[train] for name, X in features.items()}, y[train]).table
+    accuracy = {
+        name: max(_score(X, y, train, test, estimator) for estimator in _RANKED_AGAINST) for name, X in features.items()
+    }
+    return _taus_and_losses(table, table["name"].map(accuracy).to_numpy())
+
+
+def _taus_and_losses(table: Any, accuracy: Any) -> Any:
+    """Return Kendall's tau of each criterion, and the accuracy that its first candidate loses."""
+    from scipy.stats import kendalltau
+
+    taus = [kendalltau(table[criterion], accuracy)[0] for criterion in _CRITERIA]
+    return taus, [accuracy.max() - accuracy[table[criterion].argmax()] for criterion in _CRITERIA]
+
+
+def _agreement(runs: list[Any]) -> list[str]:
+    return [f"{tau:.2f}; {loss:.3f}" for tau, loss in np.mean(runs, axis=0).T]
 
 
 def alterations(image: PIL.Image.Image) -> dict[str, Callable[[], PIL.Image.Image]]:
