@@ -50,7 +50,8 @@ if TYPE_CHECKING:
     from featx.extraction.cache import cache_info, clear_cache, compact_cache, verify_cache
     from featx.extraction.cache_results import CacheClearing, CacheCompaction, CacheSummary, CacheVerification
     from featx.extraction.feature_extractor import FeatureExtractor
-    from featx.extraction.to_file import ExtractionSummary, extract_images
+    from featx.extraction.to_file import extract_images
+    from featx.extraction.writing.summary import ExtractionSummary
     from featx.features.duplicates.find import Duplicates, find_duplicates
     from featx.features.duplicates.select import DuplicateSelection, select_duplicates
     from featx.features.matrix import FeatureMatrix
@@ -229,7 +230,8 @@ _EXPORTS = {
     "extraction.cache": ("cache_info", "clear_cache", "compact_cache", "verify_cache"),
     "extraction.cache_results": ("CacheClearing", "CacheCompaction", "CacheSummary", "CacheVerification"),
     "extraction.feature_extractor": ("FeatureExtractor",),
-    "extraction.to_file": ("ExtractionSummary", "extract_images"),
+    "extraction.to_file": ("extract_images",),
+    "extraction.writing.summary": ("ExtractionSummary",),
     "features.duplicates.find": ("Duplicates", "find_duplicates"),
     "features.duplicates.select": ("DuplicateSelection", "select_duplicates"),
     "features.matrix": ("FeatureMatrix",),

@@ -18,6 +18,7 @@ One pass goes one way: ``prefetch`` reads and decodes, ``extract`` makes batches
 ``benchmarking``        room: speed of this machine
 ``engines``             room: running a network on pixels
 ``text``                room: rows of texts
+``writing``             room: rows in files, and their audit
 
 May import: ``baselines``, ``features``, ``backbones``, ``store``, ``datasets``, ``images``, ``recipe``, ``system``,
 ``errors``.

@@ -1,123 +1,29 @@
 """Extract images into a feature matrix with a table of its rows and a table of failures: `featx extract`.
 
-A third of this file is the documentation and signature of its public function.
+Most of this file is the documentation and signature of its public function.
 """
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
-import json
 import os
-import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-
 from featx.backbones.layers import Layer
-from featx.datasets.failures import readable_positions
 from featx.datasets.find import find_images
-from featx.datasets.image_table import ImagesLike, ImageTable
-from featx.datasets.pixel_range import pixel_range_note
-from featx.errors import FeatxError, ResourceError
-from featx.extraction.extract import extract_into
-from featx.extraction.options import ExtractionOptions, Resolved, check_on_error, resolve_cache
-from featx.extraction.recorded import portable_options
-from featx.extraction.row_cache import RowCache, open_row_cache
-from featx.features.csv_table import failures_path, write_failures
-from featx.features.npy_writer import NpyWriter
-from featx.features.outputs import OutputFiles, audit_error, check_output, describe_output, replacing_outputs
+from featx.datasets.image_table import ImagesLike
+from featx.datasets.source_options import SourceOptions
+from featx.datasets.tables.streams import read_stream
+from featx.extraction.options import ExtractionOptions, resolve_cache
+from featx.extraction.writing.stream_to_file import extract_stream
+from featx.extraction.writing.summary import ExtractionSummary
+from featx.extraction.writing.table_to_file import extract_to_file
+from featx.features.outputs import check_output
 from featx.images.decode import MAX_PIXELS
-from featx.system.array_types import DigestArray, FloatArray
-from featx.system.formatting import format_count
-from featx.system.notebook.html import TextResult
+from featx.images.image_lists import is_stream
 from featx.system.option_checks import as_path
-from featx.system.terminal.progress import ProgressFunction, reporting, stage
-from featx.system.terminal.tables import wrap_text
-
-#: Number of rows that are checked at a time.
-AUDIT_BLOCK_ROWS = 4096
-
-
-@dataclasses.dataclass(frozen=True)
-class ExtractionSummary(TextResult):
-    """Result of :func:`extract_images`; also the JSON of ``featx extract --json``.
-
-    Attributes
-    ----------
-    rows : int
-        Number of rows of the matrix.
-    features : int
-        Number of features.
-    computed, cached, failed : int
-        Number of images that were run through the network, that were in the cache, and that cannot be read.
-    padded : int
-        Number of truncated images whose missing part was filled.
-    seconds, images_per_second : float
-        Wall-clock time of the extraction, and number of images divided by it.
-    backbone, precision, engine : str
-        What was run.
-    fingerprint : str
-        Fingerprint of the recipe. It names the folder in the cache, unless views are averaged: then each view has a
-        folder of its own.
-    output : str
-        Path of the matrix.
-    notes : list of str
-        Remarks on how the source was interpreted.
-
-    See Also
-    --------
-    extract_images : Extract features of image files into a file.
-
-    Examples
-    --------
-    >>> from featx import ExtractionSummary
-    >>> counts = {"rows": 2, "features": 1024, "computed": 2, "cached": 0, "failed": 0, "padded": 0}
-    >>> speed = {"seconds": 0.1, "images_per_second": 20.0}
-    >>> recipe = {"backbone": "mobilenet", "precision": "float32", "engine": "openvino", "fingerprint": "53e3b296efc8"}
-    >>> print(ExtractionSummary(**counts, **speed, **recipe, output="features.npy").as_text())
-    2 rows of 1,024 features in features.npy; paths and labels in features.csv
-    2 computed, 0 from the cache, 0 failed; 0.1 s, 20 images/s (mobilenet, float32, openvino)
-    """
-
-    rows: int
-    features: int
-    computed: int
-    cached: int
-    failed: int
-    padded: int
-    seconds: float
-    images_per_second: float
-    backbone: str
-    precision: str
-    engine: str
-    fingerprint: str
-    output: str
-    notes: list[str] = dataclasses.field(default_factory=list)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the summary as JSON types."""
-        return dataclasses.asdict(self)
-
-    def as_text(self) -> str:
-        """Return a human-readable summary."""
-        output = Path(self.output)
-        size = f"{format_count(self.rows, 'row')} of {format_count(self.features, 'feature')}"
-        lines = [
-            f"{size} in {describe_output(output)}",
-            f"{self.computed} computed, {self.cached} from the cache, {self.failed} failed; "
-            f"{self.seconds:.1f} s, {self.images_per_second:.0f} images/s "
-            f"({self.backbone}, {self.precision}, {self.engine})",
-        ]
-        if self.padded:
-            truncated = format_count(self.padded, "truncated image")
-            lines.append(f"{truncated} padded: the missing part is gray or black")
-        if self.failed:
-            lines.append(f"Unreadable images and reasons: {failures_path(output)}")
-        lines += map(wrap_text, self.notes)
-        return "\n".join(lines)
+from featx.system.terminal.progress import ProgressFunction, reporting
 
 
 def extract_images(
@@ -165,7 +71,8 @@ def extract_images(
     Parameters
     ----------
     source : str, Path, DataFrame, ImageTable, or sequence of str or Path
-        Folders, archives, tables, URLs and image files, see :func:`find_images`.
+        Folders, archives, tables, URLs and image files, see :func:`find_images`. Also a data set of Hugging Face that
+        is streamed: it is read once, and a part of its images is in memory at a time.
     output : str or Path, default="features.npy"
         Path of the feature matrix. It ends in ``.npy`` or ``.parquet``.
     backbone : str, Path or keras.Model, default="mobilenet"
@@ -282,130 +189,19 @@ def extract_images(
         tta=tta,
     )
     folder = resolve_cache(cache)
-    table = find_images(
-        source,
-        path_column=path_column,
-        label_column=label_column,
-        split_column=split_column,
-        path_template=path_template,
-        root=root,
-        encoding=encoding,
-        class_level=class_level,
-        zip_encoding=zip_encoding,
-    )
+    columns: dict[str, Any] = {
+        "path_column": path_column,
+        "label_column": label_column,
+        "split_column": split_column,
+        "path_template": path_template,
+        "root": None if root is None else os.fspath(root),
+        "encoding": encoding,
+        "class_level": class_level,
+        "zip_encoding": zip_encoding,
+    }
     with reporting(verbose, progress):
+        if is_stream(source):
+            parts = read_stream(source, SourceOptions(**columns))
+            return extract_stream(parts, options.resolve(), path, cache=folder, on_error=on_error, options=options)
+        table = find_images(source, **columns)
         return extract_to_file(table, options.resolve(), path, cache=folder, on_error=on_error, options=options)
-
-
-def extract_to_file(
-    table: ImageTable,
-    resolved: Resolved,
-    output: Path,
-    *,
-    cache: Path | None,
-    on_error: Literal["skip", "raise"] = "skip",
-    options: ExtractionOptions | None = None,
-    audit_block_rows: int = AUDIT_BLOCK_ROWS,
-) -> ExtractionSummary:
-    """Extract the images of a table into a ``.npy`` file. See :func:`extract_images`.
-
-    Parameters
-    ----------
-    table : ImageTable
-    resolved : Resolved
-    output : Path
-    cache : Path or None
-        Cache folder. None: no caching.
-    on_error : {"skip", "raise"}, default="skip"
-    options : ExtractionOptions or None, default=None
-        What `resolved` was resolved from: a Parquet file records it with the recipe. None: it records neither.
-    audit_block_rows : int, default=4096
-        Number of rows that are checked at a time at the end.
-    """
-    check_output(output)
-    check_on_error(on_error)
-    started = time.perf_counter()
-    with replacing_outputs(output) as files:
-        rows = NpyWriter(files.matrix, len(table), resolved.n_features)
-        with _as_resource_error(), stage("extract", len(table), message=resolved.backbone.name) as progress:
-            ledger = extract_into(
-                rows, table.paths, resolved, cache=cache, raise_on_error=on_error == "raise", progress=progress
-            )
-        failures = ledger.failures
-        kept = readable_positions(len(table), failures)
-        rows.keep(kept)
-        shape = len(kept), resolved.n_features
-        files.write_table(lambda: _table_rows(table, ledger.digests, kept), shape, _record(resolved, options))
-        row_cache = open_row_cache(cache, resolved.recipe, resolved.n_features)
-        _audit(files, ledger.digests[kept], row_cache, audit_block_rows)
-        write_failures(output, failures)
-    seconds = time.perf_counter() - started
-    return ExtractionSummary(
-        rows=len(kept),
-        features=resolved.n_features,
-        computed=ledger.n_computed,
-        cached=ledger.n_cached,
-        failed=len(failures),
-        padded=len(ledger.padded),
-        seconds=round(seconds, 3),
-        images_per_second=round(len(table) / seconds, 1),
-        backbone=resolved.recipe.backbone,
-        precision=resolved.recipe.precision,
-        engine=resolved.engine_and_device,
-        fingerprint=resolved.recipe.fingerprint,
-        output=str(output),
-        notes=[*table.all_notes(), *filter(None, [pixel_range_note(table.paths, resolved.recipe.window)])],
-    )
-
-
-def _record(resolved: Resolved, options: ExtractionOptions | None) -> dict[str, Any]:
-    """Return recipe and options in JSON types; nothing if an option has none, such as a network in memory."""
-    if options is None:
-        return {}
-    portable = portable_options(dataclasses.replace(options, precision=resolved.recipe.precision))
-    try:
-        json.dumps(portable)
-    except TypeError:
-        return {}
-    return {"recipe": resolved.recipe.as_dict(), "options": portable}
-
-
-@contextlib.contextmanager
-def _as_resource_error() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if isinstance(error, FeatxError):
-            raise
-        raise ResourceError(f"The operating system reported an error: {error}. Repeat the command.") from error
-
-
-def _table_rows(table: ImageTable, digests: DigestArray, kept: Iterable[int]) -> Iterator[tuple[str, Any, str]]:
-    for index in kept:
-        yield table.paths[index], table.labels[index], digests[index].tobytes().hex()
-
-
-def _audit(files: OutputFiles, digests: DigestArray, cache: RowCache, block_rows: int) -> None:
-    """Read the files back: one finite row per line, in order, equal to the cached row of its digest."""
-    checked = 0
-    for rows, digests_of_block in files.read_back(block_rows):
-        end = checked + len(rows)
-        joined = np.frombuffer(bytes.fromhex("".join(digests_of_block)), dtype=np.uint8)
-        listed = joined.reshape(len(digests_of_block), -1)
-        is_valid = np.array_equal(listed, digests[checked:end]) and np.isfinite(rows).all()
-        if not is_valid or not _agrees_with_cache(listed, rows, cache):
-            raise audit_error(f"a row from {checked} to {end - 1} does not belong to its image")
-        checked = end
-    if checked != len(digests):
-        raise audit_error(f"{len(digests)} rows, {checked} lines")
-
-
-def _agrees_with_cache(digests: DigestArray, rows: FloatArray, cache: RowCache) -> bool:
-    """Return whether these are the cached rows, up to the differences between engines and CPUs.
-
-    Two processes may have computed the same image at the same time; the cache then has the row of either.
-    """
-    is_cached, expected = cache.read_rows(digests)
-    rows = rows[is_cached]  # the others were cleared, or found corrupt, since they were read
-    largest = np.abs(expected).max(axis=1, initial=0)
-    return bool((np.abs(expected - rows).max(axis=1, initial=0) <= 0.05 * largest + 1e-6).all())

@@ -1,4 +1,4 @@
-"""Write a float32 ``.npy`` file row by row through a memory map, without holding the matrix in memory."""
+"""Write a float32 ``.npy`` file without holding the matrix in memory: rows in any order, or one after another."""
 
 from __future__ import annotations
 
@@ -87,6 +87,35 @@ class NpyWriter:
             with open(self._path, "rb+") as file:
                 file.write(npy_header(self._shape))
                 file.truncate(HEADER_BYTES + self._shape[0] * self._shape[1] * 4)
+
+
+class NpyAppender:
+    """A ``.npy`` file to which rows are appended. Leaving it as a context writes their number and closes the file.
+
+    Parameters
+    ----------
+    path : Path
+        Path of a file that does not exist yet.
+    n_features : int
+    """
+
+    def __init__(self, path: Path, n_features: int) -> None:
+        self._file = open(path, "xb")  # noqa: SIM115  closed by __exit__
+        self._shape = (0, n_features)
+        self._file.write(npy_header(self._shape))
+
+    def append(self, rows: np.ndarray[Any, Any]) -> None:
+        """Write rows at the end."""
+        self._file.write(np.ascontiguousarray(rows, dtype="<f4").data)
+        self._shape = (self._shape[0] + len(rows), self._shape[1])
+
+    def __enter__(self) -> NpyAppender:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        with self._file:
+            self._file.seek(0)
+            self._file.write(npy_header(self._shape))
 
 
 def allocate_space(file: IO[bytes], size: int) -> bool:

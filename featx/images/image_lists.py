@@ -52,6 +52,10 @@ class NamedImage(str):
         """Return how a copy is made. Copies of several names share the collection."""
         return type(self), (str(self), self._images, self._index)
 
+    def renamed(self, name: str) -> NamedImage:
+        """Return another name of the same image."""
+        return NamedImage(name, self._images, self._index)
+
     def load(self) -> Any:
         """Return the image.
 
@@ -88,15 +92,37 @@ def name_images(images: Sequence[Any], name: str) -> list[str]:
     ]
 
 
-def name_rows(images: Sequence[Any], name: str) -> list[str]:
-    """Return a name for each image of a collection, which is not read before an image is.
+def name_rows(images: Sequence[Any], name: str, first: int = 0) -> list[str]:
+    """Return a name for each image of a collection, which is not read before an image is. Numbers begin at `first`.
 
     Examples
     --------
     >>> name_rows([b"..."], "images")
     ['images[0]']
     """
-    return [NamedImage(f"{name}[{index}]", images, index) for index in range(len(images))]
+    return [NamedImage(f"{name}[{first + index}]", images, index) for index in range(len(images))]
+
+
+def is_stream(source: Any) -> bool:
+    """Return whether an object is a data set that is read once, in order, or maps the names of splits to such."""
+    if isinstance(source, Mapping):
+        return bool(source) and all(map(is_stream, source.values()))
+    return hasattr(source, "column_names") and hasattr(source, "with_format") and not hasattr(source, "__len__")
+
+
+def check_not_streamed(source: Any, name: str) -> None:
+    """Raise an error for a data set that is read once, in order.
+
+    Raises
+    ------
+    InputError
+    """
+    if is_stream(source):
+        raise InputError(
+            f"{name} must have a length, got a streamed data set. Extract it once with extract_images(dataset, "
+            "'features.npy') and use the features, or write a part of it to a file and pass that: "
+            "dataset.take(1000).to_parquet('images.parquet')."
+        )
 
 
 def as_image_list(images: Any, name: str = "images") -> Sequence[Any]:
@@ -164,6 +190,7 @@ def as_numpy(array: Any, name: str = "images") -> np.ndarray[Any, Any]:
 
 
 def _check_collection(images: Any, name: str) -> None:
+    check_not_streamed(images, name)
     kind = type(images).__name__
     if isinstance(images, str | bytes | bytearray | memoryview | os.PathLike):
         raise InputError(f"{name} must be a list of images, got a single {kind}. {_single_remedy(images)}")

@@ -26,7 +26,7 @@ def extract_files(paths: list[str], options: dict[str, Any], cache: str, output:
     """Extract files to a matrix on disk with a compiled network. `start` loads it before the measurement."""
     from featx.datasets.image_table import ImageTable
     from featx.extraction.options import ExtractionOptions
-    from featx.extraction.to_file import extract_to_file
+    from featx.extraction.writing.table_to_file import extract_to_file
 
     resolved = ExtractionOptions(**options).resolve()
     table = ImageTable(paths, [None] * len(paths))

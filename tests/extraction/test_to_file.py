@@ -14,7 +14,8 @@ from featx.cli import main as cli
 from featx.datasets.find import find_images
 from featx.errors import AuditError, FeaturesError, OptionError, OutputError, SourceError, UnreadableImageError
 from featx.extraction.options import ExtractionOptions
-from featx.extraction.to_file import ExtractionSummary, extract_to_file
+from featx.extraction.writing.summary import ExtractionSummary
+from featx.extraction.writing.table_to_file import extract_to_file
 from featx.features.csv_table import failures_path, table_path
 from featx.testing import CountingBackbone
 
@@ -191,7 +192,7 @@ def test_only_extract_suggests_a_job_folder(
 
 
 def test_audit_detects_swapped_rows(photo_folder: Path, in_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from featx.extraction import to_file as outputs
+    from featx.features import npy_writer as outputs
 
     keep = outputs.NpyWriter.keep
 
@@ -308,7 +309,7 @@ def test_audit_detects_wrong_tables(
 def test_audit_detects_nan_without_a_cache(
     photo_folder: Path, in_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from featx.extraction import to_file as outputs
+    from featx.features import npy_writer as outputs
 
     keep = outputs.NpyWriter.keep
 

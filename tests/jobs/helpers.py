@@ -13,7 +13,7 @@ from typing import Any
 from featx import merge_job, plan_job, run_job
 from featx.datasets.find import find_images
 from featx.extraction.options import ExtractionOptions
-from featx.extraction.to_file import extract_to_file
+from featx.extraction.writing.table_to_file import extract_to_file
 
 
 def undisturbed(source: Any, output: Path, **options: Any) -> None:

@@ -51,7 +51,7 @@ def run_demo(folder: Path, cache: Path, *, print_step: Callable[[str], object]) 
     from featx.datasets.find import find_images
     from featx.datasets.sample_images import write_digits
     from featx.extraction.options import ExtractionOptions
-    from featx.extraction.to_file import extract_to_file
+    from featx.extraction.writing.table_to_file import extract_to_file
     from featx.workflows.compare import compare_images
 
     print_step("1. Images: scikit-learn's handwritten digits, as PNG files in class folders.")

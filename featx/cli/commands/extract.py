@@ -51,7 +51,7 @@ def _extract(args: argparse.Namespace) -> int | None:
     if job.is_job_output(args.output):
         return job.extract(args)
     from featx.datasets.find import find_images
-    from featx.extraction.to_file import extract_to_file
+    from featx.extraction.writing.table_to_file import extract_to_file
     from featx.features.outputs import check_output
 
     output = Path(args.output)

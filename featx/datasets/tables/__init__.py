@@ -4,6 +4,7 @@
 ``text_format``  encoding, separator and column names of a text file
 ``columns``      finds the path, label, split and group columns, and what their values mean
 ``frames``         tables in memory, of pandas, polars, pyarrow and datasets
+``streams``        data sets of Hugging Face that are streamed
 ``array_sources``  arrays of images and labels: npz, MNIST, CIFAR
 ``shards``         tables in several files, and patterns of numbered files
 ``metadata``     finds a table of labels in the folder of the images

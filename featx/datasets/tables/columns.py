@@ -170,13 +170,17 @@ class ImageColumns:
         return [str(value) for (value,) in rows]
 
 
-def table_from_frame(table: Any, options: SourceOptions) -> ImageTable:
+def table_from_frame(table: Any, options: SourceOptions, *, name: str | None = None, first: int = 0) -> ImageTable:
     """Return the images that a table in memory lists or contains. Labels keep their type, and paths are unchanged.
 
     Parameters
     ----------
     table : DataFrame of pandas or polars, pyarrow.Table or Dataset
     options : SourceOptions
+    name : str or None, default=None
+        Name of the table, for messages. None: that of its type.
+    first : int, default=0
+        Number of the first row, in a table that is a part of another.
 
     Raises
     ------
@@ -188,12 +192,12 @@ def table_from_frame(table: Any, options: SourceOptions) -> ImageTable:
             "Tags in columns of a table in memory are passed as y: y=frame[columns] for columns of 0 and 1, or "
             "y=frame[column].str.split(separator) for text."
         )
-    source = type(table).__name__
+    source = name or type(table).__name__
     frame, images = opened = open_frame(table)
     column = choose_images(list(images), list(frame.columns), options.path_column, source, PATH_COLUMNS)
     notes: list[str] = []
     if column is not None and options.path_template is None:
-        paths = named_images(opened, column)
+        paths = named_images(opened, column, first)
         if len(images) > 1:
             notes.append(images_note(source, column))
     else:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from featx.errors import SourceError, did_you_mean
 from featx.images.containers.tables import class_names, image_columns
 from featx.images.image import is_in_memory
-from featx.images.image_lists import name_rows
+from featx.images.image_lists import check_not_streamed, name_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,6 +42,7 @@ def is_dataset_dict(source: Any) -> bool:
 
 def open_frame(table: Any) -> Frame:
     """Return a table of any library."""
+    check_not_streamed(table, "source")
     if hasattr(table, "with_format"):
         return _open_dataset(table)
     if hasattr(table, "column_names"):
@@ -96,11 +97,6 @@ class _ArrowColumn(Sequence[Any]):
 
 def _open_dataset(dataset: Any) -> Frame:
     """Return a data set of Hugging Face. Its images are decoded by featx, whatever its format."""
-    if not hasattr(dataset, "__len__"):
-        raise SourceError(
-            "source must have a length, got a streamed data set. Load it without streaming=True, or write it to "
-            "Parquet and pass the files."
-        )
     schema = dataset.features.arrow_schema
     images = image_columns(schema)
     texts = dataset.remove_columns(images).with_format("arrow")[:].to_pandas()
@@ -187,6 +183,6 @@ def choose_images(
     return None
 
 
-def named_images(frame: Frame, column: str) -> list[str]:
-    """Return a name for each image of a column, which is read from the table."""
-    return name_rows(frame.images[column], "images")
+def named_images(frame: Frame, column: str, first: int = 0) -> list[str]:
+    """Return a name for each image of a column, which is read from the table. Numbers begin at `first`."""
+    return name_rows(frame.images[column], "images", first)

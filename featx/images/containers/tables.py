@@ -31,7 +31,10 @@ def image_columns(schema: Any) -> list[str]:
 def _has_images(column_type: Any) -> bool:
     types = import_pyarrow().types
     if types.is_struct(column_type):
-        return any(field.name == "bytes" and _has_images(field.type) for field in column_type)
+        fields = {field.name: field.type for field in column_type}
+        if "path" in fields and types.is_null(fields.get("bytes")):  # all images are files
+            return True
+        return "bytes" in fields and _has_images(fields["bytes"])
     return bool(types.is_binary(column_type) or types.is_large_binary(column_type))
 
 

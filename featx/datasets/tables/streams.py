@@ -1,0 +1,89 @@
+"""Data sets of Hugging Face that are streamed: they are read once, in order, a part at a time."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from featx.datasets.image_table import ImageTable
+from featx.datasets.source_options import SourceOptions
+from featx.datasets.tables.columns import table_from_frame
+from featx.errors import FeatxError, SourceError
+from featx.images.image_lists import NamedImage
+
+#: Rows that are read at a time; rows and bytes of a part, which is in memory.
+_BATCH_ROWS, _PART_ROWS, _PART_BYTES = 16, 1024, 64 * 2**20
+
+
+def read_stream(
+    source: Any, options: SourceOptions, *, part_rows: int = _PART_ROWS, part_bytes: int = _PART_BYTES
+) -> Iterator[ImageTable]:
+    """Yield the images of a streamed data set in parts that fit into memory.
+
+    An image has the path that its row has, else the name ``images[ROW]``.
+
+    Parameters
+    ----------
+    source : IterableDataset or mapping of them
+        Splits are read one after another.
+    options : SourceOptions
+    part_rows : int, default=1024
+        Maximum number of images in a part.
+    part_bytes : int, default=67_108_864
+        Number of bytes after which a part ends.
+
+    Raises
+    ------
+    SourceError
+        The data set cannot be read to its end, or :func:`find_images` would raise it for a part.
+    """
+    for dataset in source.values() if isinstance(source, Mapping) else [source]:
+        part: list[ImageTable] = []
+        n_rows = n_bytes = n_read = 0
+        for batch in _batches(dataset, min(_BATCH_ROWS, part_rows)):
+            part.append(_with_paths(table_from_frame(batch, options, name=type(dataset).__name__, first=n_read)))
+            n_read, n_rows, n_bytes = n_read + len(batch), n_rows + len(batch), n_bytes + batch.nbytes
+            if n_rows >= part_rows or n_bytes >= part_bytes:
+                yield _joined(part)
+                part, n_rows, n_bytes = [], 0, 0
+        if part:
+            yield _joined(part)
+
+
+def _batches(dataset: Any, n_rows: int) -> Iterator[Any]:
+    """Yield tables of pyarrow, whose images are not decoded."""
+    batches = iter(dataset.with_format("arrow").iter(batch_size=n_rows))
+    n_read = 0
+    while True:
+        try:
+            batch = next(batches, None)
+        except (FeatxError, MemoryError):
+            raise
+        except Exception as error:  # any type: reading runs the user's functions, and libraries of storage
+            raise SourceError(
+                f"Cannot read the data set after {n_read:,} rows: {error or type(error).__name__}. Fix the cause, and "
+                "repeat the call: features in the cache are not computed again."
+            ) from error
+        if batch is None:
+            return
+        n_read += len(batch)
+        yield batch
+
+
+def _with_paths(table: ImageTable) -> ImageTable:
+    """Return images under the paths that their rows have, if any."""
+    paths = list(table.paths)
+    for index, name in enumerate(paths):
+        image = name.load() if isinstance(name, NamedImage) else None
+        if isinstance(name, NamedImage) and isinstance(image, Mapping) and image.get("path"):
+            paths[index] = name.renamed(image["path"])
+    return dataclasses.replace(table, paths=paths)
+
+
+def _joined(tables: list[ImageTable]) -> ImageTable:
+    return ImageTable(
+        paths=[path for table in tables for path in table.paths],
+        labels=[label for table in tables for label in table.labels],
+        notes=tuple(dict.fromkeys(note for table in tables for note in table.notes)),
+    )
