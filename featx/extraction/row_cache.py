@@ -106,7 +106,7 @@ class DiskRowCache(RowCache):
         self._folder = folder
         self.is_writable = not (read_only or is_read_only(folder))
         self._store = ViewStore(folder, recipe, n_features, read_only=read_only)
-        self._files = FileIndex(folder / INDEX)
+        self._files = FileIndex(folder / INDEX, read_only=not self.is_writable)
 
     def find_files(self, images: Sequence[Image], indices: Sequence[int]) -> dict[int, Source]:
         """Look files up in the file index, and their digests in the store."""

@@ -60,8 +60,6 @@ def load_graph(folder: Path, name: str) -> Graph | None:
         The graph is corrupt.
     """
     check_no_links(folder)
-    with contextlib.suppress(OSError):  # a cache that is read-only or does not exist yet
-        remove_abandoned(folder)
     try:
         return _read_graph(folder, name)
     except (FileNotFoundError, _OtherFormatError):
@@ -176,6 +174,7 @@ def save_graph(graph: Graph, folder: Path, name: str) -> None:
     """
     try:
         make_folder(folder)
+        remove_abandoned(folder)
         if graph_problem(folder, name) is None:
             return  # another process was faster, and may be reading it
         for suffix, data in zip(_PARTS, (graph.xml, graph.bin), strict=True):

@@ -9,9 +9,8 @@ import os
 import sqlite3
 import stat
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from featx.errors import StoreWarning
 from featx.store.layout import CORRUPT_SUFFIX, quarantine
@@ -49,6 +48,8 @@ class FileIndex:
     ----------
     path : Path
         Path of the SQLite file, which the first commit creates.
+    read_only : bool, default=False
+        Whether nothing is changed: nothing is added, and a corrupt file stays where it is.
 
     Attributes
     ----------
@@ -59,8 +60,9 @@ class FileIndex:
 
     racy_seconds = 2.0
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
         self._path = path
+        self._read_only = read_only
         self._connection: sqlite3.Connection | None = None
         self._pending: dict[bytes, tuple[bytes, bytes]] = {}
         self._is_usable = True
@@ -85,6 +87,8 @@ class FileIndex:
 
     def _read_entries(self, keys: list[bytes]) -> dict[bytes, tuple[object, object]]:
         entries: dict[bytes, tuple[object, object]] = {}
+        if self._read_only and not _has_table(self._connect()):  # an index of an older version, or an empty file
+            return entries
         for start in range(0, len(keys), _QUERY_PATHS):
             block = keys[start : start + _QUERY_PATHS]
             marks = ",".join("?" * len(block))
@@ -101,22 +105,20 @@ class FileIndex:
             return IndexCheck(0, "not a regular file", is_corrupt=True)
         n_entries, n_corrupt = 0, 0
         try:
-            result = str(next(self._query("PRAGMA quick_check(1)"))[0])
-            # An index of an older version has no such table.
-            if next(self._query("SELECT count(*) FROM sqlite_master WHERE name = 'file_digests'"))[0]:
-                for entry in self._query("SELECT path, digest, checksum FROM file_digests"):
-                    n_entries += 1
-                    n_corrupt += not _is_intact(*entry)
+            with contextlib.closing(self._open_read_only()) as connection:
+                result = str(connection.execute("PRAGMA quick_check(1)").fetchone()[0])
+                if _has_table(connection):  # an index of an older version has none
+                    for entry in connection.execute("SELECT path, digest, checksum FROM file_digests"):
+                        n_entries += 1
+                        n_corrupt += not _is_intact(*entry)
         except _ERRORS as error:
             return IndexCheck(0, str(error), _is_corrupt(error))
         if result == "ok" and n_corrupt:
             result = f"the checksums of {format_count(n_corrupt, 'entry')} of {n_entries:,} do not match"
         return IndexCheck(n_entries) if result == "ok" else IndexCheck(n_entries, result, is_corrupt=True)
 
-    def _query(self, query: str) -> Iterator[tuple[Any, ...]]:
-        address = f"{self._path.absolute().as_uri()}?mode=ro"
-        with contextlib.closing(sqlite3.connect(address, uri=True, timeout=1)) as connection:
-            yield from connection.execute(query)
+    def _open_read_only(self) -> sqlite3.Connection:
+        return sqlite3.connect(f"{self._path.absolute().as_uri()}?mode=ro", uri=True, timeout=1)
 
     def add(self, path: str, state: os.stat_result, digest: bytes, read_at: float) -> None:
         """Add the digest of a file.
@@ -138,7 +140,7 @@ class FileIndex:
 
     def commit(self) -> None:
         """Write the added entries, if the cache folder exists."""
-        if not self._pending or not self._is_usable or not os.path.isdir(self._path.parent):
+        if self._read_only or not self._pending or not self._is_usable or not os.path.isdir(self._path.parent):
             return
         rows = [(key, digest, checksum) for key, (digest, checksum) in self._pending.items()]
         try:
@@ -167,6 +169,9 @@ class FileIndex:
             if os.path.lexists(self._path) and not _is_regular_file(self._path):
                 # A link may lead to another database, and a pipe would block.
                 raise _NotAFileError("not a regular file")
+            if self._read_only:
+                self._connection = self._open_read_only()
+                return self._connection
             self._connection = sqlite3.connect(self._path, timeout=2)
             # Losing the last entries in a power failure costs less than waiting for the disk.
             self._connection.execute("PRAGMA synchronous = OFF")
@@ -183,9 +188,12 @@ class FileIndex:
         if code == sqlite3.SQLITE_FULL:
             return  # the store reports the full disk
         remedy = _REMEDIES.get(code, "Fix its permissions, or remove it.")
+        if self._read_only and code == sqlite3.SQLITE_READONLY:
+            remedy = "A killed process did not finish it; the next call that adds to the cache repairs it."
         if _is_corrupt(error):
             self._disconnect()
             remedy = "Remove it."
+        if _is_corrupt(error) and not self._read_only:
             with contextlib.suppress(OSError):  # it stays, and the next run warns again
                 quarantine(self._path)
                 remedy = f"It was renamed to *{CORRUPT_SUFFIX}, and the next run creates a new one."
@@ -215,6 +223,11 @@ class IndexCheck:
     entries: int
     problem: str = ""
     is_corrupt: bool = False
+
+
+def _has_table(connection: sqlite3.Connection) -> bool:
+    query = "SELECT count(*) FROM sqlite_master WHERE name = 'file_digests'"
+    return bool(connection.execute(query).fetchone()[0])
 
 
 class _NotAFileError(sqlite3.OperationalError):

@@ -187,3 +187,25 @@ def test_older_index_is_ignored(tmp_path: Path, image: str) -> None:
     assert lookup(tmp_path, image) is None
     remember(tmp_path, image)
     assert lookup(tmp_path, image) == DIGEST
+
+
+def test_journal_of_a_killed_process_is_left_to_a_writer(tmp_path: Path, image: str) -> None:
+    remember(tmp_path, image)
+    path = tmp_path / "digests.sqlite"
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA cache_spill = 1")
+    connection.execute("PRAGMA cache_size = 1")
+    connection.execute("BEGIN")
+    connection.executemany(
+        "INSERT INTO file_digests VALUES (?, ?, ?)", [(b"%d" % n, b"x" * 500, b"") for n in range(99)]
+    )
+    unfinished, journal = path.read_bytes(), Path(f"{path}-journal").read_bytes()
+    connection.close()
+    path.write_bytes(unfinished)
+    Path(f"{path}-journal").write_bytes(journal)
+    reader = FileIndex(path, read_only=True)
+    with pytest.warns(StoreWarning, match="repairs it"):
+        assert reader.find([(image, os.stat(image))]) == [None]
+    reader.close()
+    assert (path.read_bytes(), Path(f"{path}-journal").read_bytes()) == (unfinished, journal)
+    assert lookup(tmp_path, image) == DIGEST  # a writer rolls back
