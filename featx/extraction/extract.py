@@ -18,9 +18,6 @@ from featx.images.arrays import check_values
 from featx.images.image import Image
 from featx.system.array_types import DigestArray, FloatArray
 
-#: With a trained model, calls with fewer images add no rows to the cache: 500 requests would write 500 segments.
-MIN_WRITTEN = 64
-
 
 def extract_rows(
     images: Sequence[Image],

@@ -27,7 +27,7 @@ from featx.datasets.pixel_range import format_bands, format_window, pixel_range_
 from featx.errors import InvalidOptionError, ModelFileError, OptionError, UnknownBackboneError, UnreadableImagesWarning
 from featx.extraction.engines.archived_graph import ArchivedGraph
 from featx.extraction.engines.engine import ENGINES, PRECISIONS
-from featx.extraction.extract import MIN_WRITTEN, extract_into
+from featx.extraction.extract import extract_into
 from featx.extraction.ledger import Ledger
 from featx.extraction.options import MAX_IMAGE_SIZE, ON_TRUNCATED, ExtractionOptions, Resolved, resolve_cache, warn_once
 from featx.extraction.recorded import resolve_with_recipe
@@ -303,6 +303,7 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
         reset_feature_names(self, X)
         self.recipe_ = recipe
         self.fitted_params_ = self._recipe_params()
+        self.__dict__.pop("_reads_cache_only", None)  # it is trained again
         return self
 
     def fit_transform(self, X: ImagesLike, y: Any = None, **fit_params: Any) -> np.ndarray[Any, np.dtype[np.float32]]:
@@ -423,7 +424,7 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
                 images,
                 resolved,
                 cache=resolve_cache(self.cache),
-                read_only=getattr(self, "_is_served", False) and len(images) < MIN_WRITTEN,
+                read_only=getattr(self, "_reads_cache_only", False),
                 raise_on_error=raise_on_error,
                 progress=advance,
             )
@@ -515,11 +516,11 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
         archived = None if graph is None else ArchivedGraph(**graph)
         return resolve_with_recipe(options, self.recipe_, ignore=changed - {"weights"}, archived=archived)
 
-    def _serve_model(self, archived: ArchivedGraph | None) -> None:
-        """Use the graph in a model file, and add no rows of a few images to the cache."""
+    def _serve_model(self, archived: ArchivedGraph | None, *, write_cache: bool) -> None:
+        """Use the graph in a model file, and add rows to the cache only if the user wants that."""
         # A dict: skops, also that of mlflow, trusts no type of featx but the extractor.
         self._graph = None if archived is None else dataclasses.asdict(archived)
-        self._is_served = True
+        self._reads_cache_only = not write_cache
 
     def _relocate_backbone(self, path: str) -> None:
         """Set the path of a model file that was moved. The fitted recipe is kept, and detects another file."""

@@ -166,6 +166,7 @@ def load_pipeline(
     path: str | os.PathLike[str],
     *,
     cache: str | os.PathLike[str] | None = "auto",
+    write_cache: bool = False,
     precision: PrecisionName | None = None,
     device: str = "auto",
     allow: Sequence[Kind] | None = None,
@@ -179,7 +180,10 @@ def load_pipeline(
         File that :func:`save_pipeline` or ``featx train`` wrote.
     cache : str, Path or None, default="auto"
         Path of the feature cache that the pipeline uses; the file does not record one. "auto": ``FEATX_CACHE`` if set,
-        else ``./cache``. Predicting fewer than 64 images in one call adds nothing to it. None: no caching.
+        else ``./cache``. None: no caching.
+    write_cache : bool, default=False
+        Whether to add the features of new images to the cache. False: only a network that has to be converted is kept
+        there. Features that only the network in the model file has computed are never added: others share the cache.
     precision : {"auto", "float32", "float16", "bfloat16", "int8"} or None, default=None
         Precision of the network. None: as in training. "float32" runs on every CPU; another precision than in
         training changes the features, and so probabilities, slightly.
@@ -229,7 +233,7 @@ def load_pipeline(
     model.resolve(precision=precision, device=device)
     pipeline = model.pipeline
     extractor = pipeline.steps[0][1]
-    extractor._serve_model(model.archived)
+    extractor._serve_model(model.archived, write_cache=bool(write_cache))
     given = {"precision": precision, "device": device, "allow": check_allow(allow)}
     extractor.set_params(cache=cache, **{name: value for name, value in given.items() if value is not None})
     return pipeline

@@ -15,7 +15,7 @@ import numpy as np
 from featx.datasets.image_table import ImagesLike
 from featx.errors import OptionError, missing_dependency
 from featx.extraction.engines.engine import Engine, PrecisionName
-from featx.extraction.extract import MIN_WRITTEN, extract_rows
+from featx.extraction.extract import extract_into
 from featx.extraction.options import resolve_cache
 from featx.images.decode import load_decoders
 from featx.images.image import Image, Kind, check_allow, describe_image, is_remote_image, restrict
@@ -24,12 +24,18 @@ from featx.models.model import Model
 from featx.models.model_file import read_model
 from featx.models.prediction import Prediction, PredictionFormat, tag_thresholds
 from featx.system.array_types import AnyArray, Float64Array
+from featx.system.formatting import format_count
 from featx.system.option_checks import check_integer
 from featx.system.shared_calls import SharedCalls
 from featx.system.terminal.progress import ProgressFunction, reporting, stage
 
 if TYPE_CHECKING:
     import pandas as pd
+
+#: Calls with fewer images of several threads run together.
+_MIN_ALONE = 64
+#: Number of images from which a note states that their features were not kept.
+_MANY_COMPUTED = 1000
 
 
 class Predictor:
@@ -47,8 +53,10 @@ class Predictor:
         Minimum probability of the predicted class. Below it, the label is empty. For a model of tags: minimum of each
         tag, or of the tags in a mapping and 0.5 of the others. None: no minimum, and 0.5 for tags.
     cache : str, Path or None, default="auto"
-        Path of the feature cache; see :class:`FeatureExtractor`. Calls with fewer than 64 images read it and add
-        nothing: writing takes longer than computing a few rows again.
+        Path of the feature cache; see :class:`FeatureExtractor`. None: no caching.
+    write_cache : bool, default=False
+        Whether to add the features of new images to the cache. False: only a network that has to be converted is kept
+        there. Features that only the network in the model file has computed are never added: others share the cache.
     max_pixels : int or None, default=None
         Maximum number of pixels of an image. None: as in training.
     on_truncated : {"raise", "pad"} or None, default=None
@@ -118,6 +126,7 @@ class Predictor:
         top: int = 1,
         threshold: float | Mapping[str, float] | None = None,
         cache: str | os.PathLike[str] | None = "auto",
+        write_cache: bool = False,
         max_pixels: int | None = None,
         on_truncated: Literal["raise", "pad"] | None = None,
         precision: PrecisionName | None = None,
@@ -127,7 +136,9 @@ class Predictor:
     ) -> None:
         _check_numbers(top, threshold)
         self._engine: Engine | None = None
+        self._n_computed = 0
         self._cache = resolve_cache(cache)
+        self._write_cache = bool(write_cache)
         self.model = model if isinstance(model, Model) else read_model(model)
         self._allow = check_allow(self.model.card.allow if allow is None else allow)
         self._resolved = self.model.resolve(
@@ -195,8 +206,7 @@ class Predictor:
     def warm_up(self) -> Predictor:
         """Start the network and load the decoders, so that the first prediction takes no longer than later ones.
 
-        The network stays started as long as the predictor exists. Without this, a process keeps the two networks that
-        it used last.
+        After this, as after the first prediction, the network stays started as long as the predictor exists.
 
         Returns
         -------
@@ -209,12 +219,16 @@ class Predictor:
             The network cannot be run, or the cache cannot be used.
         """
         load_decoders()
-        run = self._resolved.start(self._cache / "compiled" if self._cache else None)
+        run = self._start()
         image = np.zeros((1, *self._resolved.recipe.image_size, 3), dtype=np.uint8)
         for _ in range(2):  # the network for lone images is compiled at the second one
             run(image)
-        self._engine = run  # it stays started, however many other models this process uses
         return self
+
+    def _start(self) -> Engine:
+        if self._engine is None:  # it stays started, however many other models this process uses
+            self._engine = self._resolved.start(self._cache / "compiled" if self._cache else None)
+        return self._engine
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the state without the engine, which another process starts itself."""
@@ -260,21 +274,39 @@ class Predictor:
             In the order of the images.
         """
         images = as_image_list(images)
-        is_small = len(images) < MIN_WRITTEN
         with reporting(verbose, progress), stage("predict", len(images)) as advance:
-            if is_small and not any(map(is_remote_image, images)):  # a slow download would hold up other threads
+            # A slow download would hold up other threads.
+            if len(images) < _MIN_ALONE and not any(map(is_remote_image, images)):
                 predictions = self._predict_few(images)
                 advance(len(images))
                 return predictions
-            return self._predict_all(images, advance, read_only=is_small)
+            return self._predict_all(images, advance)
 
-    def _predict_all(
-        self, images: Sequence[Any], progress: Callable[[int], object] | None = None, *, read_only: bool = True
-    ) -> list[Prediction]:
+    def cache_note(self) -> str:
+        """Return a note if the features of many images were computed and not added to the cache, or ""."""
+        if self._cache is None or self._engine is None or self._n_computed < _MANY_COMPUTED:
+            return ""
+        features = f"The features of {format_count(self._n_computed, 'image')} were computed and not added to the cache"
+        if getattr(self._engine, "is_from_model_file", False):
+            return f"{features}, as only the network in the model file has computed them." if self._write_cache else ""
+        return "" if self._write_cache else f"{features}. To keep them, pass write_cache=True (--write-cache)."
+
+    def _predict_all(self, images: Sequence[Any], progress: Callable[[int], object] | None = None) -> list[Prediction]:
         images = restrict(images, self._allow)
-        rows, _, errors = extract_rows(
-            images, self._resolved, cache=self._cache, read_only=read_only, progress=progress
+        rows = np.empty((len(images), self._resolved.n_features), dtype=np.float32)
+        ledger = extract_into(
+            rows,
+            images,
+            self._resolved,
+            cache=self._cache,
+            read_only=not self._write_cache,
+            raise_on_error=False,
+            progress=progress,
         )
+        if ledger.n_computed:
+            self._n_computed += ledger.n_computed
+            self._start()
+        errors = {failure.position: failure.reason for failure in ledger.failures}
         is_readable = np.array([index not in errors for index in range(len(images))], dtype=bool)
         predictions = iter(self._predict_rows(rows[is_readable]) if is_readable.any() else ())
         return [
@@ -342,6 +374,7 @@ def predict_images(
     top: int = 1,
     threshold: float | Mapping[str, float] | None = None,
     cache: str | os.PathLike[str] | None = "auto",
+    write_cache: bool = False,
     max_pixels: int | None = None,
     on_truncated: Literal["raise", "pad"] | None = None,
     precision: PrecisionName | None = None,
@@ -365,7 +398,10 @@ def predict_images(
         Minimum probability of the predicted class. Below it, the label is empty. For a model of tags: minimum of each
         tag, or of the tags in a mapping and 0.5 of the others. None: no minimum, and 0.5 for tags.
     cache : str, Path or None, default="auto"
-        Path of the feature cache; see :class:`FeatureExtractor`.
+        Path of the feature cache; see :class:`FeatureExtractor`. None: no caching.
+    write_cache : bool, default=False
+        Whether to add the features of new images to the cache. False: only a network that has to be converted is kept
+        there. Features that only the network in the model file has computed are never added: others share the cache.
     max_pixels : int or None, default=None
         Maximum number of pixels of an image. None: as in training.
     on_truncated : {"raise", "pad"} or None, default=None
@@ -431,6 +467,7 @@ def predict_images(
             top=top,
             threshold=threshold,
             cache=cache,
+            write_cache=write_cache,
             max_pixels=max_pixels,
             on_truncated=on_truncated,
             precision=precision,

@@ -6,8 +6,10 @@ import http.server
 import pickle
 import sys
 import threading
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,8 +18,8 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
-from featx import FeatureExtractor, Predictor, Progress, predict_images, read_model, save_pipeline
-from featx.errors import InputError, MissingDependencyError, ModelFileError, StoreWarning
+from featx import FeatureExtractor, Predictor, Progress, load_pipeline, predict_images, read_model, save_pipeline
+from featx.errors import InputError, MissingDependencyError, ModelFileError
 from featx.extraction.engines.engine import _started, count_started, stop_engines
 
 
@@ -95,6 +97,14 @@ def test_warm_up_starts_the_network(tmp_path: Path, photos: list[PIL.Image.Image
     assert pickle.loads(pickle.dumps(predictor))._engine is None
 
 
+def test_network_of_a_prediction_stays_started(model: Path, digits: list[Path]) -> None:
+    """Three models of one service must not restart their networks for each request."""
+    predictor = Predictor(model, cache=None)
+    assert predictor._engine is None
+    predictor.predict_one(digits[0])
+    assert predictor._engine is not None
+
+
 @pytest.mark.parametrize("cache", [None, "cache"])
 def test_threads_share_a_predictor(model: Path, digits: list[Path], tmp_path: Path, cache: str | None) -> None:
     predictor = Predictor(model, cache=cache and tmp_path / cache)
@@ -114,34 +124,83 @@ def test_invalid_arguments(model: Path, tmp_path: Path) -> None:
         Predictor(tmp_path / "absent.skops")
 
 
-def test_few_images_are_read_from_the_cache_and_not_added(model: Path, digits: list[Path], tmp_path: Path) -> None:
-    predictor = Predictor(model, cache=tmp_path / "cache")
-    for path in digits[:5]:
-        predictor.predict_each([path])
-    assert not list((tmp_path / "cache").rglob("*.npy"))
-    many = [path.read_bytes() + bytes(copy) for path in digits[:33] for copy in range(2)]  # 66 images of other bytes
-    predictor.predict_each(many)
-    segments = list((tmp_path / "cache").rglob("*.npy"))
-    assert segments
-    predictor.predict_each(many[:1])
-    assert list((tmp_path / "cache").rglob("*.npy")) == segments
+def copies(digits: list[Path], n_images: int) -> list[bytes]:
+    """Return images with different bytes."""
+    return [digits[number % len(digits)].read_bytes() + number.to_bytes(4) for number in range(n_images)]
 
 
-def test_few_images_change_nothing_in_the_cache(model: Path, digits: list[Path], tmp_path: Path) -> None:
-    many = [path.read_bytes() + bytes(copy) for path in digits[:33] for copy in range(2)]
-    predictor = Predictor(model, cache=tmp_path / "cache")
-    predictor.predict_each(many)
-    (rows,) = (tmp_path / "cache").rglob("*.npy")
-    for path in rows.parent.glob("recipe.json"):
-        path.unlink()
+def test_cache_is_read_and_nothing_is_added(model: Path, digits: list[Path], tmp_path: Path) -> None:
+    cache, many = tmp_path / "cache", copies(digits, 66)
+    Predictor(model, cache=cache).predict_each(many)
+    predict_images(model, many, cache=cache)
+    load_pipeline(model, cache=cache).predict(many)
+    assert not cache.exists()
+
+
+@pytest.mark.parametrize("how", [Predictor, load_pipeline])
+def test_features_are_added_on_request(how: Any, model: Path, digits: list[Path], tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    writer = how(model, cache=cache, write_cache=True)
+    getattr(writer, "predict_each", writer.predict)(digits[:3])
+    (rows,) = cache.rglob("*.npy")
+    reader = Predictor(model, cache=cache)
+    reader.predict_each(digits[:4])
+    assert list(cache.rglob("*.npy")) == [rows]
+    assert reader._n_computed == 1
+
+
+def test_pipeline_that_is_fitted_again_adds_features(
+    model: Path, digits: list[Path], digit_labels: list[str], tmp_path: Path
+) -> None:
+    loaded = load_pipeline(model, cache=tmp_path / "cache")
+    loaded.fit(digits, digit_labels)
+    assert list((tmp_path / "cache").rglob("*.npy"))
+
+
+def test_note_on_many_features_that_are_not_kept(
+    model: Path, digits: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("featx.models.predict._MANY_COMPUTED", 10)
+    predictor, writer = (Predictor(model, cache=tmp_path, write_cache=is_written) for is_written in (False, True))
+    for each in (predictor, writer):
+        each.predict_each(copies(digits, 10))
+    assert "features of 10 images were computed and not added to the cache" in predictor.cache_note()
+    assert "--write-cache" in predictor.cache_note()
+    assert writer.cache_note() == ""
+
+
+def state_of(folder: Path) -> dict[str, tuple[int, bytes]]:
+    """Return time of modification and content of all files and folders."""
+    paths = [folder, *folder.rglob("*")]
+    return {str(path): (path.stat().st_mtime_ns, path.read_bytes() if path.is_file() else b"") for path in paths}
+
+
+@pytest.mark.parametrize("index", [b"", b"not a database" * 999, None])
+def test_reading_changes_nothing_in_a_damaged_cache(
+    index: bytes | None, model: Path, digits: list[Path], tmp_path: Path
+) -> None:
+    Predictor(model, cache=tmp_path, write_cache=True).predict_each(digits)
+    (rows,) = tmp_path.rglob("*.npy")
+    (rows.parent / "recipe.json").unlink()
     rows.write_bytes(rows.read_bytes()[:-8])  # corrupt
     (rows.parent / "0000.npy").write_bytes(b"")  # a leftover
-    before = sorted(map(str, (tmp_path / "cache").rglob("*")))
-    with pytest.warns(StoreWarning, match="1 corrupt segment .* They are ignored"):
-        predictor.predict_each(many[:2])
-    assert sorted(map(str, (tmp_path / "cache").rglob("*"))) == before
-    with pytest.warns(StoreWarning, match="1 corrupt segment .* They were renamed"):
-        predictor.predict_each(many)
+    (tmp_path / ".featx-leftover.tmp").write_bytes(b"")
+    if index is not None:
+        (tmp_path / "digests.sqlite").write_bytes(index)
+    before = state_of(tmp_path)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        predictions = Predictor(model, cache=tmp_path).predict_each(digits)
+    assert state_of(tmp_path) == before
+    assert all(prediction.label for prediction in predictions)
+    texts = " ".join(str(warning.message) for warning in caught)
+    assert "1 corrupt segment" in texts
+    assert "They are ignored" in texts
+    assert ("Cannot use the file index" in texts) is bool(index)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        Predictor(model, cache=tmp_path, write_cache=True).predict_each(digits)
+    assert any("They were renamed" in str(warning.message) for warning in caught)
 
 
 def test_slow_download_does_not_hold_up_other_threads(model: Path, digits: list[Path]) -> None:

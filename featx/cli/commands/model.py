@@ -139,6 +139,11 @@ def add_predict(commands: Any) -> None:
     add_image_sources(parser)
     add_reading_options(parser)
     add_cache(parser)
+    parser.add_argument(
+        "--write-cache",
+        action="store_true",
+        help="Add the features of new images to the cache (default: only read it)",
+    )
     add_no_cache(parser)
     parser.add_argument("--json", action="store_true", help="Print one JSON object per line instead of CSV")
     add_quiet(parser)
@@ -271,7 +276,7 @@ def predict(args: argparse.Namespace) -> None:
     check_output_files([(args.output, is_predictions_file)], args.source)
     missing: list[str] = []
     given = {"top": args.top, "threshold": _thresholds(args.threshold), **reading_from(args)}
-    predictor = Predictor(args.model, cache=cache_from(args), **given)
+    predictor = Predictor(args.model, cache=cache_from(args), write_cache=args.write_cache, **given)
     summary = PredictionSummary()
     batches_of_paths, total = batches(args, missing)
     with writing(args.output) as write, stage("predict", total):
@@ -281,7 +286,7 @@ def predict(args: argparse.Namespace) -> None:
             predictions = predictor.predict_each(paths)
             write(_as_text(predictor, predictions, as_json=args.json))
             summary.add(predictions)
-    print_message(args, summary.as_text())
+    print_message(args, " ".join(filter(None, [summary.as_text(), predictor.cache_note()])))
     raise_for_images(missing, summary.n_predicted, summary.n_unreadable, summary.first_unreadable)
 
 
