@@ -83,11 +83,15 @@ def compare_million(environment: Environment) -> list[Measurement]:
 @benchmark("compare-estimates", default=False)
 def compare_estimates(environment: Environment) -> list[Measurement]:
     """Estimated time of a fold, relative to the actual one, for the built-in classifiers."""
+    return measure_estimates(environment, (8_000, 10), (16_000, 10), (12_000, 100))
+
+
+def measure_estimates(environment: Environment, *shapes: tuple[int, int]) -> list[Measurement]:
+    """Return a row for each number of rows and classes."""
     rows = []
-    for n_rows, n_classes in ((8_000, 10), (16_000, 10), (12_000, 100)):
-        seconds = environment.run(
-            "estimate_folds", folder=environment.temporary_folder(), rows=n_rows, classes=n_classes
-        )
+    for n_rows, n_classes in shapes:
+        folder = environment.temporary_folder()
+        seconds = environment.run("estimate_folds", folder=folder, rows=n_rows, classes=n_classes)["folds"]
         ratios = {name: estimate / actual for name, (estimate, actual) in seconds.items()}
         worst = max(max(ratio, 1 / ratio) for ratio in ratios.values())
         details = "; ".join(f"{name} {ratio:.2f} of {seconds[name][1]:.1f} s" for name, ratio in ratios.items())

@@ -11,6 +11,7 @@ import pytest
 
 from tests.benchmarks import __main__ as command
 from tests.benchmarks import accuracy, harness, results, workloads
+from tests.benchmarks.comparison_benchmarks import measure_estimates
 from tests.benchmarks.gpu_benchmarks import measure_device
 from tests.benchmarks.harness import BENCHMARKS, Benchmark, Environment, Measurement, at_least
 from tests.benchmarks.report_benchmarks import measure_report
@@ -67,6 +68,14 @@ def test_device_is_measured(environment: Environment) -> None:
     assert [measurement.name for measurement in measured] == ["gpu/mobilenet-float16", "gpu/mobilenet-float32"]
     assert all((measurement.value or 0) > 0 for measurement in measured)
     assert "a trial on the CPU" in measured[0].description
+
+
+@pytest.mark.slow
+@pytest.mark.thorough  # two fits and more of each built-in classifier: 20 s of processor time
+def test_estimates_are_measured(environment: Environment) -> None:
+    (measured,) = measure_estimates(environment, (600, 3))
+    assert (measured.value or 0) >= 1
+    assert "logreg" in measured.details
 
 
 def test_report_is_drawn(environment: Environment) -> None:
