@@ -43,6 +43,8 @@ class PathForm:
         """Return the path of a file."""
         if self.is_cleaned:
             path = clean_path(path)
+        if remote.is_url(path):
+            return path
         if self.n_dropped:
             path = "/".join(path.lstrip("/").split("/")[self.n_dropped :])
         if has_undecoded(path) and not os.path.lexists(os.path.join(self.folder, path)):
@@ -101,7 +103,7 @@ def find_path_form(paths: Sequence[str], folder: str, root: str | None, source: 
     SourceError
         The paths exist in several subfolders.
     """
-    probed = list(paths[:_N_PROBED])
+    probed = [path for path in paths[:_N_PROBED] if not remote.is_url(clean_path(path))] or list(paths[:_N_PROBED])
     folders = [folder, ""] if root is None else [os.path.expanduser(root)]
     best = _best([PathForm(base, cleaned) for cleaned in (False, True) for base in folders], probed)
     if best is not None:

@@ -9,9 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
+import PIL.Image
 import pytest
 
 from featx.datasets.find import find_images
+from featx.datasets.image_check import check_images
 from featx.datasets.image_listing import ImageListing
 from featx.datasets.source_options import SourceOptions
 from featx.errors import FeatxError, OptionError, SourceError
@@ -311,3 +313,19 @@ def test_encoding_of_a_table(kind: str, tmp_path: Path) -> None:
     for unknown in ("cp99", "base64"):
         with pytest.raises(OptionError, match=rf"must be a text encoding.*got '{unknown}'"):
             find_images(table, encoding=unknown)
+
+
+def test_urls_beside_local_paths(folder: Path, server: str) -> None:
+    """The web has half of the images. Suffixes of paths on the disk are completed, and those of URLs are not."""
+    written = [f"{server}/photo", "img/beach1", f"{server}/photo?size=2", "img/forest1"]
+    source = write(folder / "t.csv", [f"{path},{label}" for path, label in zip(written, LABELS, strict=True)])
+    table = find_images(source)
+    expected = [written[0], str(folder / "img/beach1.jpg"), written[2], str(folder / "img/forest1.jpg")]
+    assert (table.paths, table.labels) == (expected, LABELS)
+    for name in ("beach1", "forest1"):
+        PIL.Image.new("RGB", (8, 8), "blue").save(folder / "img" / f"{name}.jpg")
+    assert check_images(table).unreadable == []
+    rows_of_urls = [f"{path},{label}" for path, label in zip(written, LABELS, strict=True)]
+    source = write(folder / "urls.csv", rows_of_urls, header="url,y")
+    assert find_images(source, root=str(folder)).paths == expected
+    assert find_images(source).notes[0] == f"Paths of {source!r} are in the column 'url'."
