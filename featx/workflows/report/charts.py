@@ -91,9 +91,11 @@ def scores_chart(names: Sequence[str], table: pd.DataFrame, metric: str, metric_
             "color": [_NEUTRAL if verdict == "worse" else _CORRECT for verdict in table["verdict"]],
         }
     )
+    is_outside = _is_far_below(table["estimator"].to_numpy() == "dummy", low, high)
     figure = _figure(
         "scores",
         height=70 + 40 * n,
+        x_range=_range_with_margin(low[~is_outside], high[~is_outside]),
         y_range=(-0.5, n - 0.2),
         x_axis_label=f"{metric_name}, mean and 95 % interval",
         tooltips=[("", "@name"), (metric_name, "@x{0.000}"), ("95 %", "@low{0.000} – @high{0.000}"), ("", "@verdict")],
@@ -101,12 +103,26 @@ def scores_chart(names: Sequence[str], table: pd.DataFrame, metric: str, metric_
     figure.segment("low", "y", "high", "y", source=source, line_width=3, line_color="color")
     figure.scatter("x", "y", source=source, size=11, color="color")
     # Names are above their lines: beside them, they would leave no room for the lines on a phone.
-    for y, name in zip(positions.tolist(), names, strict=True):
+    for y, name, mean, outside in zip(positions.tolist(), names, means, is_outside, strict=True):
+        text = f"{plain(name)}: {mean:.3f}, outside of the plot" if outside else plain(name)
         position = {"x": 2, "x_units": "screen", "y": y + 0.4, "text_baseline": "middle"}
-        figure.add_layout(Label(text=plain(name), text_font_size="12px", text_color="grey", **position))
+        figure.add_layout(Label(text=text, text_font_size="12px", text_color="grey", **position))
     figure.yaxis.visible = False
     figure.ygrid.grid_line_color = None
     return figure
+
+
+def _is_far_below(is_dummy: Any, low: Any, high: Any) -> Any:
+    """Return which rows of the dummy are so far below all others that it would hide their differences."""
+    if is_dummy.all():
+        return np.zeros_like(is_dummy)
+    start, end = low[~is_dummy].min(), high[~is_dummy].max()
+    return is_dummy & (high < start - 3 * (end - start)) & (end > start)
+
+
+def _range_with_margin(low: Any, high: Any) -> tuple[float, float]:
+    margin = 0.06 * (high.max() - low.min()) or 0.05
+    return float(low.min() - margin), float(high.max() + margin)
 
 
 def confusion_chart(classes: Sequence[str], true: Any, predicted: Any) -> Any:

@@ -36,7 +36,8 @@
     const [label, predicted] = [format(data.true[number]), format(data.predicted[number])];
     caption.textContent = label === predicted ? label : `${label}, predicted ${predicted}`;
     const name = document.createElement("small");
-    name.textContent = name.title = data.names[number];
+    name.title = data.names[number];
+    name.append(...data.names[number].split("/").flatMap((part, depth) => (depth ? ["/", document.createElement("wbr"), part] : [part])));
     caption.append(name);
     figure.append(picture, caption);
     return figure;

@@ -10,6 +10,7 @@ import threading
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import PIL.Image
 import pytest
 
@@ -20,7 +21,7 @@ from featx.errors import OutputError
 from featx.images.thumbnails import make_atlas
 from featx.system.formatting import shorten
 from featx.testing import CountingBackbone
-from featx.workflows.report.charts import class_style
+from featx.workflows.report.charts import class_style, scores_chart
 from tests.workflows.report.helpers import HOSTILE, report, write_colored_images
 
 
@@ -123,3 +124,14 @@ def test_report_of_5001_photos_is_smaller_than_8_mb(
     text = report(ImageTable(paths[:5001], labels[:5001]), tmp_path / "r.html", estimators=["knn"])
     assert "5,000 of 5,001 images are shown" in text
     assert os.path.getsize(tmp_path / "r.html") <= 8_000_000
+
+
+@pytest.mark.parametrize(("dummy", "start"), [(0.05, 0.9), (0.8, 0.8)])
+def test_dummy_far_below_does_not_hide_differences(dummy: float, start: float) -> None:
+    scores = {"low": [dummy, 0.9, 0.95], "accuracy_mean": [dummy, 0.92, 0.97], "high": [dummy, 0.94, 0.99]}
+    table = pd.DataFrame({"estimator": ["dummy", "knn", "svm"], "verdict": ["worse", "tie", "best"], **scores})
+    figure = scores_chart(["dummy", "knn", "svm"], table, "accuracy", "accuracy")
+    assert start - 0.02 < figure.x_range.start < start
+    assert 0.99 < figure.x_range.end < 1.01
+    texts = [label.text for label in figure.center if hasattr(label, "text")]
+    assert texts == ["dummy: 0.050, outside of the plot" if dummy < 0.1 else "dummy", "knn", "svm"]
