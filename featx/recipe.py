@@ -13,7 +13,7 @@ from featx.system.notebook.cards import Record
 #: Separator of the names of several layers.
 LAYER_SEPARATOR = "+"
 #: Version of decoding and resizing. Raised whenever they change pixels, so that older rows are not used.
-PIXELS = 4
+PIXELS = 5
 #: Version of how texts are turned into tokens. Raised whenever that changes, so that older rows are not used.
 TEXT = 1
 #: Fields that are recorded only if they are not empty.

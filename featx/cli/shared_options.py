@@ -278,14 +278,14 @@ def _add_pixel_options(group: Any) -> None:
         "--resize", metavar="NAME", help="native, squash, crop or pad; 'crop 0.95 bicubic' as in timm (default: native)"
     )
     group.add_argument(
-        "--bit-depth", type=int, metavar="N", help="Bits of gray pixels that are stored in 16 bits (default: 16)"
+        "--bit-depth", type=int, metavar="N", help="Bits of pixels that are stored in 16 bits (default: 16)"
     )
     group.add_argument(
         "--window",
         type=float,
         nargs=2,
         metavar=("LOW", "HIGH"),
-        help="Values of gray pixels with more than 8 bits that become black and white (default: 0 65535)",
+        help="Values of pixels with more than 8 bits that become black and white (default: 0 65535)",
     )
     group.add_argument(
         "--bands",

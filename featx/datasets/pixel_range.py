@@ -5,16 +5,18 @@ from __future__ import annotations
 import dataclasses
 import numbers
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from featx.errors import FeatxError, OptionError
+from featx.errors import FeatxError, OptionError, UnreadableImageError
+from featx.images.containers.members import read_member, split_member_path
 from featx.images.decode import load_decoders
-from featx.images.formats import PNG_SIGNATURE, open_image, tiff_tags
-from featx.images.image import is_in_memory, is_path, read_image
+from featx.images.decoders.deep_colors import low_bytes
+from featx.images.formats import PNG_SIGNATURE, open_image
+from featx.images.image import is_path, read_image
 from featx.images.image_lists import NamedImage
 from featx.system.files import remote
 from featx.system.files.atomic import open_regular_file
@@ -26,6 +28,7 @@ _DEEP_SUFFIXES = (".png", ".tif", ".tiff", ".pgm", ".pnm", ".jp2", ".j2k")
 _MAX_OPENED, _MAX_DECODED, _MAX_BYTES = 48, 16, 64 * 2**20
 #: The byte after the size of a PNG is its bit depth.
 _PNG_HEADER_BYTES = 25
+_JPEG_SIGNATURE = b"\xff\xd8\xff"
 #: Bit depths of cameras, scanners and detectors that are stored in 16 bits.
 _BIT_DEPTHS = (8, 10, 12, 14)
 
@@ -102,15 +105,12 @@ class PixelRange:
         Lowest and highest value.
     is_integer : bool
         Whether no image has floats.
-    is_color : bool, default=False
-        Whether images have colors, whose upper 8 bits are read.
     """
 
     n_images: int
     low: float
     high: float
     is_integer: bool
-    is_color: bool = False
 
     def note(self) -> str:
         """Return a note if the images are probably too dark without an option. Empty: they are not."""
@@ -123,13 +123,6 @@ class PixelRange:
         depth = next((depth for depth in _BIT_DEPTHS if self.high < 2**depth), None)
         if not self.is_integer or depth is None:
             return ""
-        if self.is_color:
-            high = 2**depth - 1
-            return (
-                f"Images have 16 bits per color, but values up to {high:,} only in a sample of {self.n_images}: they "
-                f"are nearly black. If they have {depth} bits, multiply them by {2 ** (16 - depth)}; for TIFF, pass "
-                f"bands=(1, 2, 3) and window=(0, {high}) (--bands 1,2,3 --window 0 {high})."
-            )
         return (
             f"Images have 16 bits per pixel, but values up to {self.high:,.0f} only in a sample of {self.n_images}: "
             f"they are nearly black. If they have {depth} bits, pass bit_depth={depth} (--bit-depth {depth})."
@@ -142,7 +135,8 @@ def pixel_range_note(images: Sequence[Any], window: object = None) -> str:
     Parameters
     ----------
     images : sequence
-        Arrays of uint16, and local files with the suffix of a format with up to 16 bits are examined, evenly spread.
+        Arrays of uint16, encoded images in memory or in tables, and local files with the suffix of a format with up to
+        16 bits are examined, evenly spread.
     window : object, default=None
         Given window. None: none.
     """
@@ -154,10 +148,11 @@ def pixel_range_note(images: Sequence[Any], window: object = None) -> str:
 
 def sample_pixel_range(images: Sequence[Any]) -> PixelRange | None:
     """Return the range of pixels in a sample of images with more than 8 bits. None: there are none."""
-    step = max(1, len(images) // _MAX_OPENED)
-    lows, highs, are_integers, are_colors = [], [], [], []
-    for image in images[::step]:
-        pixels = _deep_array(image) if is_in_memory(image) else _deep_pixels(image)
+    # Rows of a table are read in order: those at its end take the time of all before them.
+    step = 1 if len(images) and _is_row(images[0]) else max(1, len(images) // _MAX_OPENED)
+    lows, highs, are_integers = [], [], []
+    for image in images[: step * _MAX_OPENED : step]:
+        pixels = _deep_pixels(image)
         if pixels is None:
             continue
         values = pixels[np.isfinite(pixels)] if pixels.dtype.kind == "f" else pixels
@@ -165,19 +160,11 @@ def sample_pixel_range(images: Sequence[Any]) -> PixelRange | None:
             lows.append(float(values.min()))
             highs.append(float(values.max()))
             are_integers.append(pixels.dtype == np.uint16)
-            are_colors.append(not is_in_memory(image) and pixels.ndim == 3)
         if len(lows) == _MAX_DECODED:
             break
     if not lows:
         return None
-    return PixelRange(len(lows), min(lows), max(highs), all(are_integers), all(are_colors))
-
-
-def _has_16_bits(data: bytes) -> bool:
-    """Return whether the colors of a PNG or TIFF have 16 bits, of which Pillow keeps 8."""
-    if data.startswith(PNG_SIGNATURE):
-        return data[_PNG_HEADER_BYTES - 1] == 16
-    return data[:2] in (b"II", b"MM") and tiff_tags(data).get(258) == 16
+    return PixelRange(len(lows), min(lows), max(highs), all(are_integers))
 
 
 def _is_png_of_8_bits(path: str) -> bool:
@@ -190,32 +177,51 @@ def _is_png_of_8_bits(path: str) -> bool:
     return header.startswith(PNG_SIGNATURE) and len(header) == _PNG_HEADER_BYTES and header[-1] <= 8
 
 
-def _deep_array(image: Any) -> np.ndarray[Any, Any] | None:
-    """Return an array of uint16 in memory, or None for other images."""
-    try:
-        array = image.load() if isinstance(image, NamedImage) else image
-    except FeatxError:
-        return None  # reading it again reports the reason
-    return array if isinstance(array, np.ndarray) and array.dtype == np.uint16 else None
-
-
 def _deep_pixels(image: Any) -> np.ndarray[Any, Any] | None:
-    """Return the pixels of an image file with more than 8 bits, or None for other and unreadable images.
-
-    Of colors with 16 bits, the lower 8 are 1.
-    """
-    path = os.fspath(image) if is_path(image) else ""
-    if not path.lower().endswith(_DEEP_SUFFIXES) or remote.is_url(path) or _is_png_of_8_bits(path):
-        return None
+    """Return the pixels of an image with more than 8 bits, or None for other and unreadable images."""
     load_decoders()
     try:
-        content, _ = read_image(path, max_bytes=_MAX_BYTES)
-        assert isinstance(content, bytes)  # the content of a path
-        with open_image(content) as opened:
-            if opened.mode in ("RGB", "RGBA") and _has_16_bits(content):
-                return np.asarray(opened.convert("RGB")).astype(np.uint16) * 256 + 255
-            return np.asarray(opened) if opened.mode == "F" or opened.mode.startswith("I") else None
+        if isinstance(image, NamedImage):
+            image = image.load()
+        if isinstance(image, np.ndarray):
+            return image if image.dtype == np.uint16 else None
+        if hasattr(image, "getexif") or not _may_be_deep(image):
+            return None
+        if _is_row(image) and (member := split_member_path(image)):
+            content = read_member(*member, _MAX_BYTES)[0]
+        else:
+            content = read_image(image, max_bytes=_MAX_BYTES)[0]
+        if isinstance(content, np.ndarray):
+            return content if content.dtype == np.uint16 else None
+        return _decode_deep(content) if isinstance(content, bytes) else None
     except FeatxError:
         return None  # reading it again reports the reason
     except Exception:  # decoders raise many types for invalid data
         return None
+
+
+def _may_be_deep(image: Any) -> bool:
+    """Return whether an image may have more than 8 bits by its name or first bytes. URLs are not read."""
+    if isinstance(image, Mapping):
+        image = image.get("path") if image.get("bytes") is None else image["bytes"]
+    if not is_path(image):
+        return not isinstance(image, bytes) or not image.startswith(_JPEG_SIGNATURE)
+    path = os.fspath(image)
+    has_name = path.lower().endswith(_DEEP_SUFFIXES) or _is_row(path)
+    return has_name and not remote.is_url(path) and not _is_png_of_8_bits(path)
+
+
+def _is_row(image: Any) -> bool:
+    """Return whether a path means a row of a table or array, such as ``data.npz#images/3``."""
+    return isinstance(image, str) and "#" in image
+
+
+def _decode_deep(content: bytes) -> np.ndarray[Any, Any] | None:
+    with open_image(content) as image:
+        try:
+            low: Any = low_bytes(content, image)
+        except UnreadableImageError:
+            low = 255  # the maximum, for compressed planes
+        if low is not None:
+            return np.asarray(image)[:, :, :3].astype(np.uint16) * 256 + low
+        return np.asarray(image) if image.mode == "F" or image.mode.startswith("I") else None

@@ -101,9 +101,9 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
         share that remains and an interpolation, ``"crop 0.95 bicubic"``: exactly as timm and torchvision. "native":
         that of the model's own configuration (timm, torchvision, open_clip), or "squash" (other backbones).
     bit_depth : int or None, default=None
-        Number of bits of gray pixels that are stored in 16 bits, such as 10 or 12. None: 16.
+        Number of bits of pixels that are stored in 16 bits, such as 10 or 12. None: 16.
     window : (float, float) or None, default=None
-        Lowest and highest value of gray pixels with more than 8 bits and of arrays other than uint8, which become black
+        Lowest and highest value of pixels with more than 8 bits and of arrays other than uint8, which become black
         and white, such as ``(-1000, 400)`` for CT. None: the range of their type, or by `bit_depth`.
     bands : (int, int, int) or None, default=None
         Numbers of the bands of TIFF files that are red, green and blue, from 1, such as ``(4, 3, 2)`` for Sentinel-2;

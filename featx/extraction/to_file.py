@@ -106,9 +106,9 @@ def extract_images(
     resize : str, default="native"
         How to fit an image to `image_size`: "native", "squash", "crop" or "pad".
     bit_depth : int or None, default=None
-        Number of bits of gray pixels that are stored in 16 bits.
+        Number of bits of pixels that are stored in 16 bits.
     window : (float, float) or None, default=None
-        Lowest and highest value of gray pixels with more than 8 bits.
+        Lowest and highest value of pixels with more than 8 bits.
     bands : (int, int, int) or None, default=None
         Bands of TIFF files that are red, green and blue. See :class:`FeatureExtractor`.
     max_pixels : int, default=178_956_970

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Literal
 
 from featx.errors import ImageTooLargeError, UnknownFormatError, UnreadableImageError
+from featx.images.decoders.deep_colors import correct_planes
 from featx.images.decoders.dicom import is_dicom, open_dicom
 from featx.images.decoders.tiff_bands import open_bands
 from featx.recipe import Window
@@ -100,7 +101,9 @@ def open_image(data: bytes, window: Window | None = None) -> PILImage:
         if opener is not None and accepts is not None and accepts(data[:16]) is True:
             if name == "ICO":
                 _check_icon(data)
-            return _open_with(opener, data, name)
+            image = _open_with(opener, data, name)
+            correct_planes(image)
+            return image
     raise UnknownFormatError(_describe_unknown(data))
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from featx.errors import ImageTooLargeError, TruncatedImageError, UnreadableImageError
 from featx.images.color_profiles import to_srgb
+from featx.images.decoders.deep_colors import low_bytes
 from featx.images.decoders.dicom import INVERTED, WINDOW
 from featx.images.resize import shrink_factor
 from featx.recipe import Window
@@ -65,6 +66,8 @@ def load_upright(
         decoded = _decode_jpeg(data, image, size, resize, is_strict=is_strict)
         if decoded is not None:
             return decoded
+    if window is not None and window.limits is not None and (low := low_bytes(data, image)) is not None:
+        _scale_colors(image, low, window.limits)
     return np.asarray(to_upright_rgb(image, (size, resize), window))
 
 
@@ -202,15 +205,34 @@ def _scale_to_8_bits(image: PILImage, gray: _GrayFormat, window: Window | None) 
     pixels = np.asarray(image)
     if gray.is_unsigned:
         pixels = pixels.view(np.uint32)
-    n_rows = max(1, _BLOCK_PIXELS // pixels.shape[1])
-    blocks = [slice(start, start + n_rows) for start in range(0, len(pixels), n_rows)]
     limits = image.info.get(WINDOW) if window is None or window.limits is None else window.limits
-    low, high = limits or (0.0, _upper_limit(pixels.dtype, max(_largest(pixels[block]) for block in blocks)))
+    low, high = limits or (0.0, _upper_limit(pixels.dtype, max(_largest(pixels[rows]) for rows in _blocks(pixels))))
     scaled = np.empty(pixels.shape, dtype=np.uint8)
-    for block in blocks:
-        values = (np.clip(pixels[block].astype(np.float64), low, high) - low) * (255.0 / (high - low))
-        scaled[block] = np.nan_to_num(values).round()
+    for rows in _blocks(pixels):
+        scaled[rows] = _scale(pixels[rows], low, high)
     return PIL.Image.fromarray(255 - scaled if gray.is_inverted else scaled)
+
+
+def _scale_colors(image: PILImage, low_bytes: PixelArray, limits: tuple[float, float]) -> None:
+    """Replace the high bytes of colors of 16 bits, which Pillow decoded, by the colors scaled to 8 bits."""
+    import PIL.Image
+
+    scaled = np.array(image)
+    for rows in _blocks(scaled):
+        colors = scaled[rows, :, :3].astype(np.uint16) * 256 + low_bytes[rows]
+        scaled[rows, :, :3] = _scale(colors, *limits)
+    image.paste(PIL.Image.fromarray(scaled))
+
+
+def _blocks(pixels: np.ndarray[Any, Any]) -> list[slice]:
+    """Return the rows of the parts that are scaled at a time."""
+    n_rows = max(1, _BLOCK_PIXELS // pixels.shape[1])
+    return [slice(start, start + n_rows) for start in range(0, len(pixels), n_rows)]
+
+
+def _scale(pixels: np.ndarray[Any, Any], low: float, high: float) -> PixelArray:
+    values = (np.clip(pixels.astype(np.float64), low, high) - low) * (255.0 / (high - low))
+    return np.nan_to_num(values).round().astype(np.uint8)
 
 
 def _upper_limit(dtype: np.dtype[Any], largest: float) -> float:

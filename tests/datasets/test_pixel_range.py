@@ -152,9 +152,22 @@ def test_dark_colors_of_16_bits_are_noted(write: Any, tmp_path: Path) -> None:
     (tmp_path / f"bright.{suffix}").write_bytes(write(bright))
     assert pixel_range_note([str(tmp_path / f"bright.{suffix}")]) == ""
     (tmp_path / f"dark.{suffix}").write_bytes(write(bright // 16))
-    note = pixel_range_note([str(tmp_path / f"dark.{suffix}")])
-    assert "16 bits per color, but values up to 4,095 only" in note
-    assert "multiply them by 16; for TIFF, pass bands=(1, 2, 3) and window=(0, 4095)" in note
+    dark = str(tmp_path / f"dark.{suffix}")
+    highest = int((bright // 16).max())
+    assert pixel_range_note([dark]).startswith(f"Images have 16 bits per pixel, but values up to {highest:,} only")
+    pixels = decode_image(Path(dark).read_bytes(), (8, 8), window=Window(0, 4095))
+    np.testing.assert_allclose(pixels, bright / 257, atol=1)
+
+
+def test_dark_images_in_memory_and_in_tables_are_noted(tmp_path: Path) -> None:
+    dark = samples.png(np.random.default_rng(0).integers(0, 4096, (8, 8, 3)), bits=16)
+    assert "pass bit_depth=12" in pixel_range_note([dark])
+    assert "pass bit_depth=12" in pixel_range_note(find_images([dark, dark]).paths)
+    table = pytest.importorskip("pyarrow").table({"image": [dark] * 20})
+    pytest.importorskip("pyarrow.parquet").write_table(table, tmp_path / "t.parquet")
+    assert "pass bit_depth=12" in pixel_range_note(find_images(tmp_path / "t.parquet").paths)
+    np.savez(tmp_path / "a.npz", images=np.full((3, 8, 8), 900, dtype=np.uint16))
+    assert "pass bit_depth=10" in pixel_range_note(find_images(tmp_path / "a.npz").paths)
 
 
 def test_dark_arrays_are_noted() -> None:
