@@ -98,6 +98,6 @@ def measure_estimates(environment: Environment, *shapes: tuple[int, int]) -> lis
         longest = {name: ratio for name, ratio in ratios.items() if max(seconds[name]) >= _MIN_SECONDS} or ratios
         worst = max(max(ratio, 1 / ratio) for ratio in longest.values())
         details = "; ".join(f"{name} {ratio:.2f} of {seconds[name][1]:.1f} s" for name, ratio in ratios.items())
-        what = f"{n_rows:,} × 1,024, {n_classes} classes: largest factor between estimated and actual time of a fold of a second or more"
+        what = f"{n_rows:,} × 1,024, {n_classes} classes: largest factor of estimated and actual time of folds ≥ 1 s"
         rows.append(at_most(f"compare-estimates/{n_rows}-{n_classes}", what, worst, 2, details))
     return rows
