@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import hashlib
 import json
+from collections.abc import Collection, Mapping
 from typing import Any, Literal, NamedTuple
 
 from featx.system.notebook.cards import Record
@@ -169,6 +170,17 @@ class TextRecipe:
     def fingerprint(self) -> str:
         """16 hexadecimal digits that identify the recipe, and the compiled text tower."""
         return _fingerprint(self.as_dict())
+
+
+def recipe_differences(
+    expected: Mapping[str, Any], current: Mapping[str, Any], ignore: Collection[str] = ()
+) -> dict[str, tuple[object, object]]:
+    """Return the expected and the current value of each field that differs between two recipes."""
+    return {
+        name: (expected.get(name), current.get(name))
+        for name in {**expected, **current}
+        if name not in ignore and expected.get(name) != current.get(name)
+    }
 
 
 def _fingerprint(fields: dict[str, Any]) -> str:

@@ -8,6 +8,7 @@ files), ``workers`` (child processes).
 
 ``base``             base classes: Backbone, NetworkBackbone, DirectBackbone
 ``registry``         backbones by name: load, list, register, unregister
+``described``        networks that a model file describes
 ``entry_points``     backbones that installed packages declare
 ``records``          records of the built-in networks, read from data/
 ``layers``           layers of a network and their selection by name, index or relative depth

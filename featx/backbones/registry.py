@@ -9,10 +9,11 @@ import os
 
 from featx.backbones.base import Backbone, DirectBackbone, NetworkBackbone, Weights
 from featx.backbones.color_histogram import ColorHistogram
+from featx.backbones.described import find_described
 from featx.backbones.entry_points import declared_names, load_declared, warn_taken_names
-from featx.backbones.files.model_source import is_model_path, model_path_problem
+from featx.backbones.files.model_source import HUB_PREFIX, is_model_path, model_path_problem
 from featx.backbones.files.network_file import NetworkFile
-from featx.backbones.hub.hub_file import PREFIX, HubFile
+from featx.backbones.hub.hub_file import HubFile
 from featx.backbones.keras.keras_backbone import KerasBackbone
 from featx.backbones.records import read_records
 from featx.backbones.torch.names import is_torch_name
@@ -107,8 +108,10 @@ def load_backbone(name: str | os.PathLike[str]) -> Backbone:
     """
     name = os.fspath(name) if isinstance(name, os.PathLike) else name
     if isinstance(name, str):
+        if (described := find_described(name)) is not None:
+            return described
         backbone = _BUILT_IN.get(name) or _registered.get(name) or _declared.get(name)
-        if backbone is None and name.startswith(PREFIX):
+        if backbone is None and name.startswith(HUB_PREFIX):
             return _open(HubFile, name)
         if backbone is None and is_model_path(name):
             return NetworkFile.open(name)
@@ -230,6 +233,11 @@ def unregister_backbone(name: str) -> None:
 @functools.lru_cache(maxsize=64)
 def _open(kind: type[HubFile] | type[TorchBackbone], name: str) -> Backbone:
     return kind.open(name)
+
+
+def is_built_in(name: str) -> bool:
+    """Return whether a backbone is part of featx."""
+    return name in _BUILT_IN
 
 
 def registered_backbone(name: str) -> Backbone | None:

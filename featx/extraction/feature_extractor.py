@@ -19,6 +19,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
+from featx.backbones.described import using_description
 from featx.backbones.files.network_file import as_backbone_name
 from featx.backbones.layers import POOLINGS, Layer, parse_layers
 from featx.backbones.preprocessing import parse_preprocessing
@@ -463,7 +464,8 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
         """
         check_feature_names_in(self, input_features)
         options = self._options()
-        backbone = load_backbone(options.backbone)
+        with using_description(self._network_description()):
+            backbone = load_backbone(options.backbone)
         layer = "" if options.layer_name == backbone.layer else f"_{options.layer_name}"
         pooling = "" if self.pooling in ("native", "avg") else f"_{self.pooling}"
         prefix = f"{backbone.name}{layer}{pooling}"
@@ -474,7 +476,8 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
             if not get_config()["skip_parameter_validation"]:
                 self._validate_params()
             fields = dataclasses.fields(ExtractionOptions)
-            return ExtractionOptions(**{field.name: getattr(self, field.name) for field in fields})
+            with using_description(self._network_description()):
+                return ExtractionOptions(**{field.name: getattr(self, field.name) for field in fields})
         except UnknownBackboneError:
             raise
         except (InvalidParameterError, OptionError) as error:
@@ -521,6 +524,12 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
         # A dict: skops, also that of mlflow, trusts no type of featx but the extractor.
         self._graph = None if archived is None else dataclasses.asdict(archived)
         self._reads_cache_only = not write_cache
+
+    def _network_description(self) -> str:
+        """Return what a model file knows of the network, at the image size of the fit; "" if it does not apply."""
+        graph, size = getattr(self, "_graph", None), self.image_size
+        sides = size if size is None else list(size) if isinstance(size, tuple | list) else [size, size]
+        return "" if graph is None or sides != self.fitted_params_["image_size"] else graph["network"]
 
     def _relocate_backbone(self, path: str) -> None:
         """Set the path of a model file that was moved. The fitted recipe is kept, and detects another file."""

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from featx.backbones import preprocessing
 from featx.backbones.base import Weights
+from featx.backbones.described import using_description
 from featx.backbones.files.display_name import display_name
 from featx.backbones.files.network_file import NetworkFile, as_backbone_name
 from featx.backbones.hub.refused import refusing_downloads
@@ -38,7 +39,7 @@ from featx.extraction.engines.onnx_runtime.engine import device_batch_size
 from featx.images.decode import MAX_PIXELS
 from featx.images.resize import parse_resize
 from featx.images.tta import check_tta
-from featx.recipe import LAYER_SEPARATOR, Recipe
+from featx.recipe import LAYER_SEPARATOR, Recipe, recipe_differences
 from featx.system.formatting import format_list
 from featx.system.option_checks import check_choice, check_integer, is_integer
 
@@ -363,28 +364,27 @@ class Resolved:
             try:
                 return start(weights_path=None, archived=self.archived)
             except UnusableGraphError:
-                return start(weights_path=self.find_weights_path())
+                return self.with_weights().start(compiled)
         return start(weights_path=self.weights_path)
 
-    def find_weights_path(self) -> Path | None:
-        """Return the path of the weights of the recipe, also if they were not looked up as a model holds its graph.
+    def with_weights(self) -> Resolved:
+        """Return the same with the network and its weights instead of the graph in a model file.
 
         Raises
         ------
         RecipeMismatchError
-            The weights on this machine are others.
-        WeightsError
-            The weights cannot be found. They are not downloaded from an address in a model file.
+            The network or the weights on this machine are others.
+        WeightsError, UnknownBackboneError, MissingDependencyError
+            The network or its weights cannot be found. They are not downloaded from an address in a model file.
         """
         if self.archived is None or self.options is None:
-            return self.weights_path
+            return self
         check_local_weights(self.options.weights, self.archived.path)
-        with refusing_downloads(self.archived.path):
-            weights = self.options.find_weights()
-        if weights.digest != self.recipe.weights:
-            differences = {"weights": (self.recipe.weights, weights.digest)}
+        with refusing_downloads(self.archived.path), using_description(""):
+            resolved = dataclasses.replace(self.options).resolve()
+        if differences := recipe_differences(self.recipe.as_dict(), resolved.recipe.as_dict()):
             raise RecipeMismatchError(self.options.backbone, differences)
-        return weights.path
+        return resolved
 
     @property
     def engine_and_device(self) -> str:

@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from featx.backbones.described import using_description
 from featx.backbones.weights import check_local_weights
 from featx.errors import RecipeMismatchError, did_you_mean
 from featx.extraction.engines.archived_graph import ArchivedGraph
-from featx.extraction.engines.engine import PRECISIONS
+from featx.extraction.engines.engine import PRECISIONS, PrecisionName
 from featx.extraction.options import ExtractionOptions, Resolved
+from featx.recipe import recipe_differences
 from featx.system.files import remote
 
 #: Options that concern one machine only.
@@ -67,28 +69,28 @@ def resolve_with_recipe(
     RecipeMismatchError
         The options have another recipe on this machine: other weights or another version of featx.
     """
+    precision = options.precision
     if "precision" in ignore:
         ignore = {*ignore, "calibration"}  # a part of precision "int8"
     elif (recorded := recipe.get("precision")) in PRECISIONS:
-        options = dataclasses.replace(options, precision=recorded)
-    resolved = _resolve_archived(options, recipe, archived) or options.resolve()
-    current = resolved.recipe.as_dict()
-    differences = {
-        name: (recipe.get(name), current.get(name))
-        for name in {**recipe, **current}
-        if name not in ignore and recipe.get(name) != current.get(name)
-    }
-    if differences:
+        precision = recorded
+    resolved = _resolve_archived(options, precision, recipe, archived)
+    if resolved is None:
+        with using_description(""):  # the network itself is needed
+            resolved = dataclasses.replace(options, precision=precision).resolve()
+    if differences := recipe_differences(recipe, resolved.recipe.as_dict(), ignore=ignore):
         raise RecipeMismatchError(options.backbone, differences)
     return resolved
 
 
 def _resolve_archived(
-    options: ExtractionOptions, recipe: Mapping[str, Any], archived: ArchivedGraph | None
+    options: ExtractionOptions, precision: PrecisionName, recipe: Mapping[str, Any], archived: ArchivedGraph | None
 ) -> Resolved | None:
     """Return what to run with the graph in a model file; None if it is not that of the options."""
     if archived is None or not isinstance(recipe.get("weights"), str):
         return None
+    with using_description(archived.network):
+        options = dataclasses.replace(options, precision=precision)
     resolved = options.resolve(weights_digest=recipe["weights"])
     if resolved.engine in ("openvino", "onnxruntime") and archived.fits(resolved.backbone, resolved.recipe):
         return dataclasses.replace(resolved, archived=archived, options=options)

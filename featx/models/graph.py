@@ -2,29 +2,48 @@
 
 from __future__ import annotations
 
+import dataclasses
+import os
 import warnings
 from typing import Any
 
-from featx.backbones.registry import NetworkBackbone
+from featx.backbones.described import DescribedNetwork
+from featx.backbones.files.network_file import is_single_file
+from featx.backbones.registry import NetworkBackbone, is_built_in
 from featx.errors import FeatxError, FeatxWarning
 from featx.extraction.engines.archived_graph import BIN_MEMBER, XML_MEMBER, UnusableGraphError, describe_graph
 from featx.extraction.engines.compile import load_known, load_or_compile
 from featx.extraction.feature_extractor import resolve_extractor
 from featx.extraction.options import Resolved, resolve_cache
+from featx.recipe import Recipe
 
 
-def make_graph(extractor: Any) -> tuple[dict[str, bytes], dict[str, Any]]:
-    """Return the graph of a fitted extractor as members of an archive, and what a model card records of it.
+@dataclasses.dataclass(frozen=True)
+class GraphOfModel:
+    """Compiled graph that becomes part of a model file; empty if there is none.
+
+    Attributes
+    ----------
+    members : dict of str to bytes
+        Members of the archive.
+    card : dict
+        What the card of the model records of it.
+    network : str
+        Description of the network, without which its library would be needed; "" if the network is part of featx, or
+        of the model.
+    """
+
+    members: dict[str, bytes] = dataclasses.field(default_factory=dict)
+    card: dict[str, Any] = dataclasses.field(default_factory=dict)
+    network: str = ""
+
+
+def make_graph(extractor: Any) -> GraphOfModel:
+    """Return the graph of a fitted extractor, or none if the extractor runs no graph of OpenVINO.
 
     Parameters
     ----------
     extractor : FeatureExtractor
-
-    Returns
-    -------
-    members : dict of str to bytes
-    description : dict
-        Both are empty if the extractor runs no graph of OpenVINO.
 
     Warns
     -----
@@ -33,24 +52,33 @@ def make_graph(extractor: Any) -> tuple[dict[str, bytes], dict[str, Any]]:
     """
     resolved = resolve_extractor(extractor)
     if resolved.engine not in ("openvino", "onnxruntime") or not isinstance(resolved.backbone, NetworkBackbone):
-        return {}, {}
+        return GraphOfModel()
     cache = resolve_cache(extractor.cache)
     try:
         graph = _graph_of(resolved, resolved.backbone, cache and cache / "compiled")
     except FeatxError as error:  # the training is done, and must not be lost
         warnings.warn(f"The model is saved without its graph: {error}", FeatxWarning, stacklevel=3)
-        return {}, {}
-    description = describe_graph(graph, resolved.backbone, resolved.recipe)
-    return {XML_MEMBER: graph.xml, BIN_MEMBER: graph.bin}, description
+        return GraphOfModel()
+    card = describe_graph(graph, resolved.backbone, resolved.recipe)
+    network = _describe_network(resolved.backbone, os.fspath(extractor.backbone), resolved.recipe)
+    return GraphOfModel({XML_MEMBER: graph.xml, BIN_MEMBER: graph.bin}, card, network)
+
+
+def _describe_network(backbone: NetworkBackbone, given_name: str, recipe: Recipe) -> str:
+    is_described = isinstance(backbone, DescribedNetwork)  # its file need not be here
+    if not is_described and (is_built_in(given_name) or is_single_file(given_name)):
+        return ""
+    return DescribedNetwork.of(backbone, given_name, recipe).as_text()
 
 
 def _graph_of(resolved: Resolved, backbone: NetworkBackbone, compiled: Any) -> Any:
-    weights_path = resolved.weights_path
     if resolved.archived is not None and resolved.options is not None:
         if (known := load_known(backbone, resolved.recipe, compiled)) is not None:
             return known
         try:
             return resolved.archived.load()
         except UnusableGraphError:
-            weights_path = resolved.find_weights_path()
-    return load_or_compile(backbone, resolved.recipe, weights_path, compiled)
+            resolved = resolved.with_weights()
+            assert isinstance(resolved.backbone, NetworkBackbone)
+            backbone = resolved.backbone
+    return load_or_compile(backbone, resolved.recipe, resolved.weights_path, compiled)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from featx.backbones.described import using_description
 from featx.backbones.hub.refused import refusing_downloads
 from featx.backbones.weights import check_local_weights
 from featx.errors import RecipeMismatchError, missing_dependency
@@ -109,7 +110,7 @@ class Model:
         ignore = {*ignore, "precision"} if "precision" in given else ignore
         archived = self.archived if use_graph else None
         try:
-            with refusing_downloads(self.path):
+            with refusing_downloads(self.path), using_description("" if archived is None else archived.network):
                 extraction = ExtractionOptions(**{**self.card.options, **given})
                 if archived is None:
                     check_local_weights(extraction.weights, self.path)

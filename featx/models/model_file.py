@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from featx.backbones.described import DescribedNetwork
 from featx.backbones.files.network_file import describe_for_models, restore_network
 from featx.errors import ModelFileError, OptionError, StoreError
 from featx.extraction.engines.archived_graph import ArchivedGraph
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
     from featx.models.fine_tuning.classifier import FineTunedClassifier
+    from featx.models.graph import GraphOfModel
 
 _NETWORK_NAME = re.compile(r"[\w. -]{1,100}\.(keras|h5|hdf5|onnx)")
 _CARD_FIELDS = {field.name for field in dataclasses.fields(ModelCard)}
@@ -135,7 +137,7 @@ def save_pipeline(
     >>> loaded.set_params(featureextractor__cache=None).predict(images[:1]).tolist()
     ['dark']
     """
-    from featx.models.graph import make_graph  # imports scikit-learn
+    from featx.models.graph import GraphOfModel, make_graph  # imports scikit-learn
 
     path = Path(as_path("path", path))
     check_model_path(path)
@@ -143,7 +145,7 @@ def save_pipeline(
     extractor, estimator = split_pipeline(pipeline)
     rows = validate_training_data(features, y, extractor.n_features_out_)
     check_number_of_labels(estimator, _random_rows(extractor.n_features_out_)[:2], y)
-    members, graph_description = make_graph(extractor) if graph else ({}, {})
+    archived = make_graph(extractor) if graph else GraphOfModel()
     card = make_card(
         extractor,
         estimator,
@@ -151,13 +153,13 @@ def save_pipeline(
         y=y,
         scores=validate_scores(scores or {}),
         notes=[str(note) for note in notes],
-        graph=graph_description,
+        graph=archived.card,
     )
     head = savable_head(estimator)
     if head is not None:
         check_predictions(head, estimator, _random_rows(extractor.n_features_out_) if rows is None else rows)
     detector = None if rows is None else _fit_detector(rows, groups)
-    data = _pack_model(pipeline, card, head, detector, graph=members, trusted=_as_types(trusted))
+    data = _pack_model(pipeline, card, head, detector, graph=archived, trusted=_as_types(trusted))
     with as_output_error(path), atomic_write(path) as temporary:
         temporary.write_bytes(data)
 
@@ -285,7 +287,7 @@ def read_model(path: str | os.PathLike[str], *, trusted: Sequence[str] | None = 
     description, members = read_archive(Path(path), name)
     try:
         card = _read_card(name, description["card"])
-        archived = ArchivedGraph.from_dict(card.graph, os.path.realpath(path)) if card.graph else None
+        archived = _read_graph(card, os.path.realpath(path), description.get("described", ""))
         network = _restore_network(members, description.get("network", {}))
         if network:
             card = dataclasses.replace(card, options={**card.options, "backbone": network})
@@ -334,10 +336,10 @@ def _pack_model(
     head: Head | None,
     detector: NoveltyDetector | None,
     *,
-    graph: Mapping[str, bytes],
+    graph: GraphOfModel,
     trusted: Sequence[str],
 ) -> bytes:
-    members, network = dump_pipeline(pipeline, trusted)
+    members, network = dump_pipeline(pipeline, trusted, is_described=bool(graph.network))
     network_descriptions: dict[str, Any] = {}
     if network is not None:
         members[f"{NETWORK}{network[0]}"] = network[1]
@@ -350,7 +352,7 @@ def _pack_model(
         members[f"{TRAINING_ROWS}.npy"] = _as_npy(detector.rows)
     threshold = None if detector is None else detector.threshold
     fields = {"card": dataclasses.asdict(card), "head": description, "novelty_threshold": threshold}
-    return pack(members, {**fields, "network": network_descriptions}, graph)
+    return pack(members, {**fields, "network": network_descriptions, "described": graph.network}, graph.members)
 
 
 def _as_npy(array: AnyArray) -> bytes:
@@ -375,6 +377,15 @@ def _read_card(name: str, fields: Mapping[str, Any]) -> ModelCard:
             f"{', '.join(unknown)}. Install featx {card.versions.get('featx')}."
         )
     return card
+
+
+def _read_graph(card: ModelCard, path: str, network: str) -> ArchivedGraph | None:
+    """Return the graph in the file at a path, of a network that the file describes."""
+    if not card.graph:
+        return None
+    if network:
+        DescribedNetwork.from_text(network)  # raises an error of a crafted file
+    return ArchivedGraph.from_dict(card.graph, path, network)
 
 
 def _restore_network(members: Mapping[str, bytes], descriptions: Mapping[str, Any]) -> str:

@@ -39,7 +39,7 @@ _OTHER_FORMATS = (
 
 
 def dump_pipeline(
-    pipeline: Pipeline, trusted: Collection[str] = ()
+    pipeline: Pipeline, trusted: Collection[str] = (), *, is_described: bool = False
 ) -> tuple[dict[str, bytes], tuple[str, bytes] | None]:
     """Return a fitted pipeline as the files of a skops archive, and the network that belongs to it.
 
@@ -50,6 +50,8 @@ def dump_pipeline(
     pipeline : sklearn.pipeline.Pipeline
     trusted : collection of str, default=()
         Types that may be part of it besides :data:`TRUSTED_TYPES`.
+    is_described : bool, default=False
+        Whether the model describes the network, so that its file is not needed.
 
     Returns
     -------
@@ -66,8 +68,11 @@ def dump_pipeline(
 
     name, extractor = pipeline.steps[0]
     portable = clone(extractor).set_params(cache="auto", verbose=None, allow=check_allow(extractor.allow))
+    # skops trusts no class of paths.
+    paths = {name: getattr(portable, name) for name in ("backbone", "weights")}
+    portable.set_params(**{name: os.fspath(path) for name, path in paths.items() if isinstance(path, os.PathLike)})
     portable.recipe_, portable.fitted_params_ = extractor.recipe_, extractor.fitted_params_
-    network = read_model_file(os.fspath(extractor.backbone))
+    network = None if is_described else read_model_file(os.fspath(extractor.backbone))
     if network is not None:
         portable._relocate_backbone(network[0])
     steps = without_covariance(pipeline[1:]).steps

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import pickle
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from sklearn.pipeline import make_pipeline
 from featx import FeatureExtractor, Predictor, explain_images, load_pipeline, read_model, save_pipeline
 from featx.backbones.base import Weights
 from featx.backbones.files.network_file import NetworkFile
-from featx.errors import FeatxWarning, StoreWarning, WeightsNotFoundError
+from featx.errors import FeatxWarning, ModelFileError, StoreWarning, UnknownBackboneError, WeightsNotFoundError
 from featx.extraction.engines.archived_graph import BIN_MEMBER, XML_MEMBER
 from featx.extraction.engines.engine import stop_engines
 from tests.backbones.networks import save_onnx
@@ -199,6 +200,61 @@ def test_other_weights_are_not_saved_under_the_recorded_recipe(
     with pytest.warns(FeatxWarning, match="is saved without its graph: .*weights"):
         save_pipeline(loaded, tmp_path / "again.skops")
     assert read_model(tmp_path / "again.skops").card.graph == {}
+
+
+@pytest.fixture
+def described(fitted: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A model that describes its network, as those of other libraries are; the network itself is gone."""
+    network = Path(fitted[0].backbone)
+    with monkeypatch.context() as patched:
+        patched.setattr("featx.models.graph.is_single_file", lambda path: False)
+        save_pipeline(fitted, tmp_path / "described.skops")
+    network.rename(network.with_suffix(".gone"))
+    yield tmp_path / "described.skops"
+    network.with_suffix(".gone").rename(network)
+
+
+@pytest.mark.usefixtures("no_children")
+def test_network_of_another_library_is_not_needed(
+    described: Path, saved: Path, digits: list[Path], tmp_path: Path
+) -> None:
+    expected = load_pipeline(saved, cache=None).predict_proba(digits)
+    predictor = pickle.loads(pickle.dumps(Predictor(described, cache=tmp_path / "cache")))
+    np.testing.assert_allclose(predictor.predict(digits)["probability"], expected.max(axis=1), atol=1e-6)
+    (explanation,) = explain_images(described, digits[:1], cache=None)
+    assert explanation.attribution is not None
+    loaded = load_pipeline(described, cache=None)
+    np.testing.assert_allclose(loaded.predict_proba(digits), expected, atol=1e-6)
+    assert loaded[0].get_feature_names_out()[-1] == "own_4"
+    save_pipeline(loaded, tmp_path / "again.skops")
+    models = [read_model(path).archived for path in (described, tmp_path / "again.skops")]
+    assert len({model and model.network for model in models}) == 1
+    assert load_pipeline(tmp_path / "again.skops", cache=None).predict(digits[:1]).tolist() == ["0"]
+
+
+@pytest.mark.filterwarnings("ignore:The graph in model")
+def test_network_that_is_needed_is_named(described: Path, digits: list[Path], tmp_path: Path) -> None:
+    loaded = load_pipeline(described, cache=None).set_params(featureextractor__image_size=64)
+    with pytest.raises(UnknownBackboneError, match=r"Cannot read network '.*own\.onnx': No such file"):
+        loaded.predict(digits[:1])
+    damaged = rewrite_model(described, tmp_path / "damaged.skops", damage_content)
+    with pytest.raises(UnknownBackboneError, match=r"Cannot read network '.*own\.onnx': No such file"):
+        Predictor(damaged, cache=None).predict_one(digits[0])
+    with pytest.raises(UnknownBackboneError):  # only the model knows it
+        FeatureExtractor(loaded[0].backbone, preprocessing="tf").fit([])
+
+
+@pytest.mark.parametrize(
+    "changed", [{"size": [48]}, {"layer": 3}, {"image_size": "48"}, {"sized_layers": [["a"]]}, {"unknown": 1}]
+)
+def test_invalid_description_of_a_network(changed: dict[str, Any], described: Path, tmp_path: Path) -> None:
+    def change(members: dict[str, bytes]) -> None:
+        description = json.loads(members["featx.json"])
+        network = {**json.loads(description["described"]), **changed}
+        members["featx.json"] = json.dumps({**description, "described": json.dumps(network)}).encode()
+
+    with pytest.raises(ModelFileError, match="corrupt or was modified"):
+        read_model(rewrite_model(described, tmp_path / "crafted.skops", change))
 
 
 @pytest.mark.slow  # converts a network

@@ -17,6 +17,8 @@ from featx.errors import UnknownBackboneError, WeightsError
 
 #: Format of a file by its suffix. The fourth format, "saved model", is a folder.
 KINDS = {".keras": "keras", ".h5": "keras", ".hdf5": "keras", ".onnx": "onnx", ".xml": "openvino"}
+#: Begins the address of a file of the Hugging Face Hub.
+HUB_PREFIX = "hf://"
 #: Remedy for a missing file of weights, by format.
 _MISSING_WEIGHTS_REMEDY = {
     "onnx": "Copy it into the same folder, or export the network with embedded weights (external_data=False).",
@@ -87,16 +89,21 @@ class ModelSource:
         """Return what a child process needs to read the network, as plain JSON types."""
         return {"model_file": {**dataclasses.asdict(self), "path": os.path.abspath(self.path)}}
 
+    @property
+    def is_single_file(self) -> bool:
+        """Whether the network is a single portable file."""
+        return self.kind == "keras" or (self.kind == "onnx" and not external_data(Path(self.path)))
+
     def single_file(self) -> tuple[str, bytes] | None:
         """Return the name and content of a network that is a single portable file; None for any other."""
         path = Path(self.path)
-        if self.kind not in ("keras", "onnx") or (self.kind == "onnx" and external_data(path)):
-            return None
-        return path.name, path.read_bytes()
+        return (path.name, path.read_bytes()) if self.is_single_file else None
 
 
 def is_model_path(backbone: str) -> bool:
     """Return whether a backbone is given as the path of a model file instead of by name."""
+    if backbone.startswith(HUB_PREFIX):
+        return False
     try:
         return backbone.endswith(tuple(KINDS)) or (expand_user(backbone) / "saved_model.pb").is_file()
     except OSError:  # a name too long for a file, for example

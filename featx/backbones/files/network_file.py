@@ -207,6 +207,11 @@ def cache_tuned_network(data: bytes, name: str, description: dict[str, Any] | No
     return path
 
 
+def is_single_file(backbone: str) -> bool:
+    """Return whether a backbone is a custom model file that is one portable file."""
+    return is_model_path(backbone) and ModelSource.open(backbone).is_single_file
+
+
 def read_model_file(backbone: str) -> tuple[str, bytes] | None:
     """Return the name and content of a custom model file that is one portable file; None for any other backbone."""
     return ModelSource.open(backbone).single_file() if is_model_path(backbone) else None

@@ -7,13 +7,12 @@ import re
 from pathlib import PurePosixPath
 
 from featx.backbones.files.describe import describe_source
-from featx.backbones.files.model_source import ModelSource, external_data
+from featx.backbones.files.model_source import HUB_PREFIX, ModelSource, external_data
 from featx.backbones.files.network_file import NetworkFile
 from featx.backbones.hub.processor import Processor, read_processor
 from featx.backbones.hub.repository import find_file, find_optional_file, repository_license
 from featx.errors import UnknownBackboneError
 
-PREFIX = "hf://"
 _NAME = re.compile(r"hf://(?P<repository>[^/@]+/[^/@]+)/(?P<path>[^@]+\.onnx)(@(?P<revision>.+))?")
 
 
@@ -78,7 +77,7 @@ class HubFile(NetworkFile):
     @property
     def origin_url(self) -> str:
         """Address of the repository."""
-        return f"https://huggingface.co/{'/'.join(self.address.removeprefix(PREFIX).split('/')[:2])}"
+        return f"https://huggingface.co/{'/'.join(self.address.removeprefix(HUB_PREFIX).split('/')[:2])}"
 
     @property
     def image_size(self) -> int | None:  # type: ignore[override]  # a file need not state a size

@@ -41,6 +41,9 @@ class ArchivedGraph:
         Size of the graph.
     sha256 : str
         SHA-256 of the graph in hexadecimal.
+    network : str
+        Description of the network, see :class:`featx.backbones.described.DescribedNetwork`; "" if the network is part
+        of featx, or of the model.
     """
 
     path: str
@@ -48,11 +51,13 @@ class ArchivedGraph:
     format: int
     bytes: int
     sha256: str
+    network: str = ""
 
     @classmethod
-    def from_dict(cls, fields: Mapping[str, Any], path: str) -> ArchivedGraph:
-        """Return the graph that a model card describes, in the file at a path."""
-        return cls(path, str(fields["fingerprint"]), int(fields["format"]), int(fields["bytes"]), str(fields["sha256"]))
+    def from_dict(cls, fields: Mapping[str, Any], path: str, network: str = "") -> ArchivedGraph:
+        """Return the graph that a model card describes, in the file at a path, of a network with a description."""
+        numbers = int(fields["format"]), int(fields["bytes"])
+        return cls(path, str(fields["fingerprint"]), *numbers, str(fields["sha256"]), network)
 
     def fits(self, backbone: Backbone, recipe: Recipe) -> bool:
         """Return whether the graph is that of a recipe, in the format of this version of featx."""

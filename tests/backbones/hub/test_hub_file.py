@@ -14,7 +14,8 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from featx import FeatureExtractor
+from featx import FeatureExtractor, Predictor
+from featx.backbones.hub.repository import known_license
 from tests.backbones.hub.hub_server import COMMIT, OLD_COMMIT, TOKEN, HubServer, serve_hub
 from tests.backbones.networks import SIZE, save_onnx
 
@@ -33,9 +34,13 @@ PROCESSOR = {
 NAME = "hf://org/net/onnx/model.onnx"
 SCRIPT = """
 import json, sys
-from featx import FeatureExtractor
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from featx import FeatureExtractor, save_pipeline
 extractor = FeatureExtractor(sys.argv[1], precision="float32", cache=sys.argv[2])
 print(json.dumps([extractor.fit_transform(sys.argv[3:]).tolist(), extractor.recipe_]))
+pipeline = make_pipeline(extractor, LogisticRegression()).fit([sys.argv[3]] * 2, ["a", "b"])
+save_pipeline(pipeline, sys.argv[2] + "/model.skops")
 """
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -116,6 +121,9 @@ def test_network_runs_with_its_own_preprocessing(
     again = run(NAME)
     assert json.loads(again.stdout) == [rows, recipe]
     assert len([request for request in server.requests if not request[1].startswith("/api/")]) == n_requests
+    predictor = Predictor(tmp_path / "cache" / "model.skops", cache=None)  # this process has no file of the hub
+    assert predictor.predict_one(cropped).label in ("a", "b")
+    assert predictor.model.card.license == known_license("org/net")
 
 
 @pytest.mark.slow

@@ -5,6 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -58,3 +61,11 @@ def test_all_commands_work_with_a_network_of_timm(
     run("job", "run", "job")
     run("extract", "photos", *network, "--precision", "float32")
     np.testing.assert_array_equal(np.asarray(open_features("job")), np.load("features.npy"))
+    for network_file in Path().glob("*.pth"):
+        network_file.unlink()
+    code = "import sys; sys.modules.update(torch=None, timm=None); from featx.cli import main; sys.exit(main(sys.argv[1:]))"
+    command = [sys.executable, "-c", code, "predict", "model.skops", "photos/china", "--no-cache"]
+    alone = subprocess.run(
+        command, capture_output=True, text=True, check=False, env={**os.environ, "XDG_CACHE_HOME": "/dev/null"}
+    )
+    assert [row["label"] for row in csv.DictReader(io.StringIO(alone.stdout))] == [row["label"] for row in predicted]
