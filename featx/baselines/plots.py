@@ -9,7 +9,7 @@ import numpy as np
 
 from featx.baselines.metrics import METRIC_NAMES, METRICS
 from featx.errors import missing_dependency
-from featx.system.array_types import AnyArray
+from featx.system.array_types import AnyArray, BoolArray
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,10 +49,40 @@ def plot_scores(table: pd.DataFrame, names: Sequence[str], metric: str, ax: Any 
     mean = table[f"{metric}_mean"].to_numpy(dtype=float)
     low, high = (table[side].fillna(table[f"{metric}_mean"]).to_numpy(dtype=float) for side in ("low", "high"))
     ax.errorbar(mean, positions, xerr=[np.maximum(0, mean - low), np.maximum(0, high - mean)], fmt="o", capsize=3)
-    ax.set_yticks(positions, [name.replace("$", r"\$") for name in names])
+    is_outside = far_dummies(table["estimator"], low, high)
+    ax.set_xlim(*range_with_margin(low[~is_outside], high[~is_outside]))
+    texts = [
+        f"{name}: {score:.3f}, outside" if outside else name
+        for name, score, outside in zip(names, mean, is_outside, strict=True)
+    ]
+    ax.set_yticks(positions, [text.replace("$", r"\$") for text in texts])
     ax.set_xlabel(f"{METRIC_NAMES[metric]}, mean and 95 % interval")
     ax.grid(axis="x", alpha=0.4)
     return ax
+
+
+def far_dummies(estimators: Any, low: AnyArray, high: AnyArray) -> BoolArray:
+    """Return which rows of the dummy are so far below all others that a plot of both would hide their differences.
+
+    Parameters
+    ----------
+    estimators : sequence of str
+        Name of the estimator of each row.
+    low, high : ndarray of shape (n_rows,)
+        Ends of the intervals.
+    """
+    is_dummy = np.array([name == "dummy" for name in estimators])
+    if is_dummy.all():
+        return np.zeros_like(is_dummy)
+    start, end = low[~is_dummy].min(), high[~is_dummy].max()
+    is_far: BoolArray = is_dummy & (high < start - 3 * (end - start)) & (end > start)
+    return is_far
+
+
+def range_with_margin(low: AnyArray, high: AnyArray) -> tuple[float, float]:
+    """Return the range of an axis that shows all intervals, with a margin."""
+    margin = 0.06 * (high.max() - low.min()) or 0.05
+    return float(low.min() - margin), float(high.max() + margin)
 
 
 def plot_confusion(y: AnyArray, predicted: AnyArray, ax: Any = None) -> Any:

@@ -50,9 +50,14 @@ class Atlas:
     side: int
     n_columns: int
 
+    def cell(self, index: int) -> tuple[int, int]:
+        """Return the column and the row of a thumbnail."""
+        row, column = divmod(index, self.n_columns)
+        return column, row
+
     def corner(self, index: int) -> tuple[int, int]:
         """Return the left and top pixel of a thumbnail."""
-        row, column = divmod(index, self.n_columns)
+        column, row = self.cell(index)
         return column * self.side, row * self.side
 
     @property

@@ -32,6 +32,7 @@ def test_working_links_are_accepted(small_site: Path) -> None:
         ('<img src="missing.png">', "missing.png does not exist"),
         ('<a href="../index.html#start">', "../index.html#start has no such anchor"),
         ('<a href="#nowhere">', "#nowhere has no such anchor"),
+        ('<a href="#top">to <a href="page.html">A</a></a>', "page.html is a link within a link"),
     ],
 )
 def test_broken_link_is_reported(small_site: Path, element: str, problem: str) -> None:

@@ -8,7 +8,11 @@ from collections.abc import Collection, Mapping, Sequence
 
 #: No colors: light and dark pages have their own.
 _PRE = "margin:0;white-space:pre-wrap;overflow-wrap:anywhere;color:inherit;background:transparent"
-_CELL = "text-align:left;padding:2px 8px;overflow-wrap:anywhere;white-space:normal"
+_CELL = "text-align:left;padding:2px 8px;"
+#: Short cells stay on their line; only long text, such as a path, breaks.
+_MAX_UNBROKEN = 24
+_LONG = _CELL + "overflow-wrap:anywhere;white-space:normal;min-width:10em"
+_SHORT = _CELL + "white-space:nowrap"
 #: Maximum number of characters of a text. A notebook is stored with its output.
 MAX_CHARACTERS = 20_000
 
@@ -65,11 +69,16 @@ def table_to_html(
     names = list(rows[0]) if rows else []
     head = ["", *names] if images else names
     lines = [f"<p>{html.escape(caption)}</p>" if caption else "", "<table><thead><tr>"]
-    lines += [f'<th style="{_CELL}">{html.escape(name)}</th>' for name in head]
+    lines += [f'<th style="{_style(name)}">{html.escape(name)}</th>' for name in head]
     lines.append("</tr></thead><tbody>")
     for index, row in enumerate(rows):
         picture = f'<img alt="" src="{html.escape(images[index])}">' if images and images[index] else ""
-        cells = ([picture] if images else []) + [html.escape(row[name]) for name in names]
+        cells = [f'<td style="{_SHORT}">{picture}</td>'] if images else []
+        cells += [f'<td style="{_style(row[name])}">{html.escape(row[name])}</td>' for name in names]
         bold = ' style="font-weight:700"' if index in marked else ""
-        lines.append(f"<tr{bold}>" + "".join(f'<td style="{_CELL}">{cell}</td>' for cell in cells) + "</tr>")
+        lines.append(f"<tr{bold}>{''.join(cells)}</tr>")
     return "".join([*lines, "</tbody></table>"])
+
+
+def _style(text: str) -> str:
+    return _SHORT if len(text) <= _MAX_UNBROKEN else _LONG

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from featx.baselines.plots import far_dummies, range_with_margin
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -91,11 +93,11 @@ def scores_chart(names: Sequence[str], table: pd.DataFrame, metric: str, metric_
             "color": [_NEUTRAL if verdict == "worse" else _CORRECT for verdict in table["verdict"]],
         }
     )
-    is_outside = _is_far_below(table["estimator"].to_numpy() == "dummy", low, high)
+    is_outside = far_dummies(table["estimator"], low, high)
     figure = _figure(
         "scores",
         height=70 + 40 * n,
-        x_range=_range_with_margin(low[~is_outside], high[~is_outside]),
+        x_range=range_with_margin(low[~is_outside], high[~is_outside]),
         y_range=(-0.5, n - 0.2),
         x_axis_label=f"{metric_name}, mean and 95 % interval",
         tooltips=[("", "@name"), (metric_name, "@x{0.000}"), ("95 %", "@low{0.000} – @high{0.000}"), ("", "@verdict")],
@@ -110,19 +112,6 @@ def scores_chart(names: Sequence[str], table: pd.DataFrame, metric: str, metric_
     figure.yaxis.visible = False
     figure.ygrid.grid_line_color = None
     return figure
-
-
-def _is_far_below(is_dummy: Any, low: Any, high: Any) -> Any:
-    """Return which rows of the dummy are so far below all others that it would hide their differences."""
-    if is_dummy.all():
-        return np.zeros_like(is_dummy)
-    start, end = low[~is_dummy].min(), high[~is_dummy].max()
-    return is_dummy & (high < start - 3 * (end - start)) & (end > start)
-
-
-def _range_with_margin(low: Any, high: Any) -> tuple[float, float]:
-    margin = 0.06 * (high.max() - low.min()) or 0.05
-    return float(low.min() - margin), float(high.max() + margin)
 
 
 def confusion_chart(classes: Sequence[str], true: Any, predicted: Any) -> Any:

@@ -138,12 +138,10 @@ class ImageFrame:
         number = self.tiles.get(row)
         if number is None:
             return None
-        x, y = self.atlas.corner(number)
-        large = self.large_atlas.corner(self.large_tiles[row]) if row in self.large_tiles else None
+        is_large = row in self.large_tiles
         return {
-            "x": x,
-            "y": y,
-            "large": large,
+            "cell": self.large_atlas.cell(self.large_tiles[row]) if is_large else self.atlas.cell(number),
+            "is_large": is_large,
             "name": self.names[number],
             "text": text,
             "attribution": attribution,

@@ -13,7 +13,7 @@
     const url = URL.createObjectURL(new Blob([bytes], { type }));
     document.documentElement.style.setProperty(`--${id}`, `url("${url}")`);
   }
-  const large = new Map(data.large.map(([number, x, y]) => [number, `-${x}px -${y}px`]));
+  const large = new Map(data.large.map(([number, column, row]) => [number, [column, row]]));
 
   const format = (value) => (data.classes.length ? data.classes[value] : value);
 
@@ -25,13 +25,10 @@
     picture.setAttribute("role", "img");
     picture.tabIndex = -1;
     picture.setAttribute("aria-label", data.names[number]);
-    const x = (number % data.columns) * data.side;
-    const y = Math.floor(number / data.columns) * data.side;
-    picture.style.backgroundPosition = `-${x}px -${y}px`;
-    if (large.has(number)) {
-      picture.classList.add("large");
-      picture.style.setProperty("--corner", large.get(number));
-    }
+    picture.classList.toggle("large", large.has(number));
+    const [column, row] = large.get(number) ?? [number % data.columns, Math.floor(number / data.columns)];
+    picture.style.setProperty("--column", column);
+    picture.style.setProperty("--row", row);
     const caption = document.createElement("figcaption");
     const [label, predicted] = [format(data.true[number]), format(data.predicted[number])];
     caption.textContent = label === predicted ? label : `${label}, predicted ${predicted}`;

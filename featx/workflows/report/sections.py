@@ -166,11 +166,10 @@ def alt_texts(frame: ImageFrame) -> dict[str, str]:
 def script_data(frame: ImageFrame) -> dict[str, Any]:
     """Return what the script of the page needs to show the images of a class, a cell or a point."""
     data: dict[str, Any] = {
-        "side": frame.atlas.side,
         "columns": frame.atlas.n_columns,
         "names": frame.names[: len(frame.shown)],
         "partial": len(frame.shown) < len(frame.scored),
-        "large": [[frame.tiles[row], *frame.large_atlas.corner(number)] for row, number in frame.large_tiles.items()],
+        "large": [[frame.tiles[row], *frame.large_atlas.cell(number)] for row, number in frame.large_tiles.items()],
         "classes": frame.class_names,
     }
     if frame.has_classes:

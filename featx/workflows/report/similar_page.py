@@ -113,7 +113,7 @@ class _Tiles:
 
     def query(self, result: ReportedMatches) -> dict[str, Any]:
         if result.is_text:
-            return {"name": "text query", "text": result.path, "corner": None, "label": "", "is_identical": False}
+            return {"name": "text query", "text": result.path, "cell": None, "label": "", "is_identical": False}
         return self._tile(result.path, result.path, "query")
 
     def match(self, match: ReportedMatch) -> dict[str, Any]:
@@ -122,8 +122,8 @@ class _Tiles:
 
     def _tile(self, name: str, path: str, text: str) -> dict[str, Any]:
         number = self._numbers.get(path)
-        corner = None if number is None else self.atlas.corner(number)
-        return {"name": shorten(name, 200), "text": text, "corner": corner, "label": "", "is_identical": False}
+        cell = None if number is None else self.atlas.cell(number)
+        return {"name": shorten(name, 200), "text": text, "cell": cell, "label": "", "is_identical": False}
 
 
 def _notes(
