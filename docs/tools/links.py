@@ -25,7 +25,7 @@ class LinkNames(SphinxPostTransform):
     def run(self, **kwargs: object) -> None:
         """Replace each literal that is a name, except in headings and links, and on the page of the name itself."""
         for literal in list(self.document.findall(nodes.literal)):
-            if isinstance(literal.parent, nodes.reference | nodes.title | nodes.term):
+            if _is_inside(literal, nodes.reference, nodes.title, nodes.term):
                 continue
             page, anchor = self._target(literal.astext())
             if page and page != self.env.docname:
@@ -42,6 +42,14 @@ class LinkNames(SphinxPostTransform):
             target = self.env.domains.python_domain.objects[name]
             return target.docname, target.node_id
         return "", ""
+
+
+def _is_inside(node: nodes.Node, *kinds: type[nodes.Node]) -> bool:
+    """Return whether a node is part of one of some kinds, also below others: code in a link is in its text."""
+    parent = node.parent
+    while parent is not None and not isinstance(parent, kinds):
+        parent = parent.parent
+    return parent is not None
 
 
 def _command(text: str) -> str:

@@ -43,22 +43,33 @@ class _Page(HTMLParser):
         super().__init__()
         self.anchors: set[str] = set()
         self.targets: list[str] = []
+        self.nested: list[str] = []  # links within a link, which browsers tear apart
+        self._n_open = 0
         self.feed(path.read_text(encoding="utf-8"))
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         """Collect the identifier of an element, and what it points to."""
+        if tag == "a":
+            self._n_open += 1
+            self.nested += [str(dict(attrs).get("href"))] if self._n_open > 1 else []
         for name, value in attrs:
             if name == "id" and value:
                 self.anchors.add(value)
             if value and (name == "src" or (name == "href" and tag != "link")):
                 self.targets.append(value)
 
+    def handle_endtag(self, tag: str) -> None:
+        """Count the links that are open."""
+        self._n_open -= tag == "a"
+
 
 def broken_links(site: Path) -> Iterator[str]:
-    """Yield the links and pictures of pages whose file or anchor does not exist."""
+    """Yield the links and pictures of pages whose file or anchor does not exist, and links within links."""
     paths = [path for path in site.rglob("*.html") if "_static" not in path.parts]  # templates of the theme
     pages = {path.resolve(): _Page(path) for path in paths}
     for path, page in pages.items():
+        for target in page.nested:
+            yield f"{path.relative_to(site.resolve())}: {target} is a link within a link"
         for target in page.targets:
             parts = urlsplit(target)
             if parts.scheme or parts.netloc:  # another site, or a picture in the page itself
