@@ -332,18 +332,27 @@ class SmallSegmentsWarning(FeatxWarning):
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return " Did you mean 'x'?" for the nearest known name, or "" if no name is similar.
 
+    Capital letters and leading dashes do not count. The beginning of a single known name is similar to it, too.
+
     Examples
     --------
     >>> did_you_mean("mobilnet", ["mobilenet", "resnet50"])
     " Did you mean 'mobilenet'?"
+    >>> did_you_mean("--estimater", ["--estimator", "--exact"])
+    " Did you mean '--estimator'?"
     >>> did_you_mean("XGBClassifier", ["RidgeClassifier"])
     ''
     """
     import difflib
 
-    cutoff = 0.6 if len(name) <= 5 else 0.78  # a typo changes more of a short name
-    matches = difflib.get_close_matches(name.lower(), list(known), n=1, cutoff=cutoff)
-    return f" Did you mean {matches[0]!r}?" if matches else ""
+    by_key = {name.lower().lstrip("-"): name for name in known}
+    key = name.lower().lstrip("-")
+    cutoff = 0.6 if len(key) <= 5 else 0.78  # a typo changes more of a short name
+    matches = difflib.get_close_matches(key, by_key, n=1, cutoff=cutoff)
+    longer = [other for other in by_key if other.startswith(key)] if len(key) >= 3 else []
+    if not matches and len(longer) == 1:
+        matches = longer
+    return f" Did you mean {by_key[matches[0]]!r}?" if matches else ""
 
 
 def missing_dependency(feature: str, package: str, install: str = "", instead: str = "") -> MissingDependencyError:

@@ -38,7 +38,10 @@ CALLS: dict[str, tuple[Call, str]] = {
         lambda folder, t: featx.open_features(t.paths[0]),
         "neither a .npy or .parquet file nor the folder of a job",
     ),
-    "plan over a file": (lambda folder, t: featx.plan_job(folder, __file__), "output must be a folder, got the file"),
+    "plan over a file": (
+        lambda folder, t: featx.plan_job(folder, __file__),
+        "output (-o) must be a folder, got the file",
+    ),
     "rank an array": (
         lambda folder, t: featx.rank_features(np.eye(4), "aabb"),  # type: ignore[arg-type]
         "features must be a mapping of names to matrices, got ndarray. Pass {'features': X}",

@@ -41,7 +41,7 @@ def blocks(page: Path, language: str | None = None) -> list[str]:
 @pytest.fixture
 def _compiled(in_folder: Path, compiled_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.delenv("FEATX_CACHE")
-    monkeypatch.setattr(cli, "show_messages", lambda quiet: None)
+    monkeypatch.setattr(cli, "show_messages", lambda *_: None)
     shutil.copytree(compiled_cache / "compiled", "cache/compiled")
     with registered():
         yield

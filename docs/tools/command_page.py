@@ -46,8 +46,8 @@ a backbone with other settings than the default is a `FeatureExtractor`, such as
 | exit code | meaning |
 |---|---|
 | 0 | success |
-| 1 | an error, reported in one line with a remedy; or a problem that the command was to find |
-| 2 | wrong usage |
+| 1 | the work failed, reported in one line with a remedy; or a problem that the command was to find |
+| 2 | wrong usage: an unknown command or option, an invalid value, or options that contradict each other |
 | 130, 143 | interrupted by Ctrl-C or SIGTERM; repeat the command to continue |
 
 | command | purpose | in Python |

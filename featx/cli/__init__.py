@@ -2,7 +2,8 @@
 
 - ``main``: run one command; exit codes
 - ``parser``: the parser of all commands
-- ``strict_parser``: an argument parser that rejects repeated options with a single value
+- ``strict_parser``: an argument parser with one-line errors, which rejects repeated options with a single value
+- ``option_words``: messages of the library with options instead of parameters
 - ``shared_options``: options that several commands have
 - ``completion``: completion of commands, options and values in shells
 - ``console``: standard output and standard error; arguments as options of the library

@@ -19,6 +19,7 @@ VALUES = {
     "method": ("auto", "activation", "occlusion"),
     "on_truncated": ("raise", "pad"),
     "pooling": ("native", "avg", "max", "avgmax", "cls", "none"),
+    "preprocessing": ("tf", "torch", "caffe", "none"),
     "precision": ("auto", "float32", "float16", "bfloat16", "int8"),
     "resize": ("native", "squash", "crop", "pad"),
     "task": ("auto", "classification", "regression", "multilabel"),
@@ -31,11 +32,18 @@ SUFFIXES = {
     "report": ("html",),
     "html": ("html",),
     "csv": ("csv",),
+    "label_issues": ("csv",),
+    "list": ("csv", "txt"),
+    "prompts": ("txt", "csv"),
+    "weights": ("h5", "keras", "safetensors", "pt", "pth"),
 }
-#: Arguments that are folders.
+#: Values of such arguments that are no files.
+_OTHER_VALUES = {"weights": ("imagenet", "none")}
+#: Arguments that are folders, by name and by metavar.
 FOLDERS = ("cache", "root", "folder", "job")
+_FOLDER_METAVARS = ("DIR", "OUTPUT")
 #: Arguments whose values only the user knows.
-_FREE = ("NAME", "N", "K", "P", "COLUMN", "COSINE", "MINUTES", "TEXT", "ADDRESS", ("LOW", "HIGH"))
+_FREE = ("NAME", "N", "K", "P", "COLUMN", "COSINE", "MINUTES", "TEXT", "WORDS", "R,G,B", "ADDRESS", ("LOW", "HIGH"))
 
 
 def complete(parser: argparse.ArgumentParser) -> None:
@@ -68,11 +76,20 @@ def _completer(action: argparse.Action) -> Callable[..., Any] | None:
     if action.dest in ("estimator", "select_from"):
         return _estimators
     completer: Callable[..., Any] | None = SuppressCompleter() if action.metavar in _FREE else None
-    if action.dest in FOLDERS:
+    if action.dest in FOLDERS or action.metavar in _FOLDER_METAVARS:
         completer = DirectoriesCompleter()
     elif action.dest in SUFFIXES:
-        completer = FilesCompleter(SUFFIXES[action.dest])
+        files, others = FilesCompleter(SUFFIXES[action.dest]), _OTHER_VALUES.get(action.dest, ())
+        return lambda prefix, **_: [*others, *files(prefix)]
+    elif action.dest == "zip_encoding":
+        return _zip_encodings
     return completer
+
+
+def _zip_encodings(**_: Any) -> tuple[str, ...]:
+    from featx.images.containers.zip_names import ZIP_ENCODINGS
+
+    return ZIP_ENCODINGS
 
 
 def _backbones(prefix: str, **_: Any) -> list[str]:
@@ -90,4 +107,4 @@ def _estimators(prefix: str, **_: Any) -> list[str]:
 
     first, comma = prefix.rpartition(",")[:2]
     names = dict.fromkeys(name for names in NAMES.values() for name in names)
-    return [f"{first}{comma}{name}" for name in (*names, "fine-tune") if name not in first.split(",")]
+    return [f"{first}{comma}{name}" for name in (*names, "fine-tune", "zero-shot") if name not in first.split(",")]

@@ -5,17 +5,20 @@ from __future__ import annotations
 import argparse
 import codecs
 import io
+import json
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
+from featx.cli.option_words import in_option_words
 from featx.cli.shared_options import EXTRACTION_OPTIONS, READING_OPTIONS, add_command
 from featx.datasets.source_options import TABLE_OPTIONS
 from featx.errors import OutputError
 from featx.system.files.url_secrets import redact_secrets
 from featx.system.formatting import format_count
 from featx.system.terminal.messages import write_line
+from featx.system.terminal.tables import terminal_width, text_width, wrap_text
 
 if TYPE_CHECKING:
     from featx.datasets.image_table import ImageTable
@@ -23,6 +26,18 @@ if TYPE_CHECKING:
 
 
 _KEEP_BYTES = "featx.keep_bytes"
+
+
+class SupportsText(Protocol):
+    """A result that can be printed."""
+
+    def as_text(self) -> str:
+        """Return the result as text."""
+        ...
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the result as JSON values."""
+        ...
 
 
 class ReaderGoneError(Exception):
@@ -72,6 +87,19 @@ def print_data(text: str) -> None:
         raise OutputError(
             f"Cannot write to standard output: {error.strerror}. Free disk space, or redirect it to another file."
         ) from error
+
+
+def print_result(args: argparse.Namespace, result: SupportsText) -> None:
+    """Print a result to standard output: with ``--json`` its values, else its text in the words of the options."""
+    print_data(json.dumps(result.as_dict()) if args.json else fit_lines(in_option_words(result.as_text())))
+
+
+def fit_lines(text: str) -> str:
+    """Return text whose long lines are wrapped for the terminal. Commands stay on one line, to be copied."""
+    width = terminal_width() or sys.maxsize
+    return "\n".join(
+        wrap_text(line) if text_width(line) > width and "featx " not in line else line for line in text.split("\n")
+    )
 
 
 def command_of(args: argparse.Namespace) -> str:
@@ -149,7 +177,7 @@ def cache_folder_from(args: argparse.Namespace) -> Path:
 def print_message(args: argparse.Namespace, message: str) -> None:
     """Print a message to standard error unless ``--quiet`` is given."""
     if not args.quiet:
-        write_line(message)
+        write_line(in_option_words(message))
 
 
 def note_ignored(args: argparse.Namespace, ignored: dict[str, int]) -> None:

@@ -11,9 +11,10 @@ from typing import NoReturn
 
 from featx.cli.completion import complete
 from featx.cli.console import ReaderGoneError, show_all_characters
+from featx.cli.option_words import in_option_words, options_of
 from featx.cli.parser import make_parser
 from featx.cli.signals import SIGNALS, Interrupts, exit_now
-from featx.errors import FeatxError, SourceError
+from featx.errors import FeatxError, OptionError, SourceError
 from featx.system.terminal.messages import show_messages, write_line
 from featx.system.terminal.progress import reporting
 
@@ -29,18 +30,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0 for success, 1 for an error, 2 for wrong usage, 130 for Ctrl-C, 143 for SIGTERM.
+        0 for success, 1 for an error, 2 for wrong usage, which includes invalid values of options
+        (:class:`featx.errors.OptionError`), 130 for Ctrl-C, 143 for SIGTERM.
     """
     with Interrupts() as signals:
         show_all_characters()
         args = argparse.Namespace(command="")
+        parser = make_parser()
         try:
-            parser = make_parser()
             if "_ARGCOMPLETE" in os.environ:  # a shell looks for completions
                 complete(parser)
             args = parser.parse_args(argv)
             args.argv = sys.argv[1:] if argv is None else list(argv)
-            show_messages(getattr(args, "quiet", False))
+            show_messages(
+                getattr(args, "quiet", False), lambda text: in_option_words(text, options_of(parser, args.command))
+            )
             with reporting(verbose=not getattr(args, "quiet", False)):
                 return _run(args)
         except KeyboardInterrupt:
@@ -48,8 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         except FeatxError as error:
             if signals.first:  # the error may be a consequence of the interrupt
                 return _interrupted(args.command, signals)
-            write_line(f"Error: {error}")
-            return 1
+            write_line(f"Error: {in_option_words(str(error), options_of(parser, args.command))}")
+            return 2 if isinstance(error, OptionError) else 1
         except ReaderGoneError:
             return 1
         except Exception:

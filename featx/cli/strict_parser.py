@@ -1,10 +1,32 @@
-"""An argument parser that rejects a repeated option with a single value, where argparse keeps only the last value."""
+"""An argument parser with one-line errors, which also rejects what argparse would accept silently.
+
+argparse keeps only the last value of a repeated option, prints the whole usage with each error, and names no similar
+option or command.
+"""
 
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
+
+from featx.errors import did_you_mean
+from featx.system.terminal.messages import write_line
+
+#: Errors of argparse, and the same in the form of all errors of featx.
+_FORMS = (
+    (r"argument (\S+?): invalid int value: (.*)", r"\1 must be an integer, got \2."),
+    (r"argument (\S+?): invalid float value: (.*)", r"\1 must be a number, got \2."),
+    (r"argument (\S+?): not allowed with argument (\S+)", r"\1 cannot be combined with \2. Remove one of them."),
+    (r"argument (\S+?): expected (at least )?one argument", r"\1 needs a value."),
+    (r"argument (\S+?): expected (\d+) arguments", r"\1 needs \2 values."),
+    (r"argument (\S+?): ignored explicit argument (.*)", r"\1 takes no value, got \2."),
+    (r"argument (\S+?): (.*)", r"\1 \2"),
+    (r"the following arguments are required: (.*)", r"\1 must be given."),
+)
+#: An option with its short form, as argparse writes it.
+_SHORT_FORM = re.compile(r"-\w/(?=--)")
 
 
 class StrictParser(argparse.ArgumentParser):
@@ -26,9 +48,22 @@ class StrictParser(argparse.ArgumentParser):
         self.register("action", "store_const", _StoreConstOnce)
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Parse arguments. No option was given before."""
+        """Parse arguments. No option was given before; unknown ones are an error of the command that has them."""
         self.given = {}
-        return super().parse_known_args(args, namespace)
+        namespace, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            self.error(self._unknown_problem(unknown[0]))
+        return namespace, unknown
+
+    def error(self, message: str) -> NoReturn:
+        """Print one line, with the help to read, and exit with code 2."""
+        message = _SHORT_FORM.sub("", message)
+        for form, replacement in _FORMS:
+            if re.fullmatch(form, message, re.DOTALL):
+                message = re.sub(form, replacement, message, count=1, flags=re.DOTALL)
+                break
+        write_line(f"Error: {message} For help, run: {self.prog} --help")
+        self.exit(2)
 
     def note_given(self, action: argparse.Action, option: str | None) -> None:
         """Raise a usage error if an option, or another one with the same meaning, was given before."""
@@ -36,9 +71,29 @@ class StrictParser(argparse.ArgumentParser):
             return
         if action.dest in self.given:
             first = self.given[action.dest]
-            problem = "given twice" if first == option else f"cannot be combined with {first}"
-            raise argparse.ArgumentError(action, f"{problem}: remove one of them")
+            is_same = first in action.option_strings
+            problem = "was given twice" if is_same else f"cannot be combined with {first}"
+            raise argparse.ArgumentError(action, f"{problem}. Remove one of them.")
         self.given[action.dest] = option
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """Raise a usage error if a value is none of the choices of its argument, and name the nearest."""
+        if action.choices is None or value in action.choices:
+            return
+        names = [str(choice) for choice in action.choices]
+        hint = did_you_mean(str(value), names)
+        if isinstance(action, argparse._SubParsersAction):
+            self.error(f"{self.prog} has no command {value!r}.{hint} Its commands are {', '.join(names)}.")
+        raise argparse.ArgumentError(action, f"must be {' or '.join(map(repr, names))}, got {value!r}.{hint}")
+
+    def _unknown_problem(self, argument: str) -> str:
+        if not argument.startswith("-"):
+            repeated = [action.metavar for action in self._actions if action.nargs in ("+", "*")]
+            remedy = f" Write all {repeated[0]} next to each other." if repeated else ""
+            return f"Unexpected argument {argument!r}.{remedy}"
+        name = argument.partition("=")[0]
+        known = [option for action in self._actions for option in action.option_strings if option.startswith("--")]
+        return f"{self.prog} has no option {name}.{did_you_mean(name, known)}"
 
 
 class _Once(argparse.Action):

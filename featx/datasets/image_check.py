@@ -392,5 +392,5 @@ def _format_list(title: str, rows: list[tuple[str, str]]) -> list[str]:
     cells = [{"path": shorten(path), "detail": shorten(detail, 100)} for path, detail in rows[:_MAX_LISTED]]
     table = format_table(cells, header=False, indent=2)
     n_more = len(rows) - _MAX_LISTED
-    more = [f"  and {n_more:,} more: --csv FILE writes all of them"] if n_more > 0 else []
+    more = [f"  and {n_more:,} more: to_frame() has all of them (--csv FILE)"] if n_more > 0 else []
     return ["", f"{title}: {len(rows):,}", table, *more]

@@ -20,7 +20,7 @@ from featx.datasets.tables.file import TABLE_SUFFIXES, is_table_name, read_batch
 from featx.datasets.tables.metadata import find_metadata, metadata_note
 from featx.datasets.tables.shards import data_files_in, expand_sources, is_data_file, splits_of_files
 from featx.datasets.tags import SEPARATOR, split_tags
-from featx.errors import SourceError, SourceNotFoundError
+from featx.errors import OptionError, SourceError, SourceNotFoundError
 from featx.images.containers.archives import is_archive
 from featx.images.containers.members import split_member_path
 from featx.images.formats import IMAGE_SUFFIXES
@@ -279,7 +279,7 @@ def _are_parts(sources: Sequence[str | os.PathLike[str]], remarks: Remarks) -> b
     train, test = os.fspath(sources[0]), os.fspath(sources[-1])
     remarks.notes.append(
         f"{train!r} and {test!r} are parts of a split by their names, and are read as one data set. To keep test "
-        f"images apart, pass them with --test {test} (test=find_images({test!r}))."
+        f"images apart, pass test=find_images({test!r}) (--test {test})."
     )
     remarks.no_labels_reason = (
         f"{train!r} and {test!r} are parts of a split by their names, not classes, and have no class folders. Pass a "
@@ -324,7 +324,7 @@ def find_tables(sources: Sequence[str | os.PathLike[str]], options: SourceOption
     for option, value in options.given_table_options().items():
         if os.path.exists(paths[0]) and not (option.startswith("label_column") and is_archive(paths[0])):
             verb = "names the column" if "column" in option else "is"
-            raise SourceError(
+            raise OptionError(
                 f"{option} {verb} {value!r}, but {paths[0]!r} is not a table ({' '.join(TABLE_SUFFIXES)}). Remove the "
                 "option, or pass a table."
             )

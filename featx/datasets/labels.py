@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from featx.datasets.tags import Tags, are_tags, as_tags, is_one_hot
-from featx.errors import ComparisonError
+from featx.errors import ComparisonError, OptionError
 from featx.system.array_types import IntArray
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def describe_inferred_task(y: np.ndarray[Any, Any]) -> str:
         return ""
     return (
         f"The labels are integers with {len(np.unique(y)):,} distinct values, few samples of each, and are taken for a "
-        'continuous target. If they are classes, pass --task classification (task="classification").'
+        'continuous target. If they are classes, pass task="classification" (--task classification).'
     )
 
 
@@ -119,14 +119,14 @@ def validate_labels(y: np.ndarray[Any, Any], task: str) -> np.ndarray[Any, Any]:
 
     Raises
     ------
+    OptionError
+        The task does not fit the labels.
     ComparisonError
         A label for regression is not a finite number, or class labels mix numbers and text.
     """
     if are_tags(y) != (task == "multilabel"):
         has_tags = "several labels for each image" if are_tags(y) else "one label for each image"
-        raise ComparisonError(
-            f"task (--task) {task!r} does not fit {has_tags}. Leave it out: it follows from the labels."
-        )
+        raise OptionError(f"task (--task) {task!r} does not fit {has_tags}. Leave it out: it follows from the labels.")
     if task == "multilabel":
         return y
     if task == "regression":

@@ -62,7 +62,7 @@ def format_window(bit_depth: Any, window: Any) -> str:
     are_numbers = len(values) == 2 and all(isinstance(value, numbers.Real) for value in values)
     if not are_numbers or not -np.inf < values[0] < values[1] < np.inf:
         raise OptionError(
-            "window (--window) must be the lowest and the highest value of pixels, such as (0, 4095) "
+            "window (--window) must be the lowest and the highest value of pixels, such as window=(0, 4095) "
             f"(--window 0 4095), got {window!r}."
         )
     return ":".join(repr(float(value)).removesuffix(".0") for value in values)
@@ -87,8 +87,8 @@ def format_bands(bands: Any) -> str:
     are_integers = all(isinstance(band, numbers.Integral) and not isinstance(band, bool) for band in values)
     if len(values) != 3 or not are_integers or min(values) < 1:
         raise OptionError(
-            "bands (--bands) must be the numbers of the red, the green and the blue band, from 1, such as (4, 3, 2) "
-            f"(--bands 4,3,2), got {bands!r}."
+            "bands (--bands) must be the numbers of the red, the green and the blue band, from 1, such as "
+            f"bands=(4, 3, 2) (--bands 4,3,2), got {bands!r}."
         )
     return ",".join(map(str, values))
 

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from featx.errors import AuditError, OutputError
+from featx.errors import AuditError, OptionError
 from featx.features.csv_table import (
     FAILURES_HEADER,
     PARQUET_SUFFIX,
@@ -80,16 +80,18 @@ def check_output(output: Path, *, alternative: str = "") -> None:
 
     Raises
     ------
+    OptionError
+        The name does not end in ``.npy`` or ``.parquet``.
     OutputError
-        The name does not end in ``.npy`` or ``.parquet``, the folder does not exist or cannot be written, or a file
+        The folder does not exist or cannot be written, or a file
         would be replaced that featx did not write. A matrix is taken for one of featx if its table is beside it.
     MissingDependencyError
         pyarrow is not installed, for a Parquet file.
     """
     if output.suffix not in (".npy", PARQUET_SUFFIX) or os.path.isdir(output):
-        raise OutputError(
-            f"The output (-o) must be the name of a .npy or .parquet file, got {str(output)!r}. Pass for example -o "
-            f"features.npy.{alternative and f' {alternative}'}"
+        raise OptionError(
+            f"output (-o) must be the name of a .npy or .parquet file, got {str(output)!r}. Pass for example "
+            f"output='features.npy' (-o features.npy).{alternative and f' {alternative}'}"
         )
     if not os.path.isdir(output.parent):
         raise output_error(output, f"there is no folder {str(output.parent)!r}", f"Create it, or {_OTHER_OUTPUT}")

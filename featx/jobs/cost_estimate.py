@@ -96,7 +96,7 @@ class CostEstimate:
         if not done:
             return _unknown(
                 f"The duration of the job is unknown: {self.limits.first_block} images of the sample took more than "
-                f"{self.limits.max_seconds:.0f} s. Check the source, or skip the sample with --sample 0 (sample=0)."
+                f"{self.limits.max_seconds:.0f} s. Check the source, or skip the sample with sample=0 (--sample 0)."
             )
         if n_images == len(failures):
             return _unknown(

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from featx.datasets.failures import Failure
-from featx.errors import JobError, OutputError, SourceError
+from featx.errors import JobError, OptionError, SourceError
 from featx.features.csv_table import failures_path, write_failures
 from featx.features.job_files import CommittedShard, matrix_name, sum_counts
 from featx.features.job_tables import column_texts
@@ -117,6 +117,8 @@ def merge_job(
     ------
     JobError
         Shards are not done, or corrupt. Nothing is written.
+    OptionError
+        The output is a URL.
     OutputError
         The output cannot be written.
     SourceError
@@ -142,8 +144,8 @@ def merge_job(
     started = time.perf_counter()
     import_pyarrow()
     if remote.is_url(os.fspath(output)):
-        raise OutputError(
-            f"output must be a local file, got {os.fspath(output)!r}. Pass -o features.npy, and copy it to the URL."
+        raise OptionError(
+            f"output (-o) must be a local file, got {os.fspath(output)!r}. Write features.npy, and copy it to the URL."
         )
     opened, path = open_job(job), Path(output)
     location, n_features = opened.folder.location, opened.manifest.n_features
@@ -191,11 +193,15 @@ def _shards_to_join(job: Job, *, allow_incomplete: bool) -> tuple[list[Committed
     left = [shard for shard in range(n_shards) if shard not in done]
     if left and not allow_incomplete:
         quarantined = sorted(job.quarantined())
-        hint = f" Quarantined: {format_list(quarantined)}; --retry-quarantined tries them again." if quarantined else ""
+        hint = (
+            f" Quarantined: {format_list(quarantined)}; featx job run --retry-quarantined tries them again."
+            if quarantined
+            else ""
+        )
         raise JobError(
             f"{len(left):,} of {format_count(n_shards, 'shard')} of {location!r} are not done, the first is {left[0]}. "
-            f"Run featx job run {shlex.quote(location)}, or join the others with --allow-incomplete "
-            f"(allow_incomplete=True).{hint}"
+            f"Run featx job run {shlex.quote(location)}, or join the others with allow_incomplete=True "
+            f"(--allow-incomplete).{hint}"
         )
     return [done[shard] for shard in sorted(done)], sum(job.n_images(shard) for shard in left)
 

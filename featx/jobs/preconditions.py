@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from featx.datasets.source_options import SourceOptions
-from featx.errors import JobError, OutputError
+from featx.errors import JobError, OptionError, OutputError
 from featx.extraction.options import ExtractionOptions
 from featx.extraction.recorded import with_absolute_paths
 from featx.features.job_files import FOLDERS, MANIFEST
@@ -27,17 +27,20 @@ _BROKEN_URL = re.compile(r"^(s3|gs|gcs|az|abfs|https?|file|memory):/?(.*)$", re.
 
 
 def check_free(folder: Folder) -> None:
-    """Raise JobError if a folder has the name of a file, or contains more than an interrupted planner left."""
+    """Raise JobError if a folder contains more than an interrupted planner left.
+
+    Raise OptionError if it is a file, has the name of a file, or is an incomplete URL.
+    """
     if folder.location.lower().endswith(_FILE_ENDINGS):
-        raise JobError(
-            f"output must be a folder, got the file name {folder.location!r}. Pass a folder, such as -o job/; for one "
-            "matrix, run featx extract SOURCE -o features.npy, or featx job merge when the job is done."
+        raise OptionError(
+            f"output (-o) must be a folder, got the file name {folder.location!r}. Pass output='job/' (-o job/); "
+            "for one matrix, run featx extract SOURCE -o features.npy, or featx job merge when the job is done."
         )
     if folder.is_local and os.path.isfile(folder.location):
-        raise JobError(f"output must be a folder, got the file {folder.location!r}. Choose another name.")
+        raise OptionError(f"output (-o) must be a folder, got the file {folder.location!r}. Choose another name.")
     if folder.is_local and (match := _BROKEN_URL.search(os.path.relpath(folder.location))):
-        raise JobError(
-            f"output must be a folder or a URL, got {match[0]!r}. Pass -o {match[1]}://{match[2]}, with two slashes, "
+        raise OptionError(
+            f"output (-o) must be a folder or a URL, got {match[0]!r}. Pass {match[1]}://{match[2]}, with two slashes, "
             "or a folder without a colon."
         )
     entries = folder.entries()
@@ -92,8 +95,7 @@ def check_outside_job(output: str | os.PathLike[str], folder: Folder) -> None:
     """Raise OutputError if a file would be in the folder of a job."""
     if folder.is_local and _is_within(os.path.realpath(output), os.path.realpath(folder.location)):
         raise OutputError(
-            f"The output {os.fspath(output)!r} is within the job {folder.location!r}. Choose another folder, such as "
-            "-o features.npy."
+            f"The output {os.fspath(output)!r} is within the job {folder.location!r}. Write it elsewhere."
         )
 
 

@@ -98,7 +98,7 @@ def validate_image_estimators(config: ComparisonConfig, options: Sequence[Extrac
         for estimator in estimators:
             if isinstance(estimator, FineTunedClassifier):
                 _check_same_parameters(estimator, extraction)
-    return [f"{FINE_TUNE} is not tuned (tune, --tune): it uses its default parameters."] if config.tune else []
+    return [f"{FINE_TUNE} is not tuned by tune=True (--tune): it uses its default parameters."] if config.tune else []
 
 
 def uses_texts(config: ComparisonConfig) -> bool:

@@ -129,9 +129,9 @@ def test_direct_backbone_has_no_weights_or_layers(
     with pytest.raises(OptionError, match="engine .--engine. must be 'auto' for backbone 'counting', got 'keras'"):
         ExtractionOptions("counting", engine="keras").resolve()
     assert console.options_from(beside, "mobilenet").weights is None
-    assert featx.cli.main.main(["backbones", "counting", "--layers"]) == 1
+    assert featx.cli.main.main(["backbones", "counting", "--layers"]) == 2
     assert "is a plain Python backbone without layers" in capsys.readouterr().err
-    assert featx.cli.main.main(["backbones", ""]) == 1
+    assert featx.cli.main.main(["backbones", ""]) == 2
     assert "Unknown backbone ''" in capsys.readouterr().err
 
 
@@ -141,9 +141,9 @@ def test_list_shows_min_image_size(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_invalid_image_size_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    assert featx.cli.main.main(["extract", "photos", "--image-size", "224x"]) == 1
+    assert featx.cli.main.main(["extract", "photos", "--image-size", "224x"]) == 2
     message = capsys.readouterr().err
-    assert "image_size (--image-size) must be an int or (height, width)" in message
+    assert "--image-size must be an int or (height, width)" in message
     assert message.count("\n") == 1
 
 

@@ -10,4 +10,4 @@ from featx.cli import main as cli
 @pytest.fixture(autouse=True)
 def _messages_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
     """Do not let the command line change how warnings and messages are shown in other tests."""
-    monkeypatch.setattr(cli, "show_messages", lambda quiet: None)
+    monkeypatch.setattr(cli, "show_messages", lambda *_: None)

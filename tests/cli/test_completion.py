@@ -14,7 +14,7 @@ import pytest
 
 from featx.backbones.layers import POOLINGS
 from featx.baselines.builtin_baselines import TASKS
-from featx.cli.completion import VALUES, _actions
+from featx.cli.completion import VALUES, _actions, _completer
 from featx.cli.parser import make_parser
 from featx.extraction.engines.engine import ENGINES, PRECISIONS
 from featx.extraction.options import ON_TRUNCATED
@@ -26,6 +26,9 @@ from featx.jobs.running.executors import BACKENDS
 from featx.models.explain.explainer import METHODS
 
 pytest.importorskip("argcomplete")
+
+from argcomplete.completers import SuppressCompleter
+
 #: How the function of argcomplete is called by bash when the user presses TAB.
 _BASH = """
 eval "$({register} featx)"
@@ -93,6 +96,37 @@ def test_bash_offers(line: str, expected: list[str]) -> None:
 
 def test_files_are_completed_by_the_shell(folder: Path) -> None:
     assert complete("featx compare lab") in ([], ["labels.csv"])  # none: bash completes files itself
+
+
+OFFERED = {
+    "pooling": "avgmax",
+    "precision": "bfloat16",
+    "preprocessing": "caffe",
+    "weights": "imagenet",
+    "keep": "sharpest",
+    "estimator": "zero-shot",
+    "backbone": "mobilenet",
+    "zip_encoding": "cp932",
+    "model": "model.skops",
+    "features": "features.npy",
+    "prompts": "labels.csv",
+    "root": "photos/",
+}
+#: Values that only the user knows.
+NOT_OFFERED = ("layer", "label_column", "top", "search", "bands", "window", "text", "threshold", "scheduler")
+
+
+def test_each_argument_offers_its_values(folder: Path) -> None:
+    seen: set[str] = set()
+    for action in _actions(make_parser()):
+        if (completer := _completer(action)) is None:
+            continue
+        is_free = isinstance(completer, SuppressCompleter)
+        words = [] if is_free else list(completer(prefix="", action=action, parser=None, parsed_args=None))
+        seen.add(action.dest)
+        assert action.dest not in OFFERED or OFFERED[action.dest] in words, (action.dest, words)
+        assert action.dest not in NOT_OFFERED or words == [], (action.dest, words)
+    assert seen >= {*OFFERED, *NOT_OFFERED}
 
 
 def test_values_are_those_of_the_library() -> None:

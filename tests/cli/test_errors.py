@@ -1,4 +1,4 @@
-"""Bad input: one line with a remedy, and exit code 1."""
+"""Bad input: one line with a remedy, and exit code 1; 2 for invalid values of options."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ BAD = {
     "column": (["compare", "table.csv", "--label-column", "lable"], "Did you mean 'label'?"),
     "no table": (
         ["compare", "photos", "--group-column", "site"],
-        "group_column (--group-column) names the column 'site'",
+        "--group-column names the column 'site'",
     ),
     "near": (["compare", "photos", "--duplicate-threshold", "1.5"], "must be a number above 0 and at most 1"),
     "task": (["compare", "photos", "--task", "regresion"], "'classification', 'regression'"),
@@ -38,10 +38,12 @@ BAD = {
     "rank backbone": (["rank", "photos", "--backbone", "mobilnet"], "Did you mean 'mobilenet'?"),
     "rank groups": (
         ["rank", "photos", "--group-column", "site"],
-        "group_column (--group-column) names the column 'site'",
+        "--group-column names the column 'site'",
     ),
     "csv": (["compare", "photos", "--backbone", "counting", "--csv", "absent/t.csv"], "Choose another file"),
 }
+#: Values that are valid where a file or column of this name exists.
+FILES = ("lable", "absent/r.html", "absent.h5", "empty/file.txt", "absent/t.csv", "absent/f.npy", "counting")
 
 
 @pytest.mark.parametrize("case", BAD)
@@ -63,7 +65,9 @@ def test_bad_input_prints_one_line_with_remedy(
     (in_folder / "gone.csv").write_text(
         "path,label\n" + "".join(f"{index}.jpg,{'ab'[index % 2]}\n" for index in range(4))
     )
-    assert cli.main([*args, "--quiet"]) == 1
+    code = cli.main([*args, "--quiet"])
+    is_usage = args[-2].startswith("--") and args[-1] not in FILES and args[1] != "table.csv"
+    assert code == (2 if is_usage else 1)
     out, err = capsys.readouterr()
     assert out == ""
     assert err.count("\n") == 1

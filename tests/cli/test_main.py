@@ -53,23 +53,6 @@ def test_list_of_commands_is_complete() -> None:
     assert list(commands) == COMMANDS
 
 
-@pytest.mark.parametrize(
-    "args",
-    [
-        [],
-        ["extrac"],
-        ["extract"],
-        ["extract", "x", "--pool", "avg"],
-        ["compare", "x", "--time-limit", "0"],
-        ["demo", "--colour"],
-    ],
-)
-def test_wrong_usage_exits_with_2(args: list[str]) -> None:
-    done = featx(*args)
-    assert done.returncode == 2
-    assert "usage: featx" in done.stderr
-
-
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", ">/dev/full"])
 def test_closed_or_full_stream(closed: str) -> None:
     command = f"{sys.executable} -m featx backbones {closed}"

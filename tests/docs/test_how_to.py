@@ -51,7 +51,7 @@ def test_page_runs(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("FEATX_CACHE", str(shared_cache))
-    monkeypatch.setattr(cli, "show_messages", lambda quiet: None)
+    monkeypatch.setattr(cli, "show_messages", lambda *_: None)
     Path("photos").symlink_to(photo_folder)
     paths = sorted(map(str, Path("photos").glob("*/*.jpg")))
     names: dict[str, object] = {"paths": paths, "y": [Path(path).parent.name for path in paths]}

@@ -117,9 +117,9 @@ def test_command(features: Path, capsys: pytest.CaptureFixture[str]) -> None:
     result = json.loads(capsys.readouterr().out)
     assert [Path(path).stem for path in result["remove"]] == ["a_small", "b_large", "e_blurred", "g_sharp"]
     assert result["reasons"] == ["largest", "sharpest"]
-    assert cli.main(["duplicates", str(features), "--list", str(listed)]) == 1
+    assert cli.main(["duplicates", str(features), "--list", str(listed)]) == 2
     assert "--list needs --keep" in capsys.readouterr().err
-    assert cli.main(["duplicates", str(features), "--keep", "worst"]) == 1
+    assert cli.main(["duplicates", str(features), "--keep", "worst"]) == 2
     assert all(rule in capsys.readouterr().err for rule in KEEP[:1])
 
 

@@ -313,7 +313,7 @@ def test_command_line(
         assert cli.main([name, str(photo_folder), "--backbone", "counting", "--quiet", *views]) == 0
         assert "counting flip" in capsys.readouterr().out
     assert counting.n_images == 48
-    assert cli.main([*command, "--tta", "flap"]) == 1
+    assert cli.main([*command, "--tta", "flap"]) == 2
     assert "Did you mean 'flip'?" in capsys.readouterr().err
 
 

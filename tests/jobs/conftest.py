@@ -33,7 +33,7 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def quiet_logger(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep the command line from changing the logger of this process."""
-    monkeypatch.setattr(cli, "show_messages", lambda quiet: None)
+    monkeypatch.setattr(cli, "show_messages", lambda *_: None)
 
 
 @pytest.fixture

@@ -108,10 +108,10 @@ def test_query_without_credentials(tmp_path: Path) -> None:
 def test_invalid_outputs(images: Path, tmp_path: Path, capsys: Any) -> None:
     with pytest.raises(OutputError, match="Cannot read or write '/proc/job"):
         plan(images, "/proc/job")
-    assert cli.main(["job", "plan", str(images), "-o", "memory://job"]) == 1
+    assert cli.main(["job", "plan", str(images), "-o", "memory://job"]) == 2
     assert "does not outlive this command" in capsys.readouterr().err
     plan(images, tmp_path / "job")
-    with pytest.raises(OutputError, match="output must be a local file, got"):
+    with pytest.raises(OptionError, match="output .-o. must be a local file, got"):
         merge_job(tmp_path / "job", "s3://bucket/f.npy")
     with pytest.raises(JobError, match="No shard of the job in .* is done.*featx job run"):
         merge_job(tmp_path / "job", tmp_path / "f.npy", allow_incomplete=True)

@@ -8,7 +8,7 @@ import pytest
 
 from featx import merge_job, plan_job, run_job
 from featx.cli import main as cli
-from featx.errors import FeatxError, JobError, OutputError, SourceError
+from featx.errors import FeatxError, JobError, OptionError, OutputError, SourceError
 from featx.system.files.local_folder import LocalFolder
 from tests.jobs.fatal import write_images
 
@@ -56,14 +56,14 @@ def test_job_beside_its_table(images: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["f.npy", "all.csv", "images.zip", "F.NPY", "out.parquet"])
 def test_job_with_the_name_of_a_file(name: str, images: Path, tmp_path: Path) -> None:
-    with pytest.raises(JobError, match="must be a folder, got the file name.*-o job/.*features.npy"):
+    with pytest.raises(OptionError, match="must be a folder, got the file name.*-o job/.*features.npy"):
         plan(images, tmp_path / name)
     assert not (tmp_path / name).exists()
 
 
 @pytest.mark.parametrize("output", ["s3:bucket/job", "s3:/bucket/job"])
 def test_url_without_slashes(output: str, images: Path, in_folder: Path) -> None:
-    with pytest.raises(JobError, match="must be a folder or a URL, got .* Pass -o s3://bucket/job, with two slashes"):
+    with pytest.raises(OptionError, match="must be a folder or a URL, got .* Pass s3://bucket/job, with two slashes"):
         plan(images, output)
     assert not everything(in_folder)
 
@@ -96,7 +96,7 @@ def test_matrix_in_the_job(images: Path, tmp_path: Path, monkeypatch: pytest.Mon
     run_job(tmp_path / "job", cache=None)
     before = everything(tmp_path)
     for name in ("job/f.npy", "job/shards/f.npy"):
-        with pytest.raises(OutputError, match="is within the job .*-o features.npy"):
+        with pytest.raises(OutputError, match="is within the job .*Write it elsewhere"):
             merge_job(tmp_path / "job", tmp_path / name)
     assert everything(tmp_path) == before
 

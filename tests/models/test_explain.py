@@ -239,7 +239,7 @@ def test_explain_command_errors(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").write_text("mine")
     arguments = ["file/seen" if argument == "FILE" else argument for argument in arguments]
-    assert cli.main(["explain", str(model), str(digits[0]), *arguments, "--quiet"]) == 1
+    assert cli.main(["explain", str(model), str(digits[0]), *arguments, "--quiet"]) == (1 if "-o" in arguments else 2)
     captured = capsys.readouterr()
     assert re.search(remedy, captured.err), captured.err
     assert captured.err.count("\n") == 1

@@ -108,29 +108,29 @@ def test_stream_of_paths(model_here: Model, digits: list[Path]) -> None:
 def test_closed_standard_input(model: Path) -> None:
     command = f"{sys.executable} -m featx predict {model} - <&-"
     done = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert done.stderr == "Error: Cannot read paths from standard input: it is closed. Pass images, or a pipe.\n"
 
 
 @pytest.mark.usefixtures("model_here")
 @pytest.mark.parametrize(
-    ("arguments", "remedy"),
+    ("arguments", "code", "remedy"),
     [
-        (["absent.skops", "a.png"], "`featx train PHOTOS -o absent.skops`"),
-        (["model.skops", "a.png"], "No such folder or file: 'a.png'"),
-        (["model.skops", "-", "a.png"], "cannot be combined with other sources"),
-        (["model.skops", "DIGIT", "--top", "0"], "top (--top) must be an integer of at least 1, got 0"),
-        (["model.skops", "DIGIT", "--threshold", "2"], "between 0 and 1"),
-        (["model.skops", "DIGIT", "--path-column", "file"], "Remove the option, or pass a table"),
-        (["model.skops", "DIGIT", "-o", "model.skops"], "was not written by featx"),
-        (["model.skops", "DIGIT", "-o", "nowhere/p.csv"], "Cannot write"),
+        (["absent.skops", "a.png"], 1, "`featx train PHOTOS -o absent.skops`"),
+        (["model.skops", "a.png"], 1, "No such folder or file: 'a.png'"),
+        (["model.skops", "-", "a.png"], 2, "cannot be combined with other sources"),
+        (["model.skops", "DIGIT", "--top", "0"], 2, "--top must be an integer of at least 1, got 0"),
+        (["model.skops", "DIGIT", "--threshold", "2"], 2, "between 0 and 1"),
+        (["model.skops", "DIGIT", "--path-column", "file"], 2, "Remove the option, or pass a table"),
+        (["model.skops", "DIGIT", "-o", "model.skops"], 1, "was not written by featx"),
+        (["model.skops", "DIGIT", "-o", "nowhere/p.csv"], 1, "Cannot write"),
     ],
 )
 def test_predict_command_errors(
-    arguments: list[str], remedy: str, digits: list[Path], capsys: pytest.CaptureFixture[str]
+    arguments: list[str], code: int, remedy: str, digits: list[Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = [str(digits[0]) if argument == "DIGIT" else argument for argument in arguments]
-    assert cli.main(["predict", *arguments]) == 1
+    assert cli.main(["predict", *arguments]) == code
     captured = capsys.readouterr()
     assert captured.out == ""
     assert remedy in captured.err

@@ -128,7 +128,7 @@ def test_train_and_predict(photos: list[tuple[str, list[str]]], capsys: pytest.C
     assert json.loads(capsys.readouterr().out)["tags"][:2] == ["china", "first"]
     with pytest.raises(OptionError, match="names 'frist', which is no tag of the model. Did you mean 'first'"):
         predict_images("model.skops", paths, threshold={"frist": 0.1})
-    assert cli.main(["predict", "model.skops", paths[0], "--threshold", "0.5", "--threshold", "first=1"]) == 1
+    assert cli.main(["predict", "model.skops", paths[0], "--threshold", "0.5", "--threshold", "first=1"]) == 2
     assert "--threshold must be one number, or TAG=P for each tag, got both" in capsys.readouterr().err
 
 

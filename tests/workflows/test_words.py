@@ -95,7 +95,7 @@ def test_bad_text_queries_are_one_line(
 ) -> None:
     assert run("extract", "colors", "--backbone", backbone, "--quiet") == 0
     capsys.readouterr()
-    assert run("similar", "features.npy", *options, "--quiet") == 1
+    assert run("similar", "features.npy", *options, "--quiet") == 2
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1

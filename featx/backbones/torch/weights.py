@@ -15,7 +15,7 @@ from featx.backbones.hub.repository import find_file, is_downloaded, repository_
 from featx.backbones.torch.description import Configuration
 from featx.backbones.torch.names import LIBRARIES, TorchName
 from featx.backbones.weights import is_url, local_weights
-from featx.errors import MissingDependencyError, UnknownBackboneError, WeightsError, WeightsNotFoundError
+from featx.errors import MissingDependencyError, OptionError, UnknownBackboneError, WeightsNotFoundError
 from featx.system.terminal.progress import announce
 
 _EXPECTED = (
@@ -47,7 +47,7 @@ def find_weights(weights: str, configuration: Configuration, source: TorchName) 
     """
     name = configuration.name
     if is_url(weights):
-        raise WeightsError(
+        raise OptionError(
             f"weights (--weights) of {name!r} cannot be a URL, got {weights!r}. Download it, and pass its path."
         )
     if weights != "imagenet":

@@ -197,7 +197,7 @@ def _too_few_classes(labels: list[Any], singles: list[Any], has_groups: bool) ->
         classes = f"one class, {labels[0]!r}" if labels else "no labels"
         return (
             f"y must have at least two classes, got {classes}. Add samples of another class (images: one folder per "
-            "class, or a table with --label-column)."
+            "class, or a table with label_column (--label-column))."
         )
     unit = "group" if has_groups else "sample"
     return (

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import json
 from typing import Any
 
-from featx.cli.console import cache_from, print_data
+from featx.cli.console import cache_from, print_result
 from featx.cli.shared_options import WEIGHTS_HELP, add_cache, add_command, add_common, add_device, weights
 
 
@@ -44,4 +43,4 @@ def _benchmark(args: argparse.Namespace) -> None:
         **{name: getattr(args, name) for name in ("weights", "device") if hasattr(args, name)},
         cache=cache_from(args),
     )
-    print_data(json.dumps(result.as_dict()) if args.json else result.as_text())
+    print_result(args, result)

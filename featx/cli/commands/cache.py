@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Callable
 from typing import Any
 
-from featx.cli.console import add_group, print_data
+from featx.cli.console import add_group, print_result
 from featx.cli.shared_options import add_command, add_common
 from featx.errors import OptionError
+from featx.system.terminal.messages import write_line
 
 _CACHE_EXAMPLES = """examples:
   featx cache info
@@ -59,14 +59,14 @@ def _cache_info(args: argparse.Namespace) -> None:
     from featx.extraction.cache import cache_info
 
     info = cache_info(args.cache, backbone=args.backbone)
-    print_data(json.dumps(info.as_dict()) if args.json else info.as_text())
+    print_result(args, info)
 
 
 def _cache_verify(args: argparse.Namespace) -> int:
     from featx.extraction.cache import verify_cache
 
     result = verify_cache(args.cache, backbone=args.backbone)
-    print_data(json.dumps(result.as_dict()) if args.json else result.as_text())
+    print_result(args, result)
     return 1 if result.n_corrupt else 0
 
 
@@ -74,22 +74,23 @@ def _cache_compact(args: argparse.Namespace) -> int:
     from featx.extraction.cache import compact_cache
 
     result = compact_cache(args.cache, backbone=args.backbone)
-    print_data(json.dumps(result.as_dict()) if args.json else result.as_text())
+    print_result(args, result)
     return 1 if result.n_corrupt else 0
 
 
-def _cache_clear(args: argparse.Namespace) -> None:
+def _cache_clear(args: argparse.Namespace) -> int:
     from featx.extraction.cache import clear_cache
 
     plan = clear_cache(args.cache, backbone=args.backbone, corrupt_only=args.corrupt_only, dry_run=True)
     if not args.yes and not _confirmed(f"{plan.as_text()}. Continue? [y/N] "):
-        raise OptionError("Nothing was removed: answer y, or pass --yes.")
-    result = clear_cache(args.cache, backbone=args.backbone, corrupt_only=args.corrupt_only)
-    print_data(json.dumps(result.as_dict()) if args.json else result.as_text())
+        write_line("Nothing was removed.")
+        return 1
+    print_result(args, clear_cache(args.cache, backbone=args.backbone, corrupt_only=args.corrupt_only))
+    return 0
 
 
 def _confirmed(question: str) -> bool:
     if sys.stdin is None or not sys.stdin.isatty():
-        return False
+        raise OptionError("Cannot ask for confirmation: standard input is no terminal. Pass --yes to remove the files.")
     print(question, end="", file=sys.stderr, flush=True)
     return sys.stdin.readline().strip().lower() in ("y", "yes")

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
-from featx.cli.console import print_data, source_options_from
+from featx.cli.console import print_result, source_options_from
 from featx.cli.shared_options import MAX_PIXELS, add_command, add_common, add_sources, add_tables
 
 
@@ -42,5 +41,5 @@ def _check(args: argparse.Namespace) -> int:
     check = check_images(table, max_pixels=args.max_pixels)
     if args.csv:
         write_csv(Path(args.csv), check.to_frame())
-    print_data(json.dumps(check.as_dict()) if args.json else check.as_text())
+    print_result(args, check)
     return 1 if check.unreadable else 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,8 +14,8 @@ from featx.cli.console import (
     labeled_images_from,
     note_ignored,
     options_from,
-    print_data,
     print_message,
+    print_result,
     source_options_from,
     workflow_options_from,
 )
@@ -136,7 +135,7 @@ def _positive_minutes(text: str) -> float:
     except ValueError:
         minutes = 0.0
     if not 0 < minutes < float("inf"):
-        raise argparse.ArgumentTypeError(f"expected a positive number of minutes, got {text!r}")
+        raise argparse.ArgumentTypeError(f"must be a positive number of minutes, got {text!r}.")
     return minutes
 
 
@@ -173,7 +172,7 @@ def _compare(args: argparse.Namespace) -> None:
     outputs = [(args.csv, is_table_file), (args.label_issues, is_table_file), (args.report, is_report_file)]
     check_output_files(outputs, [*args.source, *(args.test or [])])
     comparison = _compare_features(args) if any(map(is_features, args.source)) else _compare_images(args)
-    print_data(json.dumps(comparison.as_dict()) if args.json else comparison.as_text())
+    print_result(args, comparison)
     if args.csv:
         comparison.to_csv(args.csv)
     if args.report:
@@ -259,7 +258,7 @@ def _rank(args: argparse.Namespace) -> None:
     table = labeled_images_from(args)
     ranking = rank_images(table, backbones=backbones, **workflow_options_from(args))
     note_ignored(args, table.ignored)
-    print_data(json.dumps(ranking.as_dict()) if args.json else ranking.as_text())
+    print_result(args, ranking)
     if args.csv:
         write_csv(Path(args.csv), ranking.table)
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
 from featx.cli.commands import job
-from featx.cli.console import cache_from, note_ignored, options_from, print_data, source_options_from
+from featx.cli.console import cache_from, note_ignored, options_from, print_result, source_options_from
 from featx.cli.shared_options import (
     add_backbone,
     add_command,
@@ -61,5 +60,5 @@ def _extract(args: argparse.Namespace) -> int | None:
     resolved = options.resolve()
     summary = extract_to_file(table, resolved, output, cache=cache_from(args), on_error=args.on_error, options=options)
     note_ignored(args, table.ignored)
-    print_data(json.dumps(summary.as_dict()) if args.json else summary.as_text())
+    print_result(args, summary)
     return None

@@ -8,7 +8,16 @@ import json
 import os
 from typing import TYPE_CHECKING, Any
 
-from featx.cli.console import add_group, note_ignored, options_from, print_data, print_message, source_options_from
+from featx.cli.console import (
+    add_group,
+    fit_lines,
+    note_ignored,
+    options_from,
+    print_data,
+    print_message,
+    source_options_from,
+)
+from featx.cli.option_words import in_option_words
 from featx.cli.shared_options import (
     MACHINE_OPTIONS,
     add_backbone,
@@ -250,4 +259,4 @@ def _opened(output: str) -> Job:
 
 
 def _print(args: argparse.Namespace, result: Any) -> None:
-    print_data(json.dumps(vars(result)) if args.json else result.as_text())
+    print_data(json.dumps(vars(result)) if args.json else fit_lines(in_option_words(result.as_text())))

@@ -20,6 +20,7 @@ from featx.cli.console import (
     workflow_options_from,
 )
 from featx.cli.image_paths import batches, raise_for_images, writing
+from featx.cli.option_words import in_option_words
 from featx.cli.shared_options import (
     add_backbone,
     add_cache,
@@ -223,7 +224,7 @@ def train(args: argparse.Namespace) -> None:
 
         print_data(json.dumps({"model": args.output, **dataclasses.asdict(read_model(output).card)}))
     else:
-        print_data(f"{trained.as_text()}\nmodel: {args.output}, {format_bytes(output.stat().st_size)}")
+        print_data(f"{in_option_words(trained.as_text())}\nmodel: {args.output}, {format_bytes(output.stat().st_size)}")
 
 
 def model(args: argparse.Namespace) -> None:
@@ -231,7 +232,7 @@ def model(args: argparse.Namespace) -> None:
     from featx.models.model_file import read_model
 
     card = read_model(args.model).card
-    print_data(json.dumps(dataclasses.asdict(card)) if args.json else card.as_text())
+    print_data(json.dumps(dataclasses.asdict(card)) if args.json else in_option_words(card.as_text()))
 
 
 def _thresholds(texts: Sequence[str] | None) -> float | dict[str, float] | None:
@@ -345,4 +346,4 @@ def export(args: argparse.Namespace) -> None:
     from featx.models.export.export import export_model
 
     exported = export_model(args.model, args.output, cache=cache_from(args))
-    print_data(json.dumps(dataclasses.asdict(exported)) if args.json else exported.as_text())
+    print_data(json.dumps(dataclasses.asdict(exported)) if args.json else in_option_words(exported.as_text()))

@@ -16,7 +16,7 @@ from featx.datasets.labels import is_missing
 from featx.datasets.source_options import SourceOptions
 from featx.datasets.tables.text_format import repair_text
 from featx.datasets.tags import SEPARATOR, is_binary, is_one_hot
-from featx.errors import FeatxError, SourceError
+from featx.errors import FeatxError, OptionError, SourceError
 from featx.images.arrays import as_batch
 from featx.images.containers.archives import has_member, is_archive, list_archive, read_member, split_archive_path
 from featx.images.containers.array_files import ArrayFile, cifar_names
@@ -98,13 +98,13 @@ def find_array_parts(sources: Sequence[str], options: SourceOptions, notes: list
 
 
 def _check_options(source: str, options: SourceOptions) -> None:
-    """Raise SourceError for options that have no effect on arrays."""
+    """Raise OptionError for options that have no effect on arrays."""
     if isinstance(options.label_column, tuple):
-        raise SourceError(f"label_column (--label-column) of {source!r} must be the name of one array. Pass one.")
+        raise OptionError(f"label_column (--label-column) of {source!r} must be the name of one array. Pass one.")
     has_names = source.lower().endswith(".npz")
     for option, value in options.given_table_options().items():
         if not (has_names and option.startswith(("path_column", "label_column"))):
-            raise SourceError(f"{option} is {value!r}, but {source!r} is not a table. Remove the option.")
+            raise OptionError(f"{option} is {value!r}, but {source!r} is not a table. Remove the option.")
 
 
 def _parts_of(source: str, options: SourceOptions, notes: list[str]) -> list[ArrayPart]:

@@ -183,7 +183,7 @@ def _benchmark_backbone(
         progress.describe(f"{name}, the network with {precision}")
         try:
             networks.append(_measure_network(resolved, precision, pixels, reference, compiled))
-        except (EngineError, MissingDependencyError) as error:
+        except (EngineError, OptionError, MissingDependencyError) as error:
             if precision != "int8":
                 raise
             int8_problem = str(error)

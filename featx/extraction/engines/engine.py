@@ -107,7 +107,7 @@ def resolve_precision(precision: PrecisionName, engine: str, device: str = "cpu"
 
     Raises
     ------
-    EngineError
+    OptionError
         If the engine does not compute in `precision`.
     """
     if precision == "auto" and device != "cpu":
@@ -115,12 +115,12 @@ def resolve_precision(precision: PrecisionName, engine: str, device: str = "cpu"
     if precision == "auto":
         return "bfloat16" if engine == "openvino" and has_native_bfloat16() else "float32"
     if precision != "float32" and engine == "direct":
-        raise EngineError(
+        raise OptionError(
             f'precision="{precision}" (--precision {precision}) requires a network, got a backbone in plain Python. '
             'Pass precision="float32", or remove the option.'
         )
     if precision not in _ENGINE_PRECISIONS.get(engine, PRECISIONS):
-        raise EngineError(
+        raise OptionError(
             f'precision="{precision}" (--precision {precision}) requires engine="openvino", got {engine!r}, which '
             f'computes in {" or ".join(_ENGINE_PRECISIONS[engine])}. Pass precision="float32", or engine="openvino".'
         )

@@ -142,8 +142,8 @@ class Coordinator:
             self._record_failure(shard, len(beats), f"its worker died {self._position(last)}: {error}", has_died=True)
         else:
             self.state.problem = (
-                f"a worker died before it began a shard ({error}). Free memory or use fewer workers (--n-jobs, "
-                "n_jobs=), read the log of the workers"
+                f"a worker died before it began a shard ({error}). Free memory or use fewer workers with n_jobs "
+                "(--n-jobs), read the log of the workers"
             )
         for beat in beats:
             self._job.folder.remove(beat.name)

@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from featx.errors import JobError, missing_dependency
+from featx.errors import JobError, OptionError, missing_dependency
 from featx.jobs.running.executors import PENDING_ON_CLUSTER, ClusterLostError, TaskExecutor, WorkerLostError
 from featx.system.files.remote import run_with_timeout
 from featx.system.formatting import format_count
@@ -91,7 +91,7 @@ def _lost_errors(distributed: Any) -> tuple[type[BaseException], ...]:
 
 
 def check_cluster(scheduler: str | None) -> None:
-    """Raise JobError soon if there is no scheduler, or MissingDependencyError."""
+    """Raise JobError soon if there is no scheduler, OptionError without its address, or MissingDependencyError."""
     dask, _ = _import_dask()
     _check_listener(_scheduler_address(dask, scheduler))
 
@@ -114,16 +114,17 @@ def _import_dask() -> tuple[Any, Any]:
 def _scheduler_address(dask: Any, scheduler: str | None) -> str:
     address = scheduler or dask.config.get("scheduler-address", None)
     if not address:
-        raise JobError(
-            "backend='dask' (--backend dask) needs the address of a scheduler. Pass --scheduler tcp://HOST:8786 "
-            "(scheduler=), or set DASK_SCHEDULER_ADDRESS. `dask scheduler` starts one, and "
+        raise OptionError(
+            "backend='dask' (--backend dask) needs the address of a scheduler. Pass scheduler='tcp://HOST:8786' "
+            "(--scheduler tcp://HOST:8786), or set DASK_SCHEDULER_ADDRESS. `dask scheduler` starts one, and "
             "`dask worker tcp://HOST:8786 --nthreads 1 --memory-limit 0` a worker."
         )
     address = str(address) if "://" in str(address) else f"tcp://{address}"
     if _ADDRESS.fullmatch(address) is None:
-        raise JobError(
+        raise OptionError(
             f"scheduler (--scheduler) must be an address such as tcp://HOST:8786, got {address.rpartition('@')[2]!r}. "
-            "Pass --scheduler tcp://HOST:8786 (scheduler=), with the port that `dask scheduler` prints."
+            "Pass scheduler='tcp://HOST:8786' (--scheduler tcp://HOST:8786), with the port that `dask scheduler` "
+            "prints."
         )
     return address
 
@@ -157,8 +158,8 @@ def _no_scheduler(address: str, error: Exception) -> JobError:
         return error
     reason = _cause(error) or type(error).__name__
     return JobError(
-        f"There is no Dask scheduler at {address} ({reason}). Check the address (--scheduler tcp://HOST:8786, "
-        "scheduler=) and that the scheduler runs; completed work is kept."
+        f"There is no Dask scheduler at {address} ({reason}). Check scheduler='tcp://HOST:8786' "
+        "(--scheduler tcp://HOST:8786) and that the scheduler runs; completed work is kept."
     )
 
 

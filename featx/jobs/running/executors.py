@@ -52,8 +52,8 @@ def check_backend(backend: str, n_jobs: int, scheduler: str | None = None) -> No
     check_choice("backend", backend, BACKENDS)
     if scheduler is not None and backend not in CLUSTERS:
         raise OptionError(
-            f"scheduler (--scheduler) must be None with backend={backend!r}, got {scheduler!r}. Pass backend='dask' or "
-            "'ray' (--backend), or omit it."
+            f"scheduler (--scheduler) must be None with backend={backend!r}, got {scheduler!r}. Set backend "
+            "(--backend) to 'dask' or 'ray', or omit it."
         )
     if not is_integer(n_jobs) or n_jobs == 0:
         raise OptionError(

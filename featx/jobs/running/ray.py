@@ -91,8 +91,9 @@ def _check_listener(address: str | None) -> None:
             socket.create_connection((match[1], int(match[2])), timeout=_CONNECT_SECONDS).close()
         except OSError as error:
             raise JobError(
-                f"There is no Ray cluster at {address} ({error.strerror or error}). Check the address "
-                "(--scheduler ray://HOST:10001, scheduler=) and that the cluster runs; completed work is kept."
+                f"There is no Ray cluster at {address} ({error.strerror or error}). Check "
+                "scheduler='ray://HOST:10001' (--scheduler ray://HOST:10001) and that the cluster "
+                "runs; completed work is kept."
             ) from error
 
 
@@ -103,6 +104,6 @@ def _start(ray: Any, address: str | None) -> None:
         ray.init(address=address, logging_level="error", log_to_driver=False, include_dashboard=has_dashboard)
     except Exception as error:  # of many types, some without a common base
         raise JobError(
-            f"Cannot connect to Ray: {' '.join(str(error).split())[:200]}. Check --scheduler (scheduler=) and `ray "
+            f"Cannot connect to Ray: {' '.join(str(error).split())[:200]}. Check scheduler (--scheduler) and `ray "
             "status`."
         ) from error

@@ -36,7 +36,7 @@ def check_map_folder(folder: Path) -> None:
         problem = "expected a folder, got the name of an image file"
     else:
         return
-    raise output_error(folder, problem, "Pass the name of a folder, such as -o maps/.")
+    raise output_error(folder, problem, "Pass the name of a folder, such as output='maps/' (-o maps/).")
 
 
 class MapWriter:

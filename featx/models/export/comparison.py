@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from featx.errors import EngineError, ExportError, MissingDependencyError, RecipeMismatchError
+from featx.errors import EngineError, ExportError, MissingDependencyError, OptionError, RecipeMismatchError
 from featx.extraction.options import Resolved
 from featx.images.resize import resize_image
 from featx.models.model import Model
@@ -73,7 +73,7 @@ def difference_in_training_precision(
         return None
     try:
         engine = model.resolve().start(compiled)
-    except (RecipeMismatchError, EngineError, MissingDependencyError):
+    except (RecipeMismatchError, EngineError, OptionError, MissingDependencyError):
         return None
     scores, probabilities = model.predict_scores(engine(pixels))
     return float(np.abs(outputs - (scores if probabilities is None else probabilities)).max())

@@ -14,7 +14,7 @@ import numpy as np
 
 from featx.backbones.registry import NetworkBackbone
 from featx.backbones.torch.torch_backbone import TorchBackbone
-from featx.errors import ExportError
+from featx.errors import ExportError, OptionError
 from featx.extraction.engines.compile import load_or_compile
 from featx.extraction.options import Resolved, resolve_cache
 from featx.models.export.comparison import (
@@ -127,6 +127,8 @@ def export_model(
     ExportError
         The backbone or the estimator cannot be part of a network, or the outputs of the network differ from those of
         the model.
+    OptionError
+        The suffix of the output is not supported.
     OutputError
         The file cannot be written.
     MissingDependencyError
@@ -198,7 +200,7 @@ def precision_notes(precision: str, difference: float | None) -> list[str]:
     measured = "" if difference is None else f"; maximum difference {difference:.1e} on these images"
     return [
         f"The model was trained in {precision}, the network computes in float32{measured}. To get equal outputs, train "
-        "the model with --precision float32."
+        "the model with precision='float32' (--precision float32)."
     ]
 
 
@@ -208,7 +210,7 @@ def precision_notes(precision: str, difference: float | None) -> list[str]:
 def _format_of(target: Path) -> Format:
     suffix = target.suffix.lower()
     if suffix not in _FORMATS or not target.name:
-        raise ExportError(
+        raise OptionError(
             f"output (--output) must end in .keras or .onnx, or be a folder for OpenVINO, got {str(target)!r}."
         )
     return cast(Format, _FORMATS[suffix])

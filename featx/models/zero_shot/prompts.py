@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from featx.datasets.tables.text_format import repair_text
-from featx.errors import OptionError
+from featx.errors import OptionError, SourceError
 
 #: What ``prompts=`` accepts: templates, texts for each class, or the path of a file of either.
 PromptsLike: TypeAlias = "str | os.PathLike[str] | Sequence[str] | Mapping[Any, Any] | None"
@@ -90,7 +90,7 @@ def read_prompts(path: Path) -> dict[str, list[str]] | list[str]:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise OptionError(
+        raise SourceError(
             f"Cannot read prompts (--prompts) from {str(path)!r}: {reason}. Pass a text file with a template on each "
             "line, or a CSV file with the columns label and prompt."
         ) from error

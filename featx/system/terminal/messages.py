@@ -5,17 +5,25 @@ from __future__ import annotations
 import logging
 import sys
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 
-def show_messages(quiet: bool) -> None:
-    """Show featx's messages (only warnings if quiet) and all Python warnings as single lines above the bar."""
+def show_messages(quiet: bool, translate: Callable[[str], str] = str) -> None:
+    """Show featx's messages (only warnings if quiet) and all Python warnings as single lines above the bar.
+
+    Parameters
+    ----------
+    quiet : bool
+    translate : callable, default=str
+        Function that returns a message in the words of the reader.
+    """
     log = logging.getLogger("featx")
     log.setLevel(logging.WARNING if quiet else logging.INFO)
-    log.handlers = [_LineHandler()]
+    log.handlers = [_LineHandler(translate)]
 
     def show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
-        write_line(f"Warning: {message}")
+        write_line(f"Warning: {translate(str(message))}")
 
     warnings.showwarning = show_warning
     # Pillow warns of unusual files without their names; featx reports what matters as an error.
@@ -34,5 +42,9 @@ def write_line(text: str) -> None:
 
 
 class _LineHandler(logging.Handler):
+    def __init__(self, translate: Callable[[str], str]) -> None:
+        super().__init__()
+        self._translate = translate
+
     def emit(self, record: logging.LogRecord) -> None:
-        write_line(self.format(record))
+        write_line(self._translate(self.format(record)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import shutil
 import sys
@@ -14,6 +15,8 @@ _MIN_COLUMNS, _MAX_COLUMNS = 40, 200
 _MAX_TEXT_COLUMNS = 110
 #: Long texts in cells are shortened to no less than this.
 _MIN_CELL = 16
+#: Columns are not made wider than this in order that different texts remain different.
+_MAX_KEY = 40
 _GAP = "  "
 
 
@@ -36,9 +39,9 @@ def format_table(
 ) -> str:
     """Return rows as a text table: text left-aligned, numbers right-aligned.
 
-    In a terminal, a table that is too wide is fitted: empty columns are omitted, long texts are shortened in the
-    middle, and columns that still have no room follow below, beside the first names. Numbers are never shortened.
-    Elsewhere, tables have their full width.
+    In a terminal, a table that is too wide is fitted: empty columns are omitted and long texts are shortened in the
+    middle. If this is not enough, texts that are the same in all rows stand above the table, and columns without room
+    follow below, beside those that name the rows. Numbers are never shortened. Elsewhere, tables have their full width.
 
     Parameters
     ----------
@@ -83,45 +86,138 @@ def format_table(
     wanted = [max(size, (min_widths or {}).get(name, 0)) for name, size in zip(names, widths, strict=True)]
     if _total(wanted) <= room:
         return "\n".join(_join(columns, wanted, is_text, prefixes))
-    kept = [index for index, column in enumerate(columns) if any(column[header:])] or [0]
-    columns, is_text = [columns[index] for index in kept], [is_text[index] for index in kept]
-    widths = [widths[index] for index in kept]
-    n_keys = _count_keys(columns, widths, room, header=header)
-    columns, widths = _shorten_columns(columns, widths, is_text, room, n_keys, header=header)
-    blocks = [
-        _join(
-            [columns[index] for index in block],
-            [widths[index] for index in block],
-            [is_text[index] for index in block],
-            prefixes,
+    return "\n\n".join(_fit(_Cells(columns, is_text, prefixes, header), room))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Cells:
+    """Cells of a table, column by column; the first of each is its name if there is a header."""
+
+    columns: list[list[str]]
+    is_text: list[bool]
+    prefixes: list[str]
+    header: bool
+
+    def select(self, columns: Sequence[int], rows: Sequence[int] | None = None) -> _Cells:
+        """Return some columns, of all rows or of some."""
+        rows = range(len(self.prefixes)) if rows is None else rows
+        return _Cells(
+            [[self.columns[column][row] for row in rows] for column in columns],
+            [self.is_text[column] for column in columns],
+            [self.prefixes[row] for row in rows],
+            self.header,
+        )
+
+    def values(self, column: int) -> list[str]:
+        """Return the cells of a column without its name."""
+        return self.columns[column][self.header :]
+
+    def is_name(self, column: int) -> bool:
+        """Return whether a column may be shortened: those without letters are numbers, such as ``0.95 ± 0.01``."""
+        return self.is_text[column] and any(letter.isalpha() for cell in self.values(column) for letter in cell)
+
+    def min_width(self, column: int) -> int:
+        """Return the width to which a column may be shortened: different texts remain different, where possible."""
+        cells = self.columns[column]
+        full = max(map(text_width, cells))
+        first = max(_MIN_CELL, text_width(cells[0]) if self.header else 0)
+        if full <= first or not self.is_name(column):
+            return full
+        n_different = len(set(cells))
+        sizes = range(first, min(full, _MAX_KEY))
+        return next((size for size in sizes if len({_fit_cell(cell, size) for cell in cells}) == n_different), first)
+
+
+def _fit(cells: _Cells, room: int) -> list[str]:
+    """Return the parts of a table that is too wide: what all rows share, and blocks of columns."""
+    cells = cells.select([column for column in range(len(cells.columns)) if any(cells.values(column))] or [0])
+    widths = [cells.min_width(column) for column in range(len(cells.columns))]
+    if not cells.header or _total(widths) <= room:
+        return _blocks(cells, room)
+    shared = _shared_columns(cells)
+    above = [_shared_line(cells, column, room) for column in shared]
+    left = cells.select([column for column in range(len(widths)) if column not in shared])
+    groups = _row_groups(left, room)
+    parts = _blocks(left, room) if not groups else []
+    for group in groups:
+        part = left.select(range(len(left.columns)), [0, *group])
+        parts.append(_shared_line(part, 0, room))
+        parts += _blocks(part.select(range(1, len(part.columns))), room)
+    return ["\n".join(above), *parts] if above else parts
+
+
+def _shared_columns(cells: _Cells) -> list[int]:
+    """Return the columns with the same text in all rows, unless no other text names the rows."""
+    names = [column for column in range(len(cells.columns)) if cells.is_name(column)]
+    shared = [column for column in names if len(cells.values(column)) > 1 and len(set(cells.values(column))) == 1]
+    return shared if len(shared) < len(names) else []
+
+
+def _row_groups(cells: _Cells, room: int) -> list[list[int]]:
+    """Return the rows of each text in the first column, where the columns that name the rows have no room together."""
+    n_names = _count_names(cells)
+    widths = [cells.min_width(column) for column in range(len(cells.columns))]
+    if n_names < 2 or _total([*widths[:n_names], max(widths[n_names:], default=0)]) <= room:
+        return []
+    groups: dict[str, list[int]] = {}
+    for row, text in enumerate(cells.values(0), 1):
+        groups.setdefault(text, []).append(row)
+    return list(groups.values())
+
+
+def _count_names(cells: _Cells) -> int:
+    """Return the number of first columns, of names and integers, that distinguish all rows; 1 if none do."""
+    n_rows = len(cells.values(0))
+    for count in range(1, len(cells.columns) + 1):
+        if not (cells.is_name(count - 1) or all(cell.replace(",", "").isdigit() for cell in cells.values(count - 1))):
+            break
+        if len(set(zip(*map(cells.values, range(count)), strict=True))) == n_rows:
+            return count
+    return 1
+
+
+def _shared_line(cells: _Cells, column: int, room: int) -> str:
+    name, text = cells.columns[column][:2]
+    line = f"{name}: {text}" if name else text
+    indent = " " * len(cells.prefixes[0])
+    wide = len(indent) + room
+    return textwrap.fill(line, wide, initial_indent=indent, subsequent_indent=f"{indent}  ", break_on_hyphens=False)
+
+
+def _blocks(cells: _Cells, room: int) -> list[str]:
+    """Return blocks of columns that fit the room; the first ones, which name the rows, are part of all."""
+    n_keys = _count_keys(cells, room)
+    columns, widths = _shorten_columns(cells, room, n_keys)
+    return [
+        "\n".join(
+            _join(
+                [columns[index] for index in block],
+                [widths[index] for index in block],
+                [cells.is_text[index] for index in block],
+                cells.prefixes,
+            )
         )
         for block in _split_columns(widths, room, n_keys)
     ]
-    return "\n\n".join(map("\n".join, blocks))
 
 
-def _shorten_columns(
-    columns: list[list[str]], widths: list[int], is_text: list[bool], room: int, n_keys: int, *, header: bool
-) -> tuple[list[list[str]], list[int]]:
+def _shorten_columns(cells: _Cells, room: int, n_keys: int) -> tuple[list[list[str]], list[int]]:
     """Shorten long texts, the longest column first, until the table fits or none is left."""
-    columns, widths = list(columns), list(widths)
-    smallest = [
-        max(_MIN_CELL, text_width(column[0]) if header else 0) if text and _has_words(column[header:]) else size
-        for column, size, text in zip(columns, widths, is_text, strict=True)
-    ]
+    widths = [max(map(text_width, column)) for column in cells.columns]
+    smallest = [cells.min_width(column) for column in range(len(widths))]
     # At the smallest widths, columns that do not fit move below; the others use the room that this leaves.
-    blocks = _split_columns([min(pair) for pair in zip(widths, smallest, strict=True)], room, n_keys)
-    for block in blocks:
+    for block in _split_columns(smallest, room, n_keys):
         while _total([widths[index] for index in block]) > room:
             longest = max(block, key=lambda index: widths[index] - smallest[index])
             if widths[longest] <= smallest[longest]:
                 break
             widths[longest] -= 1
-    shortened = [
-        [cell if text_width(cell) <= size else _shorten(cell, size) for cell in column]
-        for column, size in zip(columns, widths, strict=True)
-    ]
+    shortened = [[_fit_cell(cell, size) for cell in column] for column, size in zip(cells.columns, widths, strict=True)]
     return shortened, widths
+
+
+def _fit_cell(cell: str, size: int) -> str:
+    return cell if text_width(cell) <= size else _shorten(cell, size)
 
 
 def _shorten(text: str, size: int) -> str:
@@ -138,15 +234,14 @@ def _take(characters: str, room: int) -> str:
     return characters[:count]
 
 
-def _has_words(cells: Sequence[str]) -> bool:
-    """Return whether cells may be shortened: those without letters are numbers, such as ``0.95 ± 0.01``."""
-    return any(character.isalpha() for cell in cells for character in cell)
-
-
-def _count_keys(columns: list[list[str]], widths: list[int], room: int, *, header: bool) -> int:
-    """Return the number of first columns that name the rows, at least one, in three fifths of the room."""
-    count = 1
-    while count < len(columns) and _has_words(columns[count][header:]) and _total(widths[: count + 1]) <= 0.6 * room:
+def _count_keys(cells: _Cells, room: int) -> int:
+    """Return the number of first columns that are part of each block: those that name the rows, and short ones."""
+    widths = [max(map(text_width, column)) for column in cells.columns]
+    count = _count_names(cells)
+    smallest = [cells.min_width(column) for column in range(len(widths))]
+    if _total([*smallest[:count], max(smallest[count:], default=0)]) > room:
+        count = 1
+    while count < len(widths) and cells.is_name(count) and _total(widths[: count + 1]) <= 0.6 * room:
         count += 1
     return count
 

@@ -85,7 +85,7 @@ def _reason_against_tsne(reduced: FloatArray, tsne: bool | None, max_seconds: fl
         return None
     return (
         f", because t-SNE of {len(reduced):,} images is expected to take {seconds:.0f} s; "
-        "--tsne (tsne=True) draws it nevertheless"
+        "tsne=True (--tsne) draws it nevertheless"
     )
 
 

@@ -14,7 +14,15 @@ from typing import Any
 
 import numpy as np
 
-from featx.errors import EngineError, FeaturesError, FeatxError, RecipeMismatchError, StoreError, UnreadableImageError
+from featx.errors import (
+    EngineError,
+    FeaturesError,
+    FeatxError,
+    OptionError,
+    RecipeMismatchError,
+    StoreError,
+    UnreadableImageError,
+)
 from featx.extraction.engines.engine import check_supported
 from featx.extraction.extract import extract_rows
 from featx.extraction.options import ExtractionOptions, Resolved
@@ -204,7 +212,7 @@ def _other_precisions(extraction: ExtractionOptions, resolved: Resolved) -> Iter
             if other.engine == "openvino":
                 check_supported(precision)
             yield other
-        except EngineError:
+        except (EngineError, OptionError):
             continue
 
 

@@ -175,7 +175,7 @@ def test_compare_file_with_named_backbone(
     both = ["--backbone", "counting", "--backbone", str(tmp_path / "a.onnx"), "--preprocessing", "torch"]
     assert cli.main(["compare", str(photo_folder), *both, "--estimator", "centroid", "--quiet"]) == 0
     assert capsys.readouterr().out.count("centroid") >= 2
-    assert cli.main(["benchmark", "--backbone", str(tmp_path / "a.onnx")]) == 1
+    assert cli.main(["benchmark", "--backbone", str(tmp_path / "a.onnx")]) == 2
     assert "must be from keras.applications" in capsys.readouterr().err
 
 
@@ -196,14 +196,14 @@ def test_command_line_accepts_file(
     command = ["extract", str(photo_folder), "--backbone", str(tmp_path / "a.onnx"), "--quiet"]
     assert cli.main([*command, "--preprocessing", "torch", "--layer", "relu1"]) == 0
     assert np.load("features.npy").shape == (24, 8)
-    assert cli.main(command) == 1
-    assert "preprocessing (--preprocessing) must be set" in capsys.readouterr().err
+    assert cli.main(command) == 2
+    assert "--preprocessing must be set" in capsys.readouterr().err
     assert cli.main(["backbones", str(tmp_path / "a.onnx"), "--layers"]) == 0
     assert "relu2" in capsys.readouterr().out
     assert cli.main(["cache", "info", "--backbone", str(tmp_path / "a.onnx"), "--json"]) == 0
     assert [recipe["rows"] for recipe in json.loads(capsys.readouterr().out)["recipes"]] == [24]
     save_onnx(tmp_path / "b.onnx", tokens=True)
-    assert cli.main(["cache", "clear", "--backbone", str(tmp_path / "b.onnx")]) == 1
+    assert cli.main(["cache", "clear", "--backbone", str(tmp_path / "b.onnx")]) == 2
     assert "must be one with rows in the cache" in capsys.readouterr().err
 
 

@@ -114,7 +114,7 @@ def test_options_that_a_network_does_not_have(tmp_path: Path) -> None:
         FeatureExtractor(MODEL, pooling="cls").fit([])
     with pytest.raises(WeightsNotFoundError, match=r"the path of a \.safetensors or \.pth file of this network"):
         FeatureExtractor(MODEL, weights=tmp_path / "none.pth").fit([])
-    with pytest.raises(WeightsError, match=r"cannot be a URL, got .* Download it, and pass its path"):
+    with pytest.raises(OptionError, match=r"cannot be a URL, got .* Download it, and pass its path"):
         FeatureExtractor(MODEL, weights="https://a.b/c.pth").fit([])
     with pytest.raises(UnknownBackboneError, match=r"names no weights. Append them .*:WEIGHTS; `featx backbones --sea"):
         FeatureExtractor("open_clip/ViT-S-32").fit([])

@@ -228,9 +228,9 @@ def test_what_tags_do_not_support(data: tuple[Array, Array]) -> None:
     X, Y = data
     with pytest.raises(OptionError, match="'fine-tune' predicts one label for each image"):
         compare_baselines(X, Y, estimators=["fine-tune"])
-    with pytest.raises(ComparisonError, match="task .*'classification' does not fit several labels"):
+    with pytest.raises(OptionError, match="task .*'classification' does not fit several labels"):
         compare_baselines(X, Y, task="classification")
-    with pytest.raises(ComparisonError, match="'multilabel' does not fit one label"):
+    with pytest.raises(OptionError, match="'multilabel' does not fit one label"):
         compare_baselines(X, Y[:, 0], task="multilabel")
     with pytest.raises(ComparisonError, match="Cannot rank features by several labels"):
         rank_features({"X": X}, Y)

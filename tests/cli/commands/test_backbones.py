@@ -17,7 +17,7 @@ def test_backbones_lists_backbones_and_layers(capsys: pytest.CaptureFixture[str]
     assert cli.main(["backbones", "mobilenet", "--layers"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[-1].split() == ["85", "conv_pw_13_relu", "ReLU", "7×7×1024", "1024", "yes"]
-    assert cli.main(["backbones", "--layers"]) == 1
+    assert cli.main(["backbones", "--layers"]) == 2
     assert "requires the name of a backbone" in capsys.readouterr().err
     assert cli.main(["backbones", "--json"]) == 0
     listed = {row["backbone"]: row["features"] for row in json.loads(capsys.readouterr().out)}

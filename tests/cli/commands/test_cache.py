@@ -40,12 +40,12 @@ def test_info_verify_compact_and_clear(photo_folder: Path, capsys: pytest.Captur
     assert (code, json.loads(out)["corrupt"], err) == (1, 1, "")
     assert run("cache", "compact")[0] == 1
     assert run("cache", "clear")[::2] == (
-        1,
-        "Error: Nothing was removed: answer y, or pass --yes.\n",
+        2,
+        "Error: Cannot ask for confirmation: standard input is no terminal. Pass --yes to remove the files.\n",
     )
     assert "Did you mean 'counting'" in run("cache", "clear", "--backbone", "countin", "--yes")[2]
     assert "Removed" in run("cache", "clear", "--backbone", "counting", "--yes")[1]
-    assert run("cache", "clear", "--corrupt-only")[0] == 1
+    assert run("cache", "clear", "--corrupt-only")[0] == 2
     assert "Removed quarantined corrupt files (" in run("cache", "clear", "--corrupt-only", "--yes")[1]
     assert json.loads(run("cache", "clear", "--yes", "--json")[1])["rows"] == 0
     assert os.listdir("cache") == [".gitignore"]
@@ -64,5 +64,7 @@ def test_clear_asks_for_confirmation(
     monkeypatch.setattr(sys, "stdin", Terminal(answer))
     capsys.readouterr()
     assert cli.main(["cache", "clear", "--cache", "cache"]) == (0 if removed else 1)
-    assert "Would remove 24 rows" in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert "Would remove 24 rows" in err
+    assert ("Nothing was removed." in err) is not removed
     assert bool(list(Path("cache").rglob("*.npy"))) is not removed

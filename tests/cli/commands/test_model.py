@@ -222,7 +222,7 @@ def test_table_without_labels_lists_its_columns(
     (tmp_path / "t.csv").write_text("\n".join(["path,kind", *(f"{one},{one.parent.name}" for one in digits)]))
     for command in (["train", "-o", str(tmp_path / "m.skops")], ["compare"], ["rank"]):
         assert cli.main([*command, str(tmp_path / "t.csv"), "--quiet"]) == 1
-        assert "it has the columns 'path', 'kind'. Pass label_column (--label-column)" in capsys.readouterr().err
+        assert "it has the columns 'path', 'kind'. Pass --label-column" in capsys.readouterr().err
 
 
 def test_progress_and_data_are_separate_lines(model: Path, digits: list[Path]) -> None:

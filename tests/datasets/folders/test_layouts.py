@@ -231,7 +231,7 @@ def test_several_sources_that_are_parts_of_a_split(tmp_path: Path) -> None:
     assert "are parts of a split by their names, not classes" in flat.no_labels_reason
     deep = find_images([folder / "a/train", folder / "a/test"])
     assert (deep.labels, deep.splits, deep.no_labels_reason) == (["cat", "cat"], None, "")
-    assert "pass them with --test" in deep.notes[0]
+    assert "pass test=find_images(" in deep.notes[0]
     classes = find_images([folder / "train_images", folder / "a/test/cat"])
     assert classes.labels == ["train_images", "cat"]
 

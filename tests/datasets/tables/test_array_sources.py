@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from featx import FeatureExtractor, check_images, find_images
-from featx.errors import InputError, SourceError, SourceNotFoundError, UnreadableImageError
+from featx.errors import InputError, OptionError, SourceError, SourceNotFoundError, UnreadableImageError
 from featx.images.image import file_state, read_image
 
 EXTRACTOR = FeatureExtractor("color_histogram", cache=None)
@@ -215,7 +215,7 @@ def test_arrays_without_a_split(tmp_path: Path) -> None:
 
 def test_options_of_tables_are_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", x=PIXELS, y=Y, patient=Y)
-    with pytest.raises(SourceError, match=r"group_column \(--group-column\) is 'patient', but .* is not a table"):
+    with pytest.raises(OptionError, match=r"group_column \(--group-column\) is 'patient', but .* is not a table"):
         find_images(tmp_path / "a.npz", group_column="patient")
     with pytest.raises(SourceError, match=r"must have a label for each of its 12 images, got 3 labels\. Pass another"):
         np.savez(tmp_path / "b.npz", x=PIXELS, y=Y[:3])

@@ -12,7 +12,7 @@ import pytest
 from featx.datasets.find import find_images
 from featx.datasets.image_table import ImageTable
 from featx.datasets.tables.file import read_batches
-from featx.errors import SourceError, SourceNotFoundError
+from featx.errors import OptionError, SourceError, SourceNotFoundError
 from featx.workflows.labeled_images import prepare_table
 
 
@@ -139,7 +139,7 @@ def test_table_is_the_only_source_and_columns_need_a_table(
     with pytest.raises(SourceError, match="A table must be the only source"):
         find_images([source, photo_folder])
     with pytest.raises(
-        SourceError, match=r"group_column \(--group-column\) names the column 'site', but .* is not a table"
+        OptionError, match=r"group_column \(--group-column\) names the column 'site', but .* is not a table"
     ):
         find_images(photo_folder, group_column="site")
 

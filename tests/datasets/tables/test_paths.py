@@ -119,7 +119,7 @@ def test_invalid_templates(options: dict[str, str], words: str, folder: Path) ->
 
 def test_options_of_tables_need_a_table(folder: Path) -> None:
     for options in ({"root": "img"}, {"path_template": "{id}.jpg"}):
-        with pytest.raises(SourceError, match="is not a table"):
+        with pytest.raises(OptionError, match="is not a table"):
             find_images(folder, **options)
 
 

@@ -18,7 +18,7 @@ import pytest
 
 from featx import KerasBackbone, available_backbones
 from featx.backbones.registry import load_backbone
-from featx.errors import EngineError, MissingDependencyError, WeightsError
+from featx.errors import MissingDependencyError, OptionError, WeightsError
 from featx.extraction.engines.engine import (
     MAX_STARTED,
     count_started,
@@ -269,7 +269,7 @@ def test_auto_without_openvino(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_keras_refuses_bfloat16() -> None:
-    with pytest.raises(EngineError, match='Pass precision="float32"'):
+    with pytest.raises(OptionError, match='Pass precision="float32"'):
         ExtractionOptions(engine="keras", precision="bfloat16").resolve()
 
 

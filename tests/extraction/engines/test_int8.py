@@ -14,7 +14,7 @@ import PIL.Image
 import pytest
 
 from featx import FeatureExtractor
-from featx.errors import EngineError, MissingDependencyError, RecipeMismatchError
+from featx.errors import EngineError, MissingDependencyError, OptionError, RecipeMismatchError
 from featx.extraction.engines import calibration
 from featx.extraction.engines.calibration import CALIBRATION, CALIBRATION_FOLDER, calibration_digest, calibration_pixels
 from featx.extraction.engines.engine import resolve_precision
@@ -96,7 +96,7 @@ def test_other_calibration_images_change_the_digest(tmp_path: Path, monkeypatch:
     ],
 )
 def test_other_engines_refuse_int8(engine: str, message: str) -> None:
-    with pytest.raises(EngineError, match=rf"--precision int8\) {message}") as caught:
+    with pytest.raises(OptionError, match=rf"--precision int8\) {message}") as caught:
         resolve_precision("int8", engine)
     assert ('engine="openvino"' in str(caught.value)) == (engine == "keras")  # the other has no choice of engines
 

@@ -11,7 +11,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import check_get_params_invariance
 
 from featx import FeatureExtractor, ZeroShotClassifier, read_model, save_pipeline
-from featx.errors import OptionError
+from featx.errors import OptionError, SourceError
 from featx.models.zero_shot.prompts import read_prompts, texts_by_class
 from tests.color_words import ColorWords, save_colors
 from tests.conftest import Register
@@ -85,7 +85,7 @@ def test_it_is_an_estimator_of_scikit_learn(data: tuple[Any, list[str]]) -> None
     ],
 )
 def test_bad_options_are_one_line(backbone: str, prompts: Any, message: str, data: tuple[Any, list[str]]) -> None:
-    with pytest.raises(OptionError, match=message):
+    with pytest.raises((OptionError, SourceError), match=message):
         ZeroShotClassifier(backbone, prompts, cache=None).fit(*data)
 
 

@@ -49,9 +49,7 @@ def test_long_texts_are_shortened_in_the_middle() -> None:
 
 def test_columns_without_room_follow_below() -> None:
     assert format_table(ROWS, width=26, marked=[1]).split("\n") == [
-        "  path              label",
-        "  photo…mage 1.jpg  cat",
-        "* photo… 12345.jpg  cat",
+        "  label: cat",
         "",
         "  path              cosine",
         "  photo…mage 1.jpg     0.5",
@@ -60,6 +58,41 @@ def test_columns_without_room_follow_below() -> None:
         "  path                rank",
         "  photo…mage 1.jpg       1",
         "* photo… 12345.jpg  12,345",
+    ]
+
+
+def comparison_rows(*backbones: str) -> list[dict[str, object]]:
+    estimators = ("logreg", "svm", "HistGradientBoostingClassifier", "HistGradientBoostingClassifier (2)")
+    return [
+        {"backbone": backbone, "estimator": estimator, "accuracy": "0.911 ± 0.012", "interval": "0.812 – 0.950"}
+        for backbone in backbones
+        for estimator in estimators
+    ]
+
+
+SMALL = "timm/mobilenetv4_conv_small.e2400_r224_in1k"
+
+
+@pytest.mark.parametrize("width", [40, 60, 80])
+@pytest.mark.parametrize("backbones", [(SMALL,), (SMALL, SMALL.replace("2400", "1200")), ("mobilenet", "resnet50")])
+def test_rows_are_distinct_at_each_width(backbones: tuple[str, ...], width: int) -> None:
+    rows = comparison_rows(*backbones)
+    text = format_table(rows, width=width, marked=[0])
+    assert max(map(text_width, text.split("\n"))) <= width
+    assert text.count("0.911 ± 0.012") == text.count("0.812 – 0.950") == len(rows)
+    for part in text.split("\n\n"):
+        lines = [line.split("  0.")[0] for line in part.split("\n") if "0." in line]
+        assert len(set(lines)) == len(lines), part
+
+
+def test_what_all_rows_share_stands_above() -> None:
+    assert format_table(comparison_rows(SMALL)[:2], width=40).split("\n") == [
+        f"backbone: {SMALL[:30]}",
+        f"  {SMALL[30:]}",
+        "",
+        "estimator  accuracy       interval",
+        "logreg     0.911 ± 0.012  0.812 – 0.950",
+        "svm        0.911 ± 0.012  0.812 – 0.950",
     ]
 
 

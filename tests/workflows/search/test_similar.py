@@ -29,7 +29,7 @@ pytestmark = pytest.mark.usefixtures("in_folder")
 
 @pytest.fixture(autouse=True)
 def _messages_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli, "show_messages", lambda quiet: None)
+    monkeypatch.setattr(cli, "show_messages", lambda *_: None)
 
 
 @pytest.fixture
@@ -391,7 +391,7 @@ def test_duplicates_command_lists_paths(extracted: Path, capsys: pytest.CaptureF
     found: dict[str, Any] = json.loads(capsys.readouterr().out)
     assert (found["rows"], found["groups"], found["in_groups"], found["complete"]) == (25, 1, 2, True)
     assert found["clusters"] == [["photos/china/03.jpg", "photos/flower/=copy.jpg"]]
-    assert cli.main(["duplicates", "features.npy", "--duplicate-threshold", "2"]) == 1
+    assert cli.main(["duplicates", "features.npy", "--duplicate-threshold", "2"]) == 2
 
 
 def test_tables_are_read_once_for_many_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -79,7 +79,7 @@ def resolve_device(device: str, engine: str, precision: str) -> str:
             "option, or pass device='cpu'."
         )
     if not fits:
-        raise EngineError(
+        raise OptionError(
             f'precision="{precision}" (--precision {precision}) requires device="cpu", got {device!r}. Pass '
             'precision="float16", or device="cpu" (--device cpu).'
         )
