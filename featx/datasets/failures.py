@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from featx.errors import SourceError
-from featx.system.formatting import shorten
+from featx.system.formatting import format_count, shorten
 from featx.system.notebook.cards import Record, card_to_html
 from featx.system.notebook.html import table_to_html
 
@@ -87,7 +87,7 @@ class Failures:
         return self._iterate()
 
     def __repr__(self) -> str:
-        return f"<Failures: {len(self):,} unreadable images>"
+        return f"<Failures: {format_count(len(self), 'unreadable image')}>"
 
     def _repr_html_(self) -> str:
         """Return the first images and reasons as HTML, for notebooks."""

@@ -202,3 +202,11 @@ def test_similar_images_have_thumbnails(tmp_path: Path, name: str) -> None:
     assert len(html) < 150_000
     assert sum(map(len, re.findall(r'src="([^"]*)"', html))) <= 100_000
     assert repr(similar) == "<SimilarImages: 1 query>"
+
+
+def test_tables_have_no_empty_columns_and_break_long_texts_only() -> None:
+    table = table_to_html([{"path": "photos/" + "a" * 80, "split": "", "accuracy": "0.980 ± 0.007"}])
+    assert "split" not in table
+    short, long = (next(cell for cell in table.split("<td ") if text in cell) for text in ("0.980", "photos/"))
+    assert "white-space:nowrap" in short
+    assert "overflow-wrap:anywhere" in long

@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from featx.system.formatting import shorten_middle
+from featx.system.formatting import format_count, shorten_middle
 
 #: Half-transparent gray is seen on light and on dark pages.
 _LINE = "rgba(128,128,128,.45)"
@@ -117,14 +117,14 @@ def format_value(value: Any) -> str:
 
 
 def describe_value(value: Any) -> str:
-    """Return a value as short text; of an array its shape, and of a long list its length.
+    """Return a value as short text; of an array its shape, and of a long or nested list its length.
 
     Examples
     --------
-    >>> describe_value([1, 2]), describe_value(list(range(100))), describe_value("")
-    ('[1, 2]', '100 items', '')
+    >>> describe_value([1, 2]), describe_value(list(range(100))), describe_value([(1, 2)]), describe_value("")
+    ('[1, 2]', '100 items', '1 item', '')
     """
-    if value is None:
+    if value is None or (isinstance(value, list | tuple | dict) and not value):
         return ""
     if isinstance(value, float):
         return f"{value:.4g}"
@@ -132,6 +132,10 @@ def describe_value(value: Any) -> str:
         return f"{value.dtype}, {' × '.join(map(str, value.shape))}"
     if isinstance(value, str):
         return shorten_middle(value, _MAX_VALUE)
-    if isinstance(value, list | tuple | dict) and len(value) > 20:
-        return f"{len(value):,} items"
+    if isinstance(value, list | tuple | dict) and (len(value) > 20 or any(map(_is_collection, value))):
+        return format_count(len(value), "item")
     return shorten_middle(str(value), _MAX_VALUE)
+
+
+def _is_collection(item: Any) -> bool:
+    return hasattr(item, "shape") or isinstance(item, list | tuple | dict)

@@ -48,7 +48,7 @@ def text_to_html(text: str) -> str:
 def table_to_html(
     rows: Sequence[Mapping[str, str]], caption: str = "", images: Sequence[str] = (), marked: Collection[int] = ()
 ) -> str:
-    """Return rows of text as an HTML table.
+    """Return rows of text as an HTML table, without the columns that are empty.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ def table_to_html(
     >>> "<td" in table_to_html([{"path": "<b>.jpg"}]), "<b>" in table_to_html([{"path": "<b>.jpg"}])
     (True, False)
     """
-    names = list(rows[0]) if rows else []
+    names = [name for name in rows[0] if any(row[name] for row in rows)] if rows else []
     head = ["", *names] if images else names
     lines = [f"<p>{html.escape(caption)}</p>" if caption else "", "<table><thead><tr>"]
     lines += [f'<th style="{_style(name)}">{html.escape(name)}</th>' for name in head]
