@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import PIL.Image
@@ -9,7 +10,7 @@ import pytest
 
 from featx import extract_images
 from featx.system.terminal.tables import fit_text, format_table, terminal_width, text_width, wrap_text
-from tests.terminal import run_in_terminal
+from tests.terminal import Terminal
 
 
 def test_table() -> None:
@@ -150,19 +151,24 @@ def folder(photos: list[PIL.Image.Image], tmp_path_factory: pytest.TempPathFacto
     return folder
 
 
+@pytest.fixture(scope="module")
+def terminal(folder: Path) -> Iterator[Terminal]:
+    with Terminal(folder) as terminal:
+        yield terminal
+
+
 @pytest.mark.parametrize("columns", [40, 80, 120])
 @pytest.mark.parametrize("command", COMMANDS)
-def test_commands_fit_the_terminal(command: str, columns: int, folder: Path) -> None:
-    lines = run_in_terminal(columns, *COMMANDS[command], folder=folder)
+def test_commands_fit_the_terminal(command: str, columns: int, terminal: Terminal) -> None:
+    lines = terminal.run(columns, *COMMANDS[command])
     assert [line for line in lines if text_width(line) > columns and " " in line.strip()] == []
     assert len(lines) > 3
 
 
-def test_numbers_of_a_comparison_are_complete(folder: Path) -> None:
+def test_numbers_of_a_comparison_are_complete(terminal: Terminal) -> None:
     """The narrow table has the numbers of the wide one."""
     numbers = [
-        sorted(re.findall(r"\d\.\d+", "\n".join(run_in_terminal(columns, *COMMANDS["rank"], folder=folder))))
-        for columns in (40, 200)
+        sorted(re.findall(r"\d\.\d+", "\n".join(terminal.run(columns, *COMMANDS["rank"])))) for columns in (40, 200)
     ]
     assert numbers[0] == numbers[1]
     assert len(numbers[0]) >= 4
