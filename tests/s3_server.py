@@ -87,7 +87,7 @@ def s3() -> Iterator[Proxy]:
         server = moto_server.ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
         server.start()
         with Proxy(server.get_host_and_port()) as proxy:
-            threading.Thread(target=proxy.serve_forever, daemon=True).start()
+            threading.Thread(target=proxy.serve_forever, args=(0.01,), daemon=True).start()
             patch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{proxy.server_port}")
             fsspec.filesystem("s3").clear_instance_cache()
             system = fsspec.filesystem("s3")

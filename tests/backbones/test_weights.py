@@ -67,7 +67,7 @@ def server(tmp_path: Path) -> Iterator[tuple[str, list[str]]]:
             pass
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
-        thread = threading.Thread(target=running.serve_forever)
+        thread = threading.Thread(target=running.serve_forever, args=(0.01,))
         thread.start()
         yield f"http://127.0.0.1:{running.server_port}", requested
         running.shutdown()
@@ -230,7 +230,7 @@ def test_download_of_something_else_is_deleted(answer: str, keras_home: Path) ->
             pass
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
-        thread = threading.Thread(target=running.serve_forever)
+        thread = threading.Thread(target=running.serve_forever, args=(0.01,))
         thread.start()
         reason = "not send an HDF5 file" if answer == "a web page" else "IncompleteRead|truncated"
         try:

@@ -218,7 +218,7 @@ def test_slow_download_does_not_hold_up_other_threads(model: Path, digits: list[
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Slow)
     predictor = Predictor(model, cache=None).warm_up()
     with server, ThreadPoolExecutor(1) as threads:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         slow = threads.submit(predictor.predict_one, f"http://127.0.0.1:{server.server_port}/a.jpg")
         assert requested.wait(20)
         try:

@@ -160,7 +160,7 @@ class Counted(http.server.BaseHTTPRequestHandler):
 
 def test_showing_a_result_downloads_nothing() -> None:
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Counted) as server:
-        threading.Thread(target=server.serve_forever).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,)).start()
         try:
             url = f"http://127.0.0.1:{server.server_port}/1.jpg"
             for result in (

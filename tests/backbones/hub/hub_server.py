@@ -101,7 +101,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 def serve_hub(files: Mapping[tuple[str, str, str], bytes], gated: set[str] | None = None) -> Iterator[HubServer]:
     """Run a server until the block ends."""
     with HubServer(files, gated or set()) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         try:
             yield server
         finally:

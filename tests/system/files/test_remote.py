@@ -91,7 +91,7 @@ def test_endless_links_are_listed_to_a_maximum_depth(monkeypatch: pytest.MonkeyP
             pass
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http_server:
-        thread = threading.Thread(target=http_server.serve_forever)
+        thread = threading.Thread(target=http_server.serve_forever, args=(0.01,))
         thread.start()
         try:
             table = find_images([f"http://127.0.0.1:{http_server.server_port}/photos/"])
@@ -101,7 +101,8 @@ def test_endless_links_are_listed_to_a_maximum_depth(monkeypatch: pytest.MonkeyP
     assert 1 <= len(table) <= 12
 
 
-def test_connection_refused() -> None:
+def test_connection_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote, "RETRY_PAUSES", (0.01, 0.01, 0.01))
     with pytest.raises(UnreachableImageError, match="127.0.0.1"):
         read_image("http://127.0.0.1:9/a.jpg")
     with pytest.raises(SourceError, match="cannot be listed: .*127.0.0.1"):

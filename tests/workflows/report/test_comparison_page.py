@@ -47,7 +47,7 @@ def test_page_shows_no_credentials(photo_folder: Path, in_folder: Path, capsys: 
     secret = "c2VjcmV0LXZhbHVl0123456789"
     handler = functools.partial(QuietHandler, directory=str(photo_folder))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,)).start()
         try:
             paths = sorted(path.relative_to(photo_folder) for path in photo_folder.glob("*/*.jpg"))
             addresses = [f"http://127.0.0.1:{server.server_port}/{path}?sig={secret}" for path in paths]
