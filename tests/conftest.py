@@ -19,7 +19,7 @@ import PIL.Image
 import pytest
 from sklearn.datasets import load_sample_image
 
-from featx import Backbone, FeatureExtractor, register_backbone
+from featx import Backbone, FeatureExtractor, register_backbone, write_digits
 from featx.testing import CountingBackbone, registered
 
 pytest.register_assert_rewrite("featx.testing.store_contract", "featx.testing.store_faults")
@@ -83,6 +83,14 @@ def photos(photo: PIL.Image.Image) -> list[PIL.Image.Image]:
     flower = PIL.Image.fromarray(load_sample_image("flower.jpg"))
     corners = [(x, y) for x in range(0, 480, 120) for y in range(0, 300, 100)]
     return [whole.crop((x, y, x + 160, y + 120)) for whole in (photo, flower) for x, y in corners]
+
+
+@pytest.fixture(scope="session")
+def digits_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The 1,797 handwritten digits in class folders; tests must not change them."""
+    folder = tmp_path_factory.mktemp("digits")
+    write_digits(folder)
+    return folder
 
 
 @pytest.fixture
@@ -178,8 +186,9 @@ def server(photo_bytes: bytes, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]
     """URL of a server that fails in the way that the requested name describes: 404, silent, drip, endless, …"""
     from featx.system.files import remote
 
-    monkeypatch.setattr(remote, "TIMEOUT_SECONDS", 2.0)
+    monkeypatch.setattr(remote, "TIMEOUT_SECONDS", 1.0)
     monkeypatch.setattr(remote, "SILENT_SECONDS", 0.5)
+    monkeypatch.setattr(remote, "RETRY_PAUSES", (0.01, 0.01, 0.01))
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -220,7 +229,7 @@ def server(photo_bytes: bytes, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
         running.daemon_threads = True
-        thread = threading.Thread(target=running.serve_forever)
+        thread = threading.Thread(target=running.serve_forever, args=(0.01,))
         thread.start()
         yield f"http://127.0.0.1:{running.server_port}"
         running.shutdown()

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from featx import train_images, write_digits
+from featx import train_images
 from featx.models.model import Model
 from featx.models.model_file import read_model
 from tests.models.model_samples import extractor
@@ -16,19 +16,17 @@ from tests.models.model_samples import extractor
 Array = np.ndarray[Any, Any]
 
 
-@pytest.fixture(scope="module")
-def digits(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    folder = tmp_path_factory.mktemp("digits")
-    write_digits(folder)
-    return sorted(folder.glob("[0-3]/*.png"))[::6]
+@pytest.fixture(scope="session")
+def digits(digits_folder: Path) -> list[Path]:
+    return sorted(digits_folder.glob("[0-3]/*.png"))[::6]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def digit_labels(digits: list[Path]) -> list[str]:
     return [path.parent.name for path in digits]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def model(digits: list[Path], digit_labels: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("model") / "model.skops"
     train_images(digits, digit_labels, backbone=extractor(), cache=None).save(path)

@@ -16,7 +16,7 @@ from sklearn.model_selection import FixedThresholdClassifier
 from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
 
-from featx import FeatureExtractor, explain_images, predict_images, save_pipeline, write_digits
+from featx import FeatureExtractor, explain_images, predict_images, save_pipeline
 from featx.baselines.estimators import make_baseline
 from featx.cli import main as cli
 from featx.errors import OptionError, OutputError
@@ -72,10 +72,8 @@ def test_activation_map_adds_up_to_the_score(
 
 
 @pytest.fixture(scope="module")
-def digits(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    folder = tmp_path_factory.mktemp("digits")
-    write_digits(folder)
-    return sorted(folder.glob("[0-2]/*.png"))[::9]
+def digits(digits_folder: Path) -> list[Path]:
+    return sorted(digits_folder.glob("[0-2]/*.png"))[::9]
 
 
 @pytest.fixture(scope="module")

@@ -21,14 +21,11 @@ from sklearn.pipeline import make_pipeline
 from featx import FeatureExtractor, explain_images, load_pipeline, predict_images, save_pipeline
 from featx.baselines.estimators import make_baseline
 from featx.cli import main as cli
-from featx.datasets.sample_images import write_digits
 
 
 @pytest.fixture(scope="module")
-def digits(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    folder = tmp_path_factory.mktemp("digits")
-    write_digits(folder)
-    return sorted(folder.glob("[0-2]/*.png"))[::8]
+def digits(digits_folder: Path) -> list[Path]:
+    return sorted(digits_folder.glob("[0-2]/*.png"))[::8]
 
 
 @pytest.fixture(scope="module")

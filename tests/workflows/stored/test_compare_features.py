@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import featx
-from featx import compare_features, compare_images, find_images, open_features, plan_job, run_job, write_digits
+from featx import compare_features, compare_images, find_images, open_features, plan_job, run_job
 from featx.baselines.scaling.limits import ScaleLimits
 from featx.errors import ComparisonError, FeaturesNotFoundError, OptionError, UnfinishedWarning
 from featx.workflows.stored import compare as stored
@@ -18,11 +18,10 @@ ESTIMATORS = ["dummy", "ridge", "knn"]
 
 
 @pytest.fixture(scope="module")
-def digits(tmp_path_factory):
+def digits(digits_folder, tmp_path_factory):
     """200 images of four digits."""
     folder = tmp_path_factory.mktemp("digits")
-    write_digits(folder / "all")
-    paths = [path for digit in "0123" for path in sorted((folder / "all" / digit).glob("*.png"))[:50]]
+    paths = [path for digit in "0123" for path in sorted((digits_folder / digit).glob("*.png"))[:50]]
     for path in paths:
         (folder / "few" / path.parent.name).mkdir(parents=True, exist_ok=True)
         shutil.copy(path, folder / "few" / path.parent.name / path.name)
