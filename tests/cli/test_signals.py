@@ -152,7 +152,9 @@ def test_interrupt_in_destructor_is_sent_again(capfd: pytest.CaptureFixture[str]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), [pytest.param(signal.SIGINT, 130, marks=pytest.mark.thorough), (signal.SIGTERM, 143)]
+)
 def test_extract_continues_after_signal(
     number: int, code: int, photo_folder: Path, in_folder: Path, compiled_cache: Path, photos: Any
 ) -> None:

@@ -22,17 +22,14 @@ def test_sample_images_are_distinct_and_kept(tmp_path: Path) -> None:
 
 
 def test_write_digits(tmp_path: Path) -> None:
-    assert write_digits(tmp_path / "digits") == 1797
+    assert write_digits(tmp_path) == 1797
     digits = load_digits()
     for number in (0, 900, 1796):
-        image = PIL.Image.open(tmp_path / "digits" / str(digits.target[number]) / f"{number:04}.png")
+        image = PIL.Image.open(tmp_path / str(digits.target[number]) / f"{number:04}.png")
         assert (image.size, image.mode) == ((64, 64), "L")
         small = np.asarray(image.resize((8, 8), PIL.Image.Resampling.BOX)) / 255 * 16
         assert np.corrcoef(small.ravel(), digits.images[number].ravel())[0, 1] > 0.95
-
-
-def test_write_digits_keeps_existing_files(tmp_path: Path) -> None:
-    write_digits(tmp_path)
+    # Existing files are kept.
     (tmp_path / "0" / "0000.png").write_bytes(b"mine")
     (tmp_path / "1" / "0001.png").unlink()
     assert write_digits(tmp_path) == 1

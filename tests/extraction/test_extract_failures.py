@@ -191,7 +191,7 @@ def test_max_pixels(counting: CountingBackbone, paths: list[str]) -> None:
         extract_into(rows, paths, resolved, cache=None)
 
 
-@pytest.mark.parametrize("bad", [[0], [9_999], [31, 32], list(range(64, 96)), [0, 4_999, 9_999]], ids=str)
+@pytest.mark.parametrize("bad", [[31, 32], list(range(64, 96)), [0, 4_999, 9_999]], ids=str)
 def test_unreadable_images_among_10_000(bad: list[int], counting: CountingBackbone) -> None:
     colors = np.stack(np.unravel_index(np.arange(10_000), (22, 22, 22)), axis=1).astype(np.uint8) * 11
     images: list[Any] = [encoded(np.broadcast_to(color, (2, 2, 3)), "PPM") for color in colors]
