@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from featx.datasets.tags import Tags, are_tags, as_tags, is_one_hot
+from featx.datasets.tags import Tags, are_tags, as_tags, is_one_hot, tag_matrix, tag_names
 from featx.errors import ComparisonError, OptionError
 from featx.system.array_types import IntArray
 
@@ -267,17 +267,17 @@ def _note_of_unlabeled(indices: IntArray, n_samples: int) -> str:
 
 
 def encode_targets(y: np.ndarray[Any, Any], task: str) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Return labels as numeric columns: one-hot encoded classes, or standardized continuous targets.
+    """Return labels as numeric columns: one-hot encoded classes, 0 and 1 of tags, or standardized continuous targets.
 
     Parameters
     ----------
     y : ndarray of shape (n_samples,)
-    task : {"auto", "classification", "regression"}
+    task : {"auto", "classification", "regression", "multilabel"}
 
     Returns
     -------
     ndarray of float64 of shape (n_samples, n_classes) or (n_samples, 1)
-        Columns of classes are in sorted order.
+        Columns of classes and tags are in sorted order.
 
     Examples
     --------
@@ -288,7 +288,7 @@ def encode_targets(y: np.ndarray[Any, Any], task: str) -> np.ndarray[Any, np.dty
         task = infer_task(y)
     y = validate_labels(y, task)
     if task == "multilabel":
-        raise tags_cannot_be_ranked()
+        return tag_matrix(y, tag_names(y)).astype(np.float64)
     if task == "regression":
         centered = y.astype(np.float64) - y.mean()
         std = centered.std()
@@ -297,13 +297,6 @@ def encode_targets(y: np.ndarray[Any, Any], task: str) -> np.ndarray[Any, np.dty
     classes, codes = np.unique(y, return_inverse=True)
     one_hot: np.ndarray[Any, np.dtype[np.float64]] = (codes[:, None] == np.arange(len(classes))).astype(np.float64)
     return one_hot
-
-
-def tags_cannot_be_ranked() -> ComparisonError:
-    """Return the error for a ranking by several labels of each sample."""
-    return ComparisonError(
-        "Cannot rank features by several labels for each sample. Compare them with compare_baselines or featx compare."
-    )
 
 
 def _is_real_number(label: Any) -> bool:

@@ -223,5 +223,6 @@ def _decode_deep(content: bytes) -> np.ndarray[Any, Any] | None:
         except UnreadableImageError:
             low = 255  # the maximum, for compressed planes
         if low is not None:
-            return np.asarray(image)[:, :, :3].astype(np.uint16) * 256 + low
+            colors: np.ndarray[Any, Any] = np.asarray(image)[:, :, :3].astype(np.uint16) * 256 + low
+            return colors
         return np.asarray(image) if image.mode == "F" or image.mode.startswith("I") else None

@@ -232,7 +232,8 @@ def _blocks(pixels: np.ndarray[Any, Any]) -> list[slice]:
 
 def _scale(pixels: np.ndarray[Any, Any], low: float, high: float) -> PixelArray:
     values = (np.clip(pixels.astype(np.float64), low, high) - low) * (255.0 / (high - low))
-    return np.nan_to_num(values).round().astype(np.uint8)
+    scaled: PixelArray = np.nan_to_num(values).round().astype(np.uint8)
+    return scaled
 
 
 def _upper_limit(dtype: np.dtype[Any], largest: float) -> float:

@@ -8,14 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-
 from featx.baselines.estimators import TaskOption
-from featx.baselines.ranking.rank_features import rank_matrices
+from featx.baselines.ranking.rank_features import count_classes, rank_matrices
 from featx.baselines.ranking.ranking import Ranking
 from featx.datasets.failures import Failure
 from featx.datasets.image_table import ImagesLike, ImageTable, LabelsLike
-from featx.datasets.labels import tags_cannot_be_ranked, validate_labels
+from featx.datasets.labels import validate_labels
 from featx.errors import ComparisonError
 from featx.extraction.options import ExtractionOptions, Resolved, check_on_error, resolve_cache
 from featx.features.duplicates.find import DUPLICATE_THRESHOLD
@@ -99,11 +97,11 @@ def rank_images(
         Images as :class:`FeatureExtractor` takes them, or the result of
         :func:`find_images`. Images of its test split do not take part.
     y : array-like of shape (n_samples,), Series, iterable or None, default=None
-        Class label or continuous target of each image. Images whose label is None or NaN are excluded, and a note
+        Class label, tags or continuous target of each image. Images whose label is None or NaN are excluded, and a note
         reports them. None: the labels of `images`, an ImageTable or a table.
     backbones : sequence of str or FeatureExtractor, default=("mobilenet",)
         Names of backbones, or extractors for other layers, poolings and settings.
-    task : {"auto", "classification", "regression"}, default="auto"
+    task : {"auto", "classification", "regression", "multilabel"}, default="auto"
         See :func:`compare_baselines`.
     groups : array-like of shape (n_samples,), Series, iterable or None, default=None
         Group of each image, for example a patient. Predictions for an image use no image of its group. None: the
@@ -191,8 +189,6 @@ def rank_tables(
     notes: list[str] = []
     table = _exclude_test_images(prepare_table(table, None, notes), notes)
     config = validate_request(table, config)
-    if config.task == "multilabel":
-        raise tags_cannot_be_ranked()
     notes += filter(None, [config.task_note])
     resolved = unique_recipes([option.resolve() for option in options], notes)
     detector = duplicate_detector(options).resolve()
@@ -214,7 +210,7 @@ def rank_tables(
         table=ranking,
         task=config.task,
         n_rows=len(kept),
-        n_classes=len(np.unique(y[kept])) if config.task == "classification" else 0,
+        n_classes=count_classes(y[kept], config.task),
         notes=notes,
         failures=images.failures,
         duplicates=duplicates,

@@ -31,7 +31,7 @@ from featx import (
     train_images,
 )
 from featx.cli import main as cli
-from featx.errors import ComparisonError, ModelFileError, OptionError, SourceError
+from featx.errors import ModelFileError, OptionError, SourceError
 
 pytestmark = pytest.mark.usefixtures("counting")
 OPTIONS: dict[str, Any] = {"cache": None, "duplicate_groups": False}
@@ -165,6 +165,16 @@ def test_only_what_can_be_predicted_is_saved(photos: list[tuple[str, list[str]]]
     assert predict_images("tags.skops", paths[1:2], cache=None)["tags"].tolist() == ["0"]
 
 
+def test_rank(photos: list[tuple[str, list[str]]], capsys: pytest.CaptureFixture[str]) -> None:
+    paths, y = [path for path, _ in photos], [tags for _, tags in photos]
+    ranking = rank_images(paths, y, backbones=["counting", "color_histogram"], cache=None)
+    arguments = ["--backbone", "counting", "--backbone", "color_histogram", "--json", "--quiet"]
+    assert cli.main(["rank", "tags.csv", "--label-column", "tags", "--label-separator", "|", *arguments]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert (printed["task"], printed["classes"]) == ("multilabel", 3)
+    assert printed["ranking"] == json.loads(json.dumps(ranking.as_dict()["ranking"]))
+
+
 def test_labels_of_a_table(photos: list[tuple[str, list[str]]]) -> None:
     table = find_images("tags.csv", label_column="tags", label_separator="|")
     assert table.labels[:2] == [Tags([]), Tags(["china"])]
@@ -179,7 +189,5 @@ def test_labels_of_a_table(photos: list[tuple[str, list[str]]]) -> None:
     for options in ({"label_column": ["china", "first"], "label_separator": ";"}, {"label_separator": " "}):
         with pytest.raises(OptionError, match="label_separator"):
             find_images("columns.csv", **options)  # type: ignore[arg-type]
-    with pytest.raises(ComparisonError, match="Cannot rank features by several labels"):
-        rank_images(table, backbones=["counting"])
     with pytest.raises(SourceError, match="passed as y"):
         find_images(pd.read_csv("tags.csv"), label_column="tags", label_separator="|")

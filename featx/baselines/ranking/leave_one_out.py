@@ -10,8 +10,10 @@ import numpy as np
 from featx.baselines.estimators import TaskOption, check_task
 from featx.baselines.folds.groups import group_codes
 from featx.baselines.metrics import METRICS, score
+from featx.baselines.multilabel.scores import average_precisions
 from featx.baselines.ranking.gram import GramMatrix
 from featx.datasets.labels import as_label_array, encode_targets, infer_task, validate_data, validate_labels
+from featx.datasets.tags import tag_names, tags_of_matrix
 from featx.features.search.cosine import normalize_rows
 from featx.system.array_types import AnyArray, Float64Array, IntArray
 from featx.system.option_checks import check_choice
@@ -37,14 +39,14 @@ def leave_one_out(
     groups: ArrayLike | Iterable[Any] | None = None,
     task: TaskOption = "auto",
 ) -> float:
-    """Return the leave-one-out accuracy or R² of ridge regression or nearest neighbors.
+    """Return the leave-one-out accuracy, R² or mean average precision of ridge regression or nearest neighbors.
 
     Parameters
     ----------
     features : array-like of float of shape (n_samples, n_features)
         Features.
     y : array-like of shape (n_samples,)
-        Labels or continuous targets. Samples without a label are dropped.
+        Labels, tags or continuous targets. Samples without a label are dropped.
     method : {"ridge", "knn"}, default="ridge"
         How to predict a sample from the others. "ridge": ridge regression with alpha = 1 on standardized rows of mean
         squared norm 1, one-versus-rest for classes. "knn": 5 nearest neighbors by cosine distance, weighted by
@@ -52,13 +54,13 @@ def leave_one_out(
     groups : array-like of shape (n_samples,) or None, default=None
         Group of each sample, for example from :func:`find_duplicates`. A sample is predicted without its whole group.
         None: each sample is a group by itself.
-    task : {"auto", "classification", "regression"}, default="auto"
+    task : {"auto", "classification", "regression", "multilabel"}, default="auto"
         Type of the target. See :func:`compare_baselines`.
 
     Returns
     -------
     float
-        Accuracy, or R² for regression.
+        Accuracy, R² for regression, or mean average precision for tags.
 
     Raises
     ------
@@ -105,7 +107,14 @@ def leave_one_out(
         predicted = ridge_predictions(GramMatrix.from_features(X, standardize=True), targets, codes)
     else:
         predicted = knn_predictions(X, targets, codes)
-    return score(resolved_task, labels, decode_targets(predicted, labels, resolved_task))[METRICS[resolved_task][0]]
+    return score_targets(predicted, labels, resolved_task)
+
+
+def score_targets(predicted: Float64Array, y: AnyArray, task: str) -> float:
+    """Return the first metric of predicted target columns: accuracy, R², or the mean average precision of tags."""
+    if task == "multilabel":
+        return float(np.nanmean(average_precisions(y, predicted.astype(np.float32), tag_names(y))))
+    return score(task, y, decode_targets(predicted, y, task))[METRICS[task][0]]
 
 
 def decode_targets(predicted: Float64Array, y: AnyArray, task: str) -> AnyArray:
@@ -113,6 +122,8 @@ def decode_targets(predicted: Float64Array, y: AnyArray, task: str) -> AnyArray:
     if task == "regression":
         values: AnyArray = predicted[:, 0] * y.std() + y.mean()
         return values
+    if task == "multilabel":
+        return tags_of_matrix(predicted > 0.5, tag_names(y))
     labels: AnyArray = np.unique(y)[predicted.argmax(axis=1)]
     return labels
 

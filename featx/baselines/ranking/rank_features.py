@@ -11,12 +11,13 @@ import numpy as np
 from featx.baselines.estimators import TaskOption, check_task
 from featx.baselines.folds.groups import resolve_groups
 from featx.baselines.folds.make_split import usable_rows
-from featx.baselines.metrics import METRICS, paired_test, score, verdict
+from featx.baselines.metrics import paired_test, verdict
 from featx.baselines.ranking.gram import GramMatrix
-from featx.baselines.ranking.leave_one_out import decode_targets, knn_predictions, ridge_predictions
+from featx.baselines.ranking.leave_one_out import decode_targets, knn_predictions, ridge_predictions, score_targets
 from featx.baselines.ranking.ranking import CRITERIA, Ranking
 from featx.baselines.ranking.transferability import h_score_from_gram, log_me_from_gram
 from featx.datasets.labels import as_label_array, encode_targets, infer_task, validate_data, validate_labels
+from featx.datasets.tags import tag_names
 from featx.errors import ComparisonError, OptionError
 from featx.system.array_types import AnyArray, IntArray
 from featx.system.formatting import format_count
@@ -44,12 +45,12 @@ def rank_features(
     features : mapping of str to array-like of float of shape (n_samples, n_features)
         Feature matrices by name.
     y : array-like of shape (n_samples,)
-        Labels or continuous targets. Samples without a label are dropped, which is noted.
+        Labels, tags or continuous targets. Samples without a label are dropped, which is noted.
     groups : array-like of shape (n_samples,), "auto" or None, default="auto"
         Group of each sample. A sample is predicted without its whole group. "auto": near-duplicates in the first
         matrix form groups, see :func:`find_duplicates`, and LogME and H-score use one sample of each group. None: no
         groups.
-    task : {"auto", "classification", "regression"}, default="auto"
+    task : {"auto", "classification", "regression", "multilabel"}, default="auto"
         Type of the target. See :func:`compare_baselines`.
     verbose : bool or None, default=None
         Whether to show progress on standard error. None: in a terminal or notebook only.
@@ -80,9 +81,9 @@ def rank_features(
     Notes
     -----
     Matrices are sorted by the leave-one-out score of ridge regression, which needs one matrix decomposition. LogME
-    breaks ties. The table shows Kendall's tau of each criterion with the best cross-validated accuracy of logistic
-    regression, SVM, nearest neighbors and ridge, for 31 layers, poolings and sizes of MobileNet with near-duplicates
-    as groups:
+    breaks ties. For tags, the leave-one-out scores are mean average precisions, and there is no H-score. The table
+    shows Kendall's tau of each criterion with the best cross-validated accuracy of logistic regression, SVM, nearest
+    neighbors and ridge, for 31 layers, poolings and sizes of MobileNet with near-duplicates as groups:
 
     ======================================= ========= ===== ==== =======
     images                                  loo_ridge LogME kNN  H-score
@@ -142,8 +143,14 @@ def rank_features(
             f"{error} Near-duplicates in {first_name!r} form the groups. Pass groups=None for no groups (scores may be "
             "too high), or list other features first."
         ) from error
-    n_classes = len(np.unique(labels[used])) if resolved_task == "classification" else 0
-    return Ranking(table, resolved_task, len(used), n_classes, notes)
+    return Ranking(table, resolved_task, len(used), count_classes(labels[used], resolved_task), notes)
+
+
+def count_classes(y: AnyArray, task: str) -> int:
+    """Return the number of classes or tags; 0 for continuous targets."""
+    if task == "multilabel":
+        return len(tag_names(y))
+    return len(np.unique(y)) if task == "classification" else 0
 
 
 def rank_matrices(
@@ -162,8 +169,8 @@ def rank_matrices(
     matrices : sequence of (dict, ndarray of float of shape (n_samples, n_features))
         Feature matrices with their first table columns, which include ``name``.
     y : ndarray of shape (n_samples,)
-        Labels or continuous targets.
-    task : {"classification", "regression"}
+        Labels, tags or continuous targets.
+    task : {"classification", "regression", "multilabel"}
         Type of the target.
     groups : ndarray of int of shape (n_samples,) or None
         Groups of samples. A sample is predicted without its group.
@@ -188,7 +195,7 @@ def rank_matrices(
     if task == "classification":
         rows, dropped_notes = usable_rows(y, groups)
         notes += dropped_notes
-    elif len(np.unique(y)) < 2:
+    elif len(set(y.tolist())) < 2:
         raise ComparisonError(f"y must contain at least two different values, got {len(y)} equal ones. Add samples.")
     scorer = _Scorer.create(y[rows], task, groups, duplicate_groups, rows)
 
@@ -232,22 +239,22 @@ class _Scorer:
     def score(self, X: AnyArray) -> tuple[dict[str, float], AnyArray]:
         """Return the criteria of a feature matrix, and the leave-one-out predictions of ridge regression."""
         y, task = self.y, self.task
-        metric = METRICS[task][0]
         targets = encode_targets(y, task)
         gram = GramMatrix.from_features(X, standardize=True)
-        predicted = decode_targets(ridge_predictions(gram, targets, self.groups), y, task)
-        knn_predicted = decode_targets(knn_predictions(X, targets, self.groups), y, task)
+        predicted = ridge_predictions(gram, targets, self.groups)
+        scores = {
+            "loo_ridge": score_targets(predicted, y, task),
+            "logme": 0.0,
+            "loo_knn": score_targets(knn_predictions(X, targets, self.groups), y, task),
+            "h_score": float("nan"),
+        }
         if self.independent is not None and len(self.independent) < len(X):
             X, targets = X[self.independent], encode_targets(y[self.independent], task)
             gram = GramMatrix.from_features(X, standardize=True)
-        is_classification = task == "classification"
-        scores = {
-            "loo_ridge": score(task, y, predicted)[metric],
-            "logme": log_me_from_gram(gram, targets),
-            "loo_knn": score(task, y, knn_predicted)[metric],
-            "h_score": h_score_from_gram(GramMatrix.from_features(X), targets) if is_classification else float("nan"),
-        }
-        return scores, predicted
+        scores["logme"] = log_me_from_gram(gram, targets)
+        if task == "classification":
+            scores["h_score"] = h_score_from_gram(GramMatrix.from_features(X), targets)
+        return scores, decode_targets(predicted, y, task)
 
 
 def _sorted_table(

@@ -32,18 +32,18 @@ class Ranking:
 
         - ``name``, for features of networks also ``backbone``, ``layer`` and ``pooling``;
         - ``features``: number of columns;
-        - ``loo_ridge`` and ``loo_knn``: leave-one-out accuracy, or R²;
-        - ``logme`` and ``h_score`` (NaN for regression);
+        - ``loo_ridge`` and ``loo_knn``: leave-one-out accuracy, R², or mean average precision of tags;
+        - ``logme`` and ``h_score`` (NaN for regression and tags);
         - ``loo_ridge_rank`` and so on: rank by each criterion, from 1;
         - ``p_value``: two-sided p-value for equal performance of ridge regression on this and the best matrix
-          (McNemar's exact test; for regression a paired t-test of squared errors);
+          (McNemar's exact test; for regression a paired t-test of squared errors; for tags of F1 scores of images);
         - ``verdict``: ``best``, ``tie`` or ``worse``.
-    task : {"classification", "regression"}
+    task : {"classification", "regression", "multilabel"}
         Type of the target.
     n_rows : int
         Number of samples.
     n_classes : int
-        Number of classes. 0 for regression.
+        Number of classes or tags. 0 for regression.
     notes : list of str
         Deviations from the request, and warnings.
 
@@ -115,7 +115,8 @@ class Ranking:
         return card_to_html(str(self.best), facts, table_to_html(rows, marked=[0]), notes=self.notes)
 
     def _headline(self) -> str:
-        classes = f", {format_count(self.n_classes, 'class')}" if self.n_classes else ""
+        kind = "tag" if self.task == "multilabel" else "class"
+        classes = f", {format_count(self.n_classes, kind)}" if self.n_classes else ""
         metric = METRIC_NAMES[METRICS[self.task][0]]
         return f"{format_count(self.n_rows, 'image')}{classes}; ridge and kNN: leave-one-out {metric}"
 

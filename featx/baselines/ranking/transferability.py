@@ -10,6 +10,7 @@ import numpy as np
 from featx.baselines.estimators import TaskOption, check_task
 from featx.baselines.ranking.gram import GramMatrix
 from featx.datasets.labels import encode_targets, validate_data
+from featx.datasets.tags import are_tags
 from featx.errors import ComparisonError
 from featx.system.array_types import Float64Array
 
@@ -37,13 +38,13 @@ def log_me(features: ArrayLike, y: ArrayLike | Iterable[Any], *, task: TaskOptio
         Features.
     y : array-like of shape (n_samples,)
         Labels or continuous targets, which are standardized. Samples without a label are dropped.
-    task : {"auto", "classification", "regression"}, default="auto"
+    task : {"auto", "classification", "regression", "multilabel"}, default="auto"
         Type of the target. See :func:`compare_baselines`.
 
     Returns
     -------
     float
-        Log evidence per sample. For classification, the mean over one-versus-rest targets of 0 and 1.
+        Log evidence per sample. For classification and tags, the mean over one-versus-rest targets of 0 and 1.
 
     Raises
     ------
@@ -101,13 +102,16 @@ def log_me_from_gram(gram: GramMatrix, targets: Float64Array) -> float:
     gram : GramMatrix
         Gram matrix of standardized features.
     targets : ndarray of float64 of shape (n_samples, n_targets)
-        Target columns.
+        Target columns. Constant ones, such as tags of all samples, have no evidence.
 
     Returns
     -------
     float
-        Mean over the target columns.
+        Mean over the target columns. NaN: all are constant.
     """
+    targets = targets[:, np.ptp(targets, axis=0) > 0]
+    if not targets.shape[1]:
+        return float("nan")
     Y = targets - targets.mean(axis=0)
     squared_norms = np.einsum("ij,ij->j", Y, Y)
     n = gram.n_samples - 1  # the intercept has a flat prior
@@ -198,6 +202,8 @@ def h_score(features: ArrayLike, y: ArrayLike | Iterable[Any]) -> float:
     1.179
     """
     X, labels, _, _ = validate_data(features, y)
+    if are_tags(labels):
+        raise ComparisonError("y must be one label for each sample for the H-score, got tags. Use log_me for tags.")
     targets = encode_targets(labels, "classification")
     _check_targets_vary(targets)
     return h_score_from_gram(GramMatrix.from_features(X), targets)

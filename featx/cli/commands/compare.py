@@ -159,7 +159,7 @@ def _add_rank(commands: Any) -> None:
     add_task(parser)
     add_groups(parser)
     parser.add_argument("--csv", metavar="FILE", help="Also write the table as CSV")
-    add_tables(parser)
+    add_tables(parser, tags=True)
     add_extraction_options(parser, repeatable=True)
     add_common(parser)
 

@@ -28,7 +28,7 @@ _PLANES = 2
 
 def correct_planes(image: PILImage) -> None:
     """Change how an opened TIFF is decoded if it has uncompressed planes of 16 bits, which Pillow takes for 8 bits."""
-    tags = getattr(image, "tag_v2", {})
+    tags: Any = getattr(image, "tag_v2", {})
     if tags.get(_PLANAR) != _PLANES or set(tags.get(_BITS, ())) != {16}:
         return
     order = "L" if tags.prefix == b"II" else "B"

@@ -25,6 +25,7 @@ from featx.models.export.comparison import (
 )
 from featx.models.head.from_sklearn import as_head
 from featx.models.head.steps import Neighbors
+from featx.models.head.tag_head import as_tag_head
 from featx.models.model import Model
 from featx.models.model_file import read_model
 from featx.system.array_types import AnyArray
@@ -143,9 +144,10 @@ def export_model(
 
     Notes
     -----
-    The network computes in float32, which every machine supports. Class labels and the model card are in its metadata,
-    as JSON under the key ``featx``. The writing happens in a child process, so that tensorflow is not imported here.
-    The outputs are compared with those of the model before the file is moved to its place.
+    The network computes in float32, which every machine supports. That of a model of tags has a column for each tag,
+    and their probabilities do not sum to 1. Class labels and the model card are in its metadata, as JSON under the key
+    ``featx``. The writing happens in a child process, so that tensorflow is not imported here. The outputs are compared
+    with those of the model before the file is moved to its place.
 
     Examples
     --------
@@ -176,7 +178,8 @@ def export_model(
     resolved = opened.resolve(precision="float32", use_graph=False)
     opened.check()
     if opened.head is None:
-        opened = dataclasses.replace(opened, head=as_head(opened.pipeline[1:]))
+        convert = as_tag_head if opened.card.task == "multilabel" else as_head
+        opened = dataclasses.replace(opened, head=convert(opened.pipeline[1:]))
     _check_exportable(opened, resolved)
     cache_folder = resolve_cache(cache)
     compiled = cache_folder / "compiled" if cache_folder else None
