@@ -20,7 +20,7 @@ SCREENS = ROOT / "build" / "screens"
 #: Returns what the visitor of a page would trip over: text outside of the window, and pictures that are not there.
 _FIND_LAYOUT = """
 const found = [], width = document.documentElement.clientWidth;
-const scrolls = (node) => node && node !== document.body &&
+const scrolls = (node) => node && !node.matches(".bd-article, body") &&
   (getComputedStyle(node).overflowX !== "visible" || scrolls(node.parentElement));
 if (document.documentElement.scrollWidth > width + 1) found.push("the page is wider than the window");
 for (const node of document.querySelectorAll(".bd-article *, .bd-header *")) {
