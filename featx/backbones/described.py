@@ -41,8 +41,6 @@ class DescribedNetwork(NetworkBackbone):
         Height and width of the images of the model.
     license : str
         License of the weights, as far as it is known.
-    pools_before_norm : bool
-        Whether the network normalizes its features after pooling.
     """
 
     given_name: str
@@ -61,7 +59,6 @@ class DescribedNetwork(NetworkBackbone):
     sized_layers: tuple[LayerInfo, ...]
     compiled_layers: tuple[str, ...]
     license: str = ""
-    pools_before_norm: bool = False
 
     @classmethod
     def of(cls, backbone: NetworkBackbone, given_name: str, recipe: Recipe) -> DescribedNetwork:
@@ -86,7 +83,6 @@ class DescribedNetwork(NetworkBackbone):
             sized_layers=sized,
             compiled_layers=tuple(backbone.layers_to_compile(recipe.layers)),
             license=str(getattr(backbone, "license", "")),
-            pools_before_norm=bool(getattr(backbone, "pools_before_norm", False)),
         )
 
     @property

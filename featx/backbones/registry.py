@@ -235,11 +235,6 @@ def _open(kind: type[HubFile] | type[TorchBackbone], name: str) -> Backbone:
     return kind.open(name)
 
 
-def is_built_in(name: str) -> bool:
-    """Return whether a backbone is part of featx."""
-    return name in _BUILT_IN
-
-
 def registered_backbone(name: str) -> Backbone | None:
     """Return the backbone that :func:`register_backbone` added under this name, or None."""
     return _registered.get(name)

@@ -9,7 +9,7 @@ from typing import Any
 
 from featx.backbones.described import DescribedNetwork
 from featx.backbones.files.network_file import is_single_file
-from featx.backbones.registry import NetworkBackbone, is_built_in
+from featx.backbones.registry import KerasBackbone, NetworkBackbone
 from featx.errors import FeatxError, FeatxWarning
 from featx.extraction.engines.archived_graph import BIN_MEMBER, XML_MEMBER, UnusableGraphError, describe_graph
 from featx.extraction.engines.compile import load_known, load_or_compile
@@ -66,7 +66,8 @@ def make_graph(extractor: Any) -> GraphOfModel:
 
 def _describe_network(backbone: NetworkBackbone, given_name: str, recipe: Recipe) -> str:
     is_described = isinstance(backbone, DescribedNetwork)  # its file need not be here
-    if not is_described and (is_built_in(given_name) or is_single_file(given_name)):
+    # Networks of Keras are records of featx or of the user, who registers them.
+    if not is_described and (isinstance(backbone, KerasBackbone) or is_single_file(given_name)):
         return ""
     return DescribedNetwork.of(backbone, given_name, recipe).as_text()
 
