@@ -226,6 +226,7 @@ class Predictor:
         return self
 
     def _start(self) -> Engine:
+        self._resolved.check_not_forked()
         if self._engine is None:  # it stays started, however many other models this process uses
             self._engine = self._resolved.start(self._cache / "compiled" if self._cache else None)
         return self._engine

@@ -19,7 +19,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
 from featx import FeatureExtractor, Predictor, Progress, load_pipeline, predict_images, read_model, save_pipeline
-from featx.errors import InputError, MissingDependencyError, ModelFileError
+from featx.errors import EngineError, InputError, MissingDependencyError, ModelFileError
 from featx.extraction.engines.engine import _started, count_started, stop_engines
 
 
@@ -84,7 +84,9 @@ def test_one_image(model: Path, digits: list[Path]) -> None:
     assert (unreadable.label, bool(unreadable.error)) == (None, True)
 
 
-def test_warm_up_starts_the_network(tmp_path: Path, photos: list[PIL.Image.Image], compiled_cache: Path) -> None:
+def test_warm_up_starts_the_network(
+    tmp_path: Path, photos: list[PIL.Image.Image], compiled_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pipeline = make_pipeline(FeatureExtractor(cache=compiled_cache), LogisticRegression())
     save_pipeline(pipeline.fit(photos[:6], list("aabbcc")), tmp_path / "model.skops")
     stop_engines()
@@ -95,6 +97,9 @@ def test_warm_up_starts_the_network(tmp_path: Path, photos: list[PIL.Image.Image
     _started.engines.clear()  # as after two other models
     assert predictor._resolved.start(compiled_cache / "compiled") is predictor._engine
     assert pickle.loads(pickle.dumps(predictor))._engine is None
+    monkeypatch.setattr(_started, "is_forked", True)
+    with pytest.raises(EngineError, match="was forked"):
+        predictor.warm_up()
 
 
 def test_network_of_a_prediction_stays_started(model: Path, digits: list[Path]) -> None:
