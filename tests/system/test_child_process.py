@@ -14,15 +14,15 @@ from featx.errors import EngineError, FeatxError, WeightsError, WeightsNotFoundE
 from featx.system.child_process import child_error, run_child
 
 
-def test_featx_error_of_child_keeps_its_class(tmp_path: Path) -> None:
-    from featx import load_backbone
-    from featx.extraction.engines.compile import convert_network
-    from featx.extraction.options import ExtractionOptions
-
-    backbone = load_backbone("mobilenet")
-    (tmp_path / "w.h5").write_bytes(b"not weights")
-    with pytest.raises(WeightsError, match="Checksum mismatch"):
-        convert_network(backbone, ExtractionOptions().resolve().recipe, tmp_path / "w.h5")  # type: ignore[arg-type]
+def test_featx_error_of_child_keeps_its_class(in_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A conversion that fails is a slow test: its process imports tensorflow."""
+    (in_folder / "fails.py").write_text(
+        "from featx.errors import WeightsError\nfrom featx.system.child_process import serve_task\n"
+        "def work(task):\n    raise WeightsError(f'Checksum mismatch: {task}')\nraise SystemExit(serve_task(work))\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(in_folder))
+    with pytest.raises(WeightsError, match=r"^Checksum mismatch: \{'file': 'w.h5'\}$"):
+        run_child("fails", {"file": "w.h5"}, "trying this", "Do that.")
 
 
 def test_other_error_of_child() -> None:
