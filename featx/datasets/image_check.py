@@ -45,6 +45,8 @@ _COMMON_SHARE, _MIN_COMMON = 0.2, 10
 _BATCH_SIZE = 256
 #: Maximum number of rows of a list in the text summary, and of classes.
 _MAX_LISTED, _MAX_KINDS = 20, 12
+#: Maximum number of characters of a reason there.
+_MAX_DETAIL = 240
 _FORMAT_SUFFIXES = {
     "JPEG": {".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"},
     "MPO": {".jpg", ".jpeg", ".mpo"},
@@ -389,8 +391,8 @@ def _format_counts(counts: dict[str, int]) -> str:
 def _format_list(title: str, rows: list[tuple[str, str]]) -> list[str]:
     if not rows:
         return []
-    cells = [{"path": shorten(path), "detail": shorten(detail, 100)} for path, detail in rows[:_MAX_LISTED]]
+    cells = [{"path": shorten(path), "detail": shorten(detail, _MAX_DETAIL)} for path, detail in rows[:_MAX_LISTED]]
     table = format_table(cells, header=False, indent=2)
     n_more = len(rows) - _MAX_LISTED
-    more = [f"  and {n_more:,} more: to_frame() has all of them (--csv FILE)"] if n_more > 0 else []
+    more = [f"  and {n_more:,} more: all are in to_frame() (--csv FILE)"] if n_more > 0 else []
     return ["", f"{title}: {len(rows):,}", table, *more]

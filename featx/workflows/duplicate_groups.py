@@ -123,14 +123,16 @@ def split_with_groups(
         return GroupedSplit(duplicates, groups, make_configured_split(table, y, config, groups))
     except ComparisonError as error:
         reason = _describe_merged_groups(table, duplicates, given_groups, groups) or str(error)
-        raise ComparisonError(f"{reason} {_REMEDY}") from error
+        raise ComparisonError(f"{reason} {images.pixel_note or _REMEDY}") from error
 
 
 def _describe_merged_groups(
     table: ImageTable, duplicates: ImageDuplicates, given_groups: IntArray | None, groups: IntArray
 ) -> str:
-    """Return how many user groups duplicates merge, with an example, or "" if they merge none."""
+    """Return why duplicates leave too few groups: all are equal, or they merge groups of the user. "": another reason."""
     n_groups = len(np.unique(groups))
+    if given_groups is None and n_groups == 1:
+        return f"All {len(groups):,} images are near-duplicates of each other, which leaves nothing to split."
     if given_groups is None or n_groups == len(np.unique(given_groups)):
         return ""
     rows = next(cluster.rows for cluster in duplicates.clusters if len(np.unique(given_groups[cluster.rows])) > 1)

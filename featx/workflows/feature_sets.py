@@ -69,6 +69,8 @@ class ReadableImages:
     digests : ndarray of uint8 of shape (n_samples, 16)
     failures : list of Failure
         Images that some backbone cannot read, by position.
+    pixel_note : str, default=""
+        Note that images are nearly black, with a remedy. Empty: they are not.
     """
 
     table: ImageTable
@@ -76,6 +78,7 @@ class ReadableImages:
     duplicate_features: FloatArray
     digests: DigestArray
     failures: list[Failure]
+    pixel_note: str = ""
 
 
 def as_extraction_options(backbone: Any) -> ExtractionOptions:
@@ -141,7 +144,8 @@ def extract_readable(
         For the first unreadable image, with ``on_error="raise"``.
     """
     window = next((backbone.recipe.window for backbone in resolved if backbone.recipe.window), "")
-    notes += filter(None, [pixel_range_note(table.paths, window)])
+    pixel_note = pixel_range_note(table.paths, window)
+    notes += filter(None, [pixel_note])
     by_recipe: dict[Any, FeatureSet] = {}
     for backbone in (*resolved, detector):
         if backbone.recipe not in by_recipe:
@@ -159,6 +163,7 @@ def extract_readable(
         duplicates.rows[readable],
         duplicates.digests[readable],
         failures,
+        pixel_note,
     )
 
 

@@ -147,6 +147,17 @@ def test_too_many_near_duplicates_are_split(photo_folder: Path) -> None:
     assert result.n_rows == 12
 
 
+def test_equal_black_images_name_their_bit_depth(tmp_path: Path) -> None:
+    for number, label in enumerate("aabb"):
+        (tmp_path / label).mkdir(exist_ok=True)
+        pixels = np.random.default_rng(number).integers(0, 900, (16, 16)).astype(np.uint16)
+        PIL.Image.fromarray(pixels).save(tmp_path / label / f"{number}.png")
+    with pytest.raises(ComparisonError) as caught:
+        compare(find_images(tmp_path), backbones=["color_histogram"])
+    assert "All 4 images are near-duplicates of each other, which leaves nothing to split." in str(caught.value)
+    assert str(caught.value).endswith("If they have 10 bits, pass bit_depth=10 (--bit-depth 10).")
+
+
 def test_large_user_group_does_not_disable_duplicate_groups(compare_matrix: Callable[..., Any]) -> None:
     rows = np.random.default_rng(0).normal(size=(100, 32))
     rows[90] = rows[10] + 0.01
