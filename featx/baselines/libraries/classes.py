@@ -96,7 +96,10 @@ def make_by_class_name(name: str) -> Any:
         return make_instance(import_class(name))
     classes = dict(all_estimators())
     if name not in classes:
-        raise OptionError(f"Unknown scikit-learn estimator {name!r}.{did_you_mean(name, classes)} Check the spelling.")
+        raise OptionError(
+            f"Unknown scikit-learn estimator {name!r}.{did_you_mean(name, classes)} Check the spelling. For a class of "
+            f"another library, pass its full name, such as xgboost.{name}."
+        )
     return make_instance(classes[name])
 
 
