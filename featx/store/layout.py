@@ -48,7 +48,11 @@ _RECIPE_FOLDER = re.compile(r"[0-9a-f]{16}")
 _MAX_DESCRIPTION_BYTES = 100_000
 #: Formats 1 and 2 had no field "checksum"; format 2 had "seal" instead.
 _OLD_END = re.compile(rb'("seal": "[0-9a-f]{32}"\s*\}\s*$)')
-_GITIGNORE = "# Written by featx. This folder can be deleted.\n*\n!.gitignore\n"
+#: Files that keep a cache out of repositories and backups (https://bford.info/cachedir), and their contents.
+MARKS = {
+    ".gitignore": "# Written by featx. This folder can be deleted.\n*\n",
+    "CACHEDIR.TAG": "Signature: 8a477f597d28d172789f06886806bc55\n# Written by featx. This folder can be deleted.\n",
+}
 _OTHER_CACHE = "set another folder with cache= (--cache) or FEATX_CACHE"
 
 
@@ -206,10 +210,19 @@ def prepare_cache(folder: Path) -> None:
             code = errno.EROFS if _is_read_only(folder) else errno.EACCES
             raise OSError(code, os.strerror(code))
         remove_abandoned(folder)
-        if not os.listdir(folder):  # git must not ignore other files in an existing folder
-            write_text(folder / ".gitignore", _GITIGNORE)
+        _write_marks(folder)
     except OSError as error:
         raise write_error(folder, error) from error
+
+
+def _write_marks(folder: Path) -> None:
+    """Write the files that keep a cache out of repositories and backups, unless the folder has files of the user."""
+    names = set(os.listdir(folder))
+    own = {name for name in names if name in (*MARKS, "features", "compiled", RATES) or name.startswith(INDEX)}
+    if names - own:  # git must not ignore other files
+        return
+    for name in MARKS.keys() - names:
+        write_text(folder / name, MARKS[name])
 
 
 def is_read_only(cache: Path) -> bool:
@@ -239,7 +252,7 @@ def reading(cache: Path) -> Iterator[None]:
         ) from error
     except OSError as error:
         raise read_error(cache, error) from error
-    if names - {".gitignore"} and not names & {"features", "compiled", INDEX, RATES}:
+    if names - MARKS.keys() and not names & {"features", "compiled", INDEX, RATES}:
         raise StoreError(
             f"{str(cache)!r} is not a feature cache: it contains neither features/ nor compiled/. Set the "
             "folder of the cache with cache= (--cache) or FEATX_CACHE."

@@ -32,6 +32,9 @@ class FairLock:
     operating system releases the lock of a process that dies. Where file locks are not available, :meth:`acquire`
     returns at once.
 
+    The files remain: they are empty, at most 32, in one folder of the user, ``featx-UID``. A holder could not delete
+    them safely, since a waiting process reads the heartbeat of the holder from the same file.
+
     Parameters
     ----------
     name : str
@@ -53,8 +56,8 @@ class FairLock:
 
     def __init__(self, name: str) -> None:
         cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
-        # One of 256 names: lock files are never deleted, and two locks may share one.
-        stem = _lock_folder() / f"featx-{_user_id()}-{_digest(f'{name} {cores}', 1)}"
+        # One of 16 names: lock files are never deleted. Two locks that share one only wait longer than they must.
+        stem = _lock_folder() / _digest(f"{name} {cores}", 1)[:1]
         self._path = stem.with_suffix(".lock")
         self._waiting_path = stem.with_suffix(".waiting")
         self._descriptor: int | None = None
@@ -143,31 +146,49 @@ class FairLock:
 def try_lock(name: str) -> Iterator[bool]:
     """Yield whether this process got the lock `name`, without waiting; it is released when the block ends.
 
-    Where file locks are not available, every process gets it.
+    Where file locks are not available, every process gets it. The lock file is deleted on release, by its holder alone:
+    a process that opened it before looks whether it is still in its place.
     """
-    path = _lock_folder() / f"featx-{_user_id()}-{_digest(name, 8)}.lock"
+    path = _lock_folder() / f"{_digest(name, 8)}.lock"
     descriptor: int | None = None
     is_locked = True
     if fcntl is not None:
         with contextlib.suppress(OSError):
             descriptor = _lock_file(path, exclusive=True)
+            while descriptor is not None and not _is_in_place(descriptor, path):
+                _unlock_file(descriptor)
+                descriptor = _lock_file(path, exclusive=True)
             is_locked = descriptor is not None
     try:
         yield is_locked
     finally:
-        _unlock_file(descriptor)
+        if descriptor is not None:
+            with contextlib.suppress(OSError):
+                path.unlink()
+            _unlock_file(descriptor)
+
+
+def _is_in_place(descriptor: int, path: Path) -> bool:
+    """Return whether an open file is still the one with this path."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(path, follow_symlinks=False))
+    except FileNotFoundError:
+        return False
 
 
 def _lock_folder() -> Path:
-    """Return the folder of lock files; without one that can be written, processes do not wait for each other."""
+    """Return the folder of lock files of this user; without one that can be written, processes do not wait.
+
+    A folder of this name that another user made is not used: they could replace the files.
+    """
+    user = os.getuid() if hasattr(os, "getuid") else 0
     try:
-        return temporary_place()
-    except ResourceError:
+        folder = temporary_place() / f"featx-{user}"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        is_own = folder.lstat().st_uid == user and not folder.is_symlink()
+    except (ResourceError, OSError):
         return Path(os.devnull)
-
-
-def _user_id() -> int:
-    return os.getuid() if hasattr(os, "getuid") else 0
+    return folder if is_own or os.name == "nt" else Path(os.devnull)
 
 
 def _digest(name: str, n_bytes: int) -> str:

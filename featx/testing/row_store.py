@@ -9,6 +9,8 @@ from typing import Any, Protocol
 import numpy as np
 
 N_FEATURES = 5
+#: Files of a cache folder that hold nothing of it.
+_MARKS = (".gitignore", "CACHEDIR.TAG")
 
 
 class RowStore(Protocol):
@@ -163,7 +165,7 @@ class StoreHooks:
         list of Path
             Sorted.
         """
-        return sorted(path for path in cache.rglob("*") if path.is_file() and path.name != ".gitignore")
+        return sorted(path for path in cache.rglob("*") if path.is_file() and path.name not in _MARKS)
 
     def write(self, cache: Path, numbers: Iterable[int]) -> None:
         """Append and commit the rows of `numbers` with a new handle.

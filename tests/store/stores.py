@@ -38,7 +38,7 @@ def stored(cache: Path, numbers: Sequence[int]) -> list[int]:
 
 def leftovers(cache: Path) -> list[Path]:
     """Return files that belong to no committed row, description or setting."""
-    known = re.compile(r"[0-9a-f]{32}\.json|recipe\.json|\.gitignore")
+    known = re.compile(r"[0-9a-f]{32}\.json|recipe\.json|\.gitignore|CACHEDIR\.TAG")
     return [
         path
         for path in cache.rglob("*")

@@ -22,6 +22,7 @@ from featx.extraction.cache_results import CacheSummary
 from featx.recipe import PIXELS
 from featx.store.compiled_graphs import Graph, save_graph
 from featx.store.info import describe_cache
+from featx.store.layout import MARKS
 from featx.store.maintenance import clear_cache, clear_corrupt, compact_cache
 from featx.store.store import Store
 from featx.store.verify import verify_cache
@@ -64,7 +65,7 @@ def test_describe_cache(cache: Path) -> None:
     ]
     assert info.graphs == len(list((cache / "compiled").glob("*.json")))
     assert info.known_files == 24
-    on_disk = sum(path.stat().st_size for path in cache.rglob("*") if path.is_file() and path.name != ".gitignore")
+    on_disk = sum(path.stat().st_size for path in cache.rglob("*") if path.is_file() and path.name not in MARKS)
     assert info.bytes == on_disk
     text = CacheSummary(**vars(info)).as_text()
     assert "counting, float32, 32 × 32, squash" in text
@@ -145,7 +146,7 @@ def test_folders_in_place_of_files(cache: Path, paths: list[str]) -> None:
     (cache / "digests.sqlite").mkdir()
     (cache / "digests.sqlite" / "mine").write_text("")
     clear_cache(cache)
-    assert sorted(os.listdir(cache)) == [".gitignore", "digests.sqlite"]
+    assert sorted(os.listdir(cache)) == sorted([*MARKS, "digests.sqlite"])
 
 
 def test_one_compaction_at_a_time(cache: Path) -> None:
@@ -180,12 +181,13 @@ def test_clear_keeps_other_files(cache: Path) -> None:
     for path in kept:
         path.write_text("mine")
     clear_cache(cache)
-    assert sorted(path for path in cache.rglob("*") if path.is_file()) == sorted([*kept, cache / ".gitignore"])
+    expected = sorted([*kept, *(cache / name for name in MARKS)])
+    assert sorted(path for path in cache.rglob("*") if path.is_file()) == expected
 
 
 def test_cleared_cache_can_be_used(cache: Path, paths: list[str]) -> None:
     clear_cache(cache)
-    assert sorted(os.listdir(cache)) == [".gitignore"]
+    assert sorted(os.listdir(cache)) == sorted(MARKS)
     assert cache_info(cache).as_text().count("no rows") == 1
     rows, _ = extract(paths, cache)
     assert rows.shape == (24, 12)
@@ -206,7 +208,7 @@ def test_kill_during_clear(cache: Path, paths: list[str]) -> None:
         rows, _ = extract(paths, copy)
         assert (rows == reference).all()
         clear_cache(copy)
-        assert not [path for path in copy.rglob("*") if path.is_file() and path.name != ".gitignore"]
+        assert not [path for path in copy.rglob("*") if path.is_file() and path.name not in MARKS]
 
 
 @pytest.mark.parametrize("function", [describe_cache, verify_cache, compact_cache, clear_cache, clear_corrupt])
@@ -325,7 +327,7 @@ def test_newer_format(cache: Path) -> None:
     with pytest.raises(StoreError, match="Upgrade featx"):
         compact_cache(cache)
     clear_cache(cache)
-    assert os.listdir(cache) == [".gitignore"]
+    assert sorted(os.listdir(cache)) == sorted(MARKS)
 
 
 def test_older_format(cache: Path) -> None:

@@ -17,7 +17,7 @@ import pytest
 
 from featx.errors import StoreError, StoreWarning
 from featx.store.compaction import compact
-from featx.store.layout import FORMAT
+from featx.store.layout import FORMAT, MARKS
 from featx.store.maintenance import clear_cache
 from featx.store.store import Store
 from featx.system.files import checksummed_json
@@ -116,12 +116,24 @@ def test_other_files_are_ignored(tmp_path: Path) -> None:
     assert (tmp_path / "features" / "abc" / "notes.json").exists()
 
 
-def test_gitignore_in_new_folders_only(tmp_path: Path) -> None:
+def test_marks_only_where_nothing_else_is(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("")
     write(tmp_path, range(3))
-    assert not (tmp_path / ".gitignore").exists()
+    assert not any((tmp_path / name).exists() for name in MARKS)
     write(tmp_path / "new", range(3))
-    assert (tmp_path / "new" / ".gitignore").exists()
+    assert (tmp_path / "new" / "CACHEDIR.TAG").read_bytes().startswith(b"Signature: 8a477f597d28d172789f06886806bc55\n")
+    (tmp_path / "new" / "CACHEDIR.TAG").unlink()  # as in an older cache
+    (tmp_path / "new" / ".gitignore").write_text("mine")
+    write(tmp_path / "new", range(5))
+    assert (tmp_path / "new" / "CACHEDIR.TAG").exists()
+    assert (tmp_path / "new" / ".gitignore").read_text() == "mine"
+
+
+def test_git_ignores_a_cache(tmp_path: Path) -> None:
+    write(tmp_path / "cache", range(3))
+    subprocess.run(["git", "init", "--quiet", tmp_path], check=True)
+    command = ["git", "-C", tmp_path, "status", "--porcelain", "--untracked-files=all"]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == ""
 
 
 def test_cache_is_a_file(tmp_path: Path) -> None:

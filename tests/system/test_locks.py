@@ -138,6 +138,51 @@ def test_try_lock_does_not_wait(name: str) -> None:
         assert again
 
 
+def test_lock_files_are_few_and_in_one_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("featx.system.locks.temporary_place", lambda: tmp_path)
+    for number in range(100):
+        lock = FairLock(f"lock {number}")
+        lock.acquire()
+        lock.release()
+        with try_lock(f"lock {number}") as is_locked:
+            assert is_locked
+    (folder,) = tmp_path.iterdir()
+    assert folder.name == f"featx-{os.getuid()}"
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert 1 < len(list(folder.iterdir())) <= 16
+
+
+def test_lock_folder_of_another_user_is_not_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("featx.system.locks.temporary_place", lambda: tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / f"featx-{os.getuid()}").symlink_to("elsewhere")
+    with try_lock("a") as is_locked:
+        assert is_locked
+    assert not list((tmp_path / "elsewhere").iterdir())
+
+
+def test_lock_file_that_its_holder_deleted_is_no_lock(
+    name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A process that opened the file before its holder deleted it opens the new one."""
+    monkeypatch.setattr("featx.system.locks.temporary_place", lambda: tmp_path)
+    lock_file, opened = locks._lock_file, []
+
+    def open_late(path: Path, *, exclusive: bool) -> int | None:
+        descriptor = lock_file(path, exclusive=exclusive)
+        opened.append(path)
+        if len(opened) == 1:
+            path.unlink()
+        return descriptor
+
+    monkeypatch.setattr(locks, "_lock_file", open_late)
+    with try_lock(name) as first:
+        monkeypatch.setattr(locks, "_lock_file", lock_file)
+        with try_lock(name) as second:
+            assert (first, second) == (True, False)
+    assert len(opened) == 2
+
+
 def test_concurrent_processes_compute_each_row_once(
     counting: CountingBackbone, paths: list[str], tmp_path: Path
 ) -> None:
