@@ -129,7 +129,7 @@ def split_with_groups(
 def _describe_merged_groups(
     table: ImageTable, duplicates: ImageDuplicates, given_groups: IntArray | None, groups: IntArray
 ) -> str:
-    """Return why duplicates leave too few groups: all are equal, or they merge groups of the user. "": another reason."""
+    """Return why duplicates leave too few groups: all are equal, or they merge groups. "": for another reason."""
     n_groups = len(np.unique(groups))
     if given_groups is None and n_groups == 1:
         return f"All {len(groups):,} images are near-duplicates of each other, which leaves nothing to split."
