@@ -158,15 +158,18 @@ class Comparison:
 
         The estimator is not tuned. The curve is computed on first access.
         """
-        not_worse = self.table["estimator"][self.table["verdict"] != "worse"].tolist()
-        default = "logreg" if self.task == "classification" else "ridge"
         names = self._builtin_names
-        candidates = [name for name in CURVE_ESTIMATORS if names.get(name) in not_worse]
-        estimator = candidates[0] if candidates else default
+        estimator = self._curve_estimator()
         shown = names.get(estimator, estimator)
         was_tuned = "best_params" in self.table and self.table.set_index("estimator")["best_params"].get(shown)
         is_known = estimator in names and not was_tuned
         return self._compute_curve(estimator=estimator, name=shown, fold_scores=self.fold_scores if is_known else None)
+
+    def _curve_estimator(self) -> str:
+        """Return the name of the fastest built-in estimator that is not worse than the best, or a default."""
+        not_worse = self.table["estimator"][self.table["verdict"] != "worse"].tolist()
+        candidates = [name for name in CURVE_ESTIMATORS if self._builtin_names.get(name) in not_worse]
+        return candidates[0] if candidates else "logreg" if self.task == "classification" else "ridge"
 
     def plot_learning_curve(self, ax: Any = None) -> Any:
         """Plot the learning curve.
@@ -248,3 +251,14 @@ class Comparison:
 def logreg_name(names: Iterable[str]) -> str | None:
     """Return the name of logistic regression among names, which differs for many rows, or None."""
     return next((name for name in names if name == "logreg" or name.startswith("logreg (")), None)
+
+
+def expected_curve_seconds(comparison: Comparison) -> float:
+    """Return an upper bound of the time of the learning curve, or 0 if its estimator was not compared.
+
+    Its sizes about double: together, they have about as many training samples as the folds, and are fitted with as
+    many processes.
+    """
+    name = comparison._builtin_names.get(comparison._curve_estimator())
+    rows = comparison.fold_scores[comparison.fold_scores["estimator"] == name]
+    return float(rows[["fit_seconds", "predict_seconds"]].to_numpy().sum())

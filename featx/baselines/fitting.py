@@ -22,6 +22,7 @@ from featx.baselines.multilabel.scores import PredictedTags
 from featx.baselines.scaling.blocks import block_rows, in_blocks, margins_of
 from featx.baselines.scaling.limits import ScaleLimits
 from featx.baselines.scaling.tolerance import smaller_tolerance
+from featx.baselines.scaling.votes import has_pair_votes, pair_votes
 from featx.errors import ComparisonError
 from featx.system.array_types import AnyArray, FloatArray, IntArray
 from featx.system.formatting import format_count, format_list
@@ -150,8 +151,9 @@ def score_fold(
             lambda rows: method(_inputs(baseline, data.X, (train, rows), shared, params_of_fit)), test, n_rows
         )
 
-    if _is_large_neighbors(estimator, len(train), data.limits) and not scores_only:
-        result = _score_neighbors(estimator, data, test, apply)
+    values_of = _values_for_all(estimator, len(train), data.limits)
+    if values_of is not None:
+        result = _score_values(values_of, estimator, data, test, apply)
         result.scores["fit_seconds"] = fit_end - start
         return dataclasses.replace(result, params=params)
     if data.task == "multilabel":
@@ -193,29 +195,34 @@ def _with_probabilities(
     return result
 
 
-def _is_large_neighbors(estimator: Any, n_train: int, limits: ScaleLimits) -> bool:
-    return n_train > limits.exact_rows and hasattr(estimator, "kneighbors") and hasattr(estimator, "predict_proba")
+def _values_for_all(estimator: Any, n_train: int, limits: ScaleLimits) -> Callable[[Any], AnyArray] | None:
+    """Return a function whose values give predictions and the rest at once, where each alone takes long."""
+    if n_train > limits.exact_rows and hasattr(estimator, "kneighbors") and hasattr(estimator, "predict_proba"):
+        return lambda X: np.asarray(estimator.predict_proba(X).astype(np.float32))
+    return (lambda X: pair_votes(estimator, X)) if has_pair_votes(estimator) else None
 
 
-def _score_neighbors(
+def _score_values(
+    values_of: Callable[[Any], AnyArray],
     estimator: Any,
     data: Dataset,
     test: IntArray,
     apply: Callable[[Callable[[Any], Any]], AnyArray],
 ) -> FoldResult:
-    """Return the result of nearest neighbors, which are searched once for predictions and probabilities."""
+    """Return the result of an estimator whose values are computed once, for predictions, margins and probabilities."""
     start = time.perf_counter()
     classes = estimator.classes_
 
     def codes_and_margins(X: Any) -> AnyArray:
-        probabilities = estimator.predict_proba(X).astype(np.float32)
-        return np.column_stack([probabilities.argmax(axis=1), margins_of(probabilities)])
+        values = values_of(X)
+        return np.column_stack([values.argmax(axis=1), margins_of(values)])
 
-    if data.keeps_probabilities:
-        probabilities = apply(lambda X: estimator.predict_proba(X).astype(np.float32))
+    probabilities: Any = None
+    if data.keeps_probabilities and hasattr(estimator, "predict_proba"):
+        probabilities = apply(values_of)
         codes, margins = probabilities.argmax(axis=1), margins_of(probabilities)
     else:
-        probabilities, pairs = None, apply(codes_and_margins)
+        pairs = apply(codes_and_margins)
         codes, margins = pairs[:, 0].astype(np.int64), pairs[:, 1].astype(np.float32)
     predicted = classes[codes]
     seconds = {"fit_seconds": 0.0, "predict_seconds": time.perf_counter() - start}
@@ -252,7 +259,11 @@ def _tune(baseline: Baseline, data: Dataset, train: IntArray, shared: SharedKern
 def _score_inner(estimator: Any, X: Any, data: Dataset, rows: IntArray) -> dict[str, float]:
     if data.task == "multilabel":
         return PredictedTags.of(estimator, lambda method: np.asarray(method(X)), len(rows)).score(data.y[rows])
-    return score(data.task, data.y[rows], estimator.predict(X))
+    if not has_pair_votes(estimator):
+        return score(data.task, data.y[rows], estimator.predict(X))
+    n_rows = block_rows(estimator, len(X), X.shape[1], data.limits)
+    codes = in_blocks(lambda part: pair_votes(estimator, X[part]).argmax(axis=1), np.arange(len(X)), n_rows)
+    return score(data.task, data.y[rows], estimator.classes_[codes])
 
 
 def _fit(

@@ -294,7 +294,7 @@ def summarize(
         ungrouped_scores=ungrouped_scores,
         ungrouped_settings=experiment.ungrouped_settings,
         label_issues=experiment.label_issues(best, notes),
-        learning_curve=experiment.learning_curve(best),
+        learning_curve=experiment.learning_curve(best, notes),
         notes=notes,
         groups=experiment.grouped.groups,
         cache=cache,

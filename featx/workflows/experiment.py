@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from featx.baselines.comparison import Comparison, logreg_name
+from featx.baselines.comparison import Comparison, expected_curve_seconds, logreg_name
 from featx.baselines.cross_validate import compare_baselines
 from featx.baselines.estimators import EstimatorsLike
 from featx.baselines.folds.make_split import make_split
 from featx.baselines.folds.split import Split
 from featx.baselines.metrics import METRICS, add_verdicts
 from featx.baselines.scaling.limits import ScaleLimits
+from featx.baselines.scaling.schedule import format_minutes
 from featx.datasets.image_table import ImageTable
 from featx.datasets.labels import as_series
 from featx.datasets.tags import tag_names
@@ -123,21 +124,19 @@ class Experiment:
             return None
         return max(0.0, self.config.time_limit - (time.perf_counter() - self.started) / 60)
 
+    def _time_limit(self, share: float = 1.0) -> float | None:
+        """Return a share of the time that is left, in minutes, or None if there is no limit."""
+        left = self._minutes_left()
+        return None if left is None else max(left * share, _MIN_MINUTES)
+
     def is_time_up(self) -> bool:
         """Return whether the time limit is used up."""
         return self._minutes_left() == 0
 
     def compare(self, rows: FloatArray, estimators: EstimatorsLike | None, share: float = 1.0) -> Comparison:
         """Return the scores of estimators on the features of one backbone, in a share of the time that is left."""
-        left = self._minutes_left()
-        return self._compare(
-            rows,
-            self.grouped.groups,
-            self.grouped.split,
-            estimators,
-            tune=self.config.tune,
-            time_limit=None if left is None else max(left * share, _MIN_MINUTES),
-        )
+        groups, split = self.grouped.groups, self.grouped.split
+        return self._compare(rows, groups, split, estimators, tune=self.config.tune, time_limit=self._time_limit(share))
 
     def _compare(
         self,
@@ -182,8 +181,12 @@ class Experiment:
         groups = user_groups(self.table)
         split = make_configured_split(self.table, self.y, self.config, groups)
         split = _first_folds(split, self.limits.few_folds if self._has_many_images else None)
-        with describing("duplicates not grouped"):
-            table = self._compare(best.rows, groups, split, estimators).table
+        try:
+            with describing("duplicates not grouped"):
+                table = self._compare(best.rows, groups, split, estimators, time_limit=self._time_limit()).table
+        except ComparisonError as error:  # no estimator ended in time
+            notes.append(f"Scores without grouping duplicates were not computed: {error}")
+            return None
         metric = METRICS[self.config.task][0]
         columns = {"estimator": "estimator", f"{metric}_mean": "mean", f"{metric}_std": "std"}
         return table[list(columns)].rename(columns=columns)
@@ -225,7 +228,8 @@ class Experiment:
             try:
                 split = _first_folds(self._split_of_all_images())
                 with describing("label errors"):
-                    comparison = self._compare(best.rows, self.grouped.groups, split, ["logreg"])
+                    limit = self._time_limit()
+                    comparison = self._compare(best.rows, self.grouped.groups, split, ["logreg"], time_limit=limit)
                 of_all_images = comparison.label_issues
             except ComparisonError as error:
                 notes.append(f"Label errors were not searched for: {error}")
@@ -245,9 +249,19 @@ class Experiment:
             self.y, task=self.config.task, groups=self.grouped.groups, random_state=self.config.random_state
         )
 
-    def learning_curve(self, best: BackboneComparison) -> pd.DataFrame | None:
-        """Return the learning curve of the fastest estimator that ties with the best. Tags have none."""
-        if not self.config.diagnostics or self.is_time_up() or self.config.task == "multilabel":
+    def learning_curve(self, best: BackboneComparison, notes: list[str]) -> pd.DataFrame | None:
+        """Return the learning curve of the fastest estimator that ties with the best. Tags have none.
+
+        If it would take more than the rest of the time limit, it is not computed, with a note.
+        """
+        left = self._minutes_left()
+        if not self.config.diagnostics or left == 0 or self.config.task == "multilabel":
+            return None
+        if left is not None and (needed := expected_curve_seconds(best.comparison)) > 60 * left:
+            notes.append(
+                f"The learning curve was not computed: it could take {format_minutes(needed)}, and "
+                f"{format_minutes(60 * left)} of time_limit (--time-limit) were left."
+            )
             return None
         return best.comparison.learning_curve
 

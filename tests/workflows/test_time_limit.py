@@ -44,6 +44,26 @@ def test_backbones_share_the_time(images: AnyArray, minutes: list[float]) -> Non
     assert not any("Diagnostics" in note for note in result.notes)
 
 
+def test_diagnostics_get_what_is_left(images: AnyArray, minutes: list[float]) -> None:
+    twice = np.concatenate([images, images])
+    result = compare_images(
+        twice, list("ab") * 24, backbones=["color_histogram"], estimators=["dummy"], time_limit=5, cache=None
+    )
+    assert len(result.duplicates) == 24
+    assert len(minutes) == 3  # the comparison, scores without groups of duplicates, and label errors
+    assert all(0 < limit <= 5 for limit in minutes)
+
+
+def test_a_learning_curve_that_takes_too_long_is_a_note(images: AnyArray, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(experiment, "expected_curve_seconds", lambda comparison: 3600.0)
+    result = compare(images, 10.0)
+    assert result.learning_curve is None
+    note = next(note for note in result.notes if "learning curve" in note)
+    assert note.startswith(
+        "The learning curve was not computed: it could take 60 minutes, and 10 minutes of time_limit"
+    )
+
+
 def test_without_time_the_dummy_is_scored_and_diagnostics_are_skipped(images: AnyArray, minutes: list[float]) -> None:
     result = compare(images, 1e-9)
     assert minutes == [0.01, 0.01]

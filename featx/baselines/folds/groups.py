@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from featx.datasets.labels import is_missing
+from featx.datasets.labels import as_label_array, is_missing
 from featx.errors import ComparisonError, OptionError
 from featx.features.duplicates.find import Duplicates, find_duplicates
 from featx.system.array_types import AnyArray, IntArray
@@ -20,7 +20,7 @@ def group_codes(groups: Any, n_samples: int) -> IntArray:
     ComparisonError
         If there is not one group per sample, or only one group in all.
     """
-    values = np.asarray(groups)
+    values = as_label_array(groups, "groups")
     if values.shape != (n_samples,):
         raise ComparisonError(
             f"groups must have shape ({n_samples},), got shape {values.shape}. Pass one group per sample."

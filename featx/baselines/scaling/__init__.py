@@ -5,6 +5,7 @@
 ``gcv_ridge``    ridge whose penalty generalized cross-validation selects
 ``tolerance``    of logistic regression of many classes
 ``blocks``       predictions of a fold, block by block
+``votes``        decision values of a support vector machine of many classes
 ``cost``         time and memory of a fit, estimated from small ones
 ``mapped_file``  features in files that processes map
 ``workers``      folds in processes that can be stopped

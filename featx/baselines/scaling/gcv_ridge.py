@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve, eigh
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 
-from featx.datasets.labels import encode_targets
 from featx.system.array_types import AnyArray, Float64Array
 
-#: Number of rows of which float64 copies are made at once.
-_BLOCK_ROWS = 8192
+#: Number of rows of which float64 copies are made at once, and of values of their targets.
+_BLOCK_ROWS, _BLOCK_VALUES = 8192, 2**24
 
 
 def solve_ridge(
@@ -67,14 +66,17 @@ class _GcvRidge(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no typ
     def __init__(self, alphas: Sequence[float] = (1.0,)) -> None:
         self.alphas = alphas
 
-    def _fit_columns(self, X: AnyArray, targets: Float64Array) -> None:
-        n_features = X.shape[1]
-        x_mean, y_mean = X.mean(axis=0, dtype=np.float64), targets.mean(axis=0)
-        gram, products = np.zeros((n_features, n_features)), np.zeros((n_features, targets.shape[1]))
-        squares = np.zeros(targets.shape[1])
-        for start in range(0, len(X), _BLOCK_ROWS):
-            rows = X[start : start + _BLOCK_ROWS] - x_mean
-            columns = targets[start : start + _BLOCK_ROWS] - y_mean
+    def _fit_columns(self, X: AnyArray, y_mean: Float64Array, targets: Callable[[slice], Float64Array]) -> None:
+        """Fit on targets that a function returns for some rows; those of all rows and classes may not fit."""
+        n_features, n_targets = X.shape[1], len(y_mean)
+        x_mean = X.mean(axis=0, dtype=np.float64)
+        gram, products = np.zeros((n_features, n_features)), np.zeros((n_features, n_targets))
+        squares = np.zeros(n_targets)
+        step = max(1, min(_BLOCK_ROWS, _BLOCK_VALUES // n_targets))
+        for start in range(0, len(X), step):
+            span = slice(start, start + step)
+            rows = X[span] - x_mean
+            columns = targets(span) - y_mean
             gram += rows.T @ rows
             products += rows.T @ columns
             squares += np.square(columns).sum(axis=0)
@@ -103,8 +105,9 @@ class GcvRidgeClassifier(ClassifierMixin, _GcvRidge):  # type: ignore[misc]
 
     def fit(self, X: AnyArray, y: AnyArray) -> GcvRidgeClassifier:
         """Fit the model."""
-        self.classes_ = np.unique(y)
-        self._fit_columns(X, 2 * encode_targets(y, "classification") - 1)
+        self.classes_, codes, counts = np.unique(y, return_inverse=True, return_counts=True)
+        classes = np.arange(len(self.classes_))
+        self._fit_columns(X, 2 * counts / len(y) - 1, lambda span: np.where(codes[span, None] == classes, 1.0, -1.0))
         return self
 
     def decision_function(self, X: AnyArray) -> AnyArray:
@@ -133,7 +136,8 @@ class GcvRidge(RegressorMixin, _GcvRidge):  # type: ignore[misc]
 
     def fit(self, X: AnyArray, y: AnyArray) -> GcvRidge:
         """Fit the model."""
-        self._fit_columns(X, np.asarray(y, dtype=np.float64)[:, None])
+        targets = np.asarray(y, dtype=np.float64)[:, None]
+        self._fit_columns(X, targets.mean(axis=0), lambda span: targets[span])
         return self
 
     def predict(self, X: AnyArray) -> Any:

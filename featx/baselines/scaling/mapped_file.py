@@ -10,6 +10,7 @@ import numpy as np
 
 from featx.features.selected_rows import SelectedRows, memory_map_of
 from featx.system.array_types import AnyArray
+from featx.system.files.temporary import temporary_error
 
 #: Modes of memory maps whose rows are those of the file. Changes of a copy-on-write map are in memory only.
 _SHARED_MODES = ("r", "r+", "w+")
@@ -54,15 +55,24 @@ def without_arrays(X: Any, folder: Path) -> Any:
     X : ndarray, FeatureMatrix or SelectedRows
     folder : Path
         Folder for the file of an array in memory.
+
+    Raises
+    ------
+    ResourceError
+        The file cannot be written.
     """
     if isinstance(X, SelectedRows):
         return SelectedRows(without_arrays(X.source, folder), X.rows)
     if not isinstance(X, np.ndarray):
         return X
-    if (file := mapped_file(X)) is not None:
-        return file
+    if (mapped := mapped_file(X)) is not None:
+        return mapped
     path = folder / "features"
-    np.ascontiguousarray(X).tofile(path)
+    try:
+        with path.open("wb") as file:
+            file.write(np.ascontiguousarray(X).data)
+    except OSError as error:
+        raise temporary_error(folder, error) from error
     return MappedFile(str(path), 0, X.dtype, X.shape)
 
 

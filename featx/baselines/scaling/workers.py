@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import dataclasses
-import shutil
-import tempfile
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,7 +21,7 @@ from featx.baselines.kernel_cache import MAX_ROWS, SharedKernel
 from featx.baselines.scaling.cost import Cost, estimate_cost
 from featx.baselines.scaling.limits import TimeUpError
 from featx.baselines.scaling.mapped_file import open_again, without_arrays
-from featx.system.files.temporary import temporary_place
+from featx.system.files.temporary import temporary_folder
 
 Warned = list[tuple[Warning | str, type[Warning], str, int]]
 
@@ -44,9 +42,9 @@ class FoldWorkers:
     """
 
     def __init__(self, data: Dataset, n_processes: int = 1) -> None:
-        self._folder = tempfile.mkdtemp(prefix="featx-compare-", dir=temporary_place())
         self._X = data.X
         self._features: Any = None
+        self._files = contextlib.ExitStack()
         self._data = dataclasses.replace(data, X=np.empty((0, data.X.shape[1]), data.X.dtype))
         self._pool: Any = None
         self._n_processes = n_processes
@@ -56,7 +54,7 @@ class FoldWorkers:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._files.close()
 
     def stop(self) -> None:
         """End all processes at once."""
@@ -115,7 +113,7 @@ class FoldWorkers:
             self.stop()
             self._n_processes = n_processes
             if self._features is None:  # once, and only if a process is needed
-                self._features = without_arrays(self._X, Path(self._folder))
+                self._features = without_arrays(self._X, self._files.enter_context(temporary_folder()))
             initial = (self._features, self._data)
             self._pool = ProcessPoolExecutor(n_processes, initializer=_start_worker, initargs=initial)
         futures = [self._pool.submit(task, *values) for values in arguments]

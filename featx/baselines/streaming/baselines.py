@@ -70,8 +70,9 @@ class Streams:
         self._moments: FoldMoments | None = None
 
     def has_memory(self, n_columns: int) -> bool:
-        """Return whether Gram matrices of all folds fit into memory."""
-        return 8 * n_columns**2 * (len(self.rows.folds) + 4) < _MEMORY_SHARE * available_memory()
+        """Return whether Gram matrices and class sums of all folds fit into memory."""
+        n_values = n_columns * (n_columns + len(self.rows.classes))
+        return 8 * n_values * (len(self.rows.folds) + 4) < _MEMORY_SHARE * available_memory()
 
     @functools.cached_property
     def _landmarks(self) -> tuple[IntArray, BoolArray]:

@@ -99,13 +99,15 @@ class FoldedRows:
         """Start a computation that has to end at a deadline (``time.perf_counter``)."""
         self.started, self.deadline = time.perf_counter(), deadline
 
-    def blocks(self, label: str, n_passes: int = 1) -> Iterator[Block]:
+    def blocks(self, label: str, n_columns: int = 0, *, n_passes: int = 1) -> Iterator[Block]:
         """Yield all rows in blocks.
 
         Parameters
         ----------
         label : str
             What the pass is for, shown as progress.
+        n_columns : int, default=0
+            Number of columns that are computed from a block, if it is larger than that of the features.
         n_passes : int, default=1
             Number of such passes that the computation takes at least, from this one on.
 
@@ -116,7 +118,7 @@ class FoldedRows:
         """
         started = shown = time.perf_counter()
         self.progress(label)
-        for block in read_blocks(self.X):
+        for block in read_blocks(self.X, max(self.n_features, n_columns)):
             now = time.perf_counter()
             if now > self.deadline:
                 raise TimeUpError
@@ -130,16 +132,16 @@ class FoldedRows:
             yield block
 
 
-def read_blocks(X: Rows, n_rows: int = 0) -> Iterator[Block]:
+def read_blocks(X: Rows, n_columns: int) -> Iterator[Block]:
     """Yield the rows of a matrix in blocks of float32.
 
     Parameters
     ----------
     X : Rows
-    n_rows : int, default=0
-        Number of rows of a block. 0: as many as fit into 32 MB.
+    n_columns : int
+        Largest number of columns of the arrays with a row for each row of a block; such an array takes up to 32 MB.
     """
-    step = n_rows or max(1, _BLOCK_BYTES // (4 * max(1, X.shape[1])))
+    step = max(1, _BLOCK_BYTES // (4 * max(1, n_columns)))
     for start in range(0, len(X), step):
         rows = np.asarray(X[start : start + step], dtype=np.float32)
         if len(rows) != min(step, len(X) - start):

@@ -75,7 +75,7 @@ def score_linear(data: FoldedRows, fit: LinearFit, label: str, *, keeps_probabil
     biases = [model.bias.astype(np.float32) for model in fit.models]
     keeps_probabilities = keeps_probabilities and fit.has_probabilities
     parts: list[list[tuple[AnyArray, ...]]] = [[] for _ in data.folds]
-    for block in data.blocks(label):
+    for block in data.blocks(label, max(len(fit.shift), len(data.classes))):
         columns = block.rows if fit.transform is None else fit.transform(block.rows)
         columns = columns - fit.shift
         for fold, is_test in enumerate(data.is_test[:, block.span]):

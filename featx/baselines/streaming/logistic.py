@@ -161,7 +161,7 @@ def fit_logistic(data: FoldedRows, moments: FoldMoments, strength: float, label:
             break
         models = [minimizers[fold].problem.model(minimizers[fold].candidate) for fold in active]
         n_left = max(1, _MIN_PASSES - number + 1)
-        blocks = data.blocks(f"{label}, pass {number}", n_left)
+        blocks = data.blocks(f"{label}, pass {number}", len(active) * len(data.classes), n_passes=n_left)
         evaluations = _evaluate(data, blocks, moments.shift, models, active)
         for fold, (loss, products, sums) in zip(active, evaluations, strict=True):
             minimizer = minimizers[fold]

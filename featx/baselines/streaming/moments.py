@@ -167,7 +167,7 @@ def collect_moments(
     n_excluded = (in_any & ~data.is_train).sum(axis=0)
     is_partition = bool((n_excluded[in_any] == 1).all())
     shift: FloatArray | None = None
-    for block in data.blocks(label):
+    for block in data.blocks(label, n_columns):
         columns = block.rows if transform is None else transform(block.rows)
         if shift is None:
             shift = columns.mean(axis=0)

@@ -50,7 +50,7 @@ def scan_columns(X: Rows, rows: IntArray) -> ColumnStatistics:
     """
     shift = np.zeros(X.shape[1])
     sums = np.zeros((2, X.shape[1]))
-    for block in read_blocks(X):
+    for block in read_blocks(X, X.shape[1]):
         is_finite = np.isfinite(block.rows).all(axis=1)
         if not is_finite.all():
             first = rows[block.start + int(np.argmin(is_finite))]

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from featx.baselines.scaling.mapped_file import mapped_file, open_again, without_arrays
+from featx.errors import ResourceError
 from featx.features.selected_rows import SelectedRows
 
 X = np.random.default_rng(0).standard_normal((400, 32)).astype(np.float32)
@@ -54,3 +55,9 @@ def test_only_the_indices_of_selected_rows_are_sent(tmp_path):
     sent = without_arrays(SelectedRows(X, rows), tmp_path)
     assert len(pickle.dumps(sent)) < rows.nbytes + 1000 < X.nbytes
     assert np.array_equal(np.asarray(open_again(pickle.loads(pickle.dumps(sent)))), X[rows])
+
+
+def test_a_full_disk_of_temporary_files_is_an_error_of_its_own(tmp_path):
+    (tmp_path / "features").symlink_to("/dev/full")
+    with pytest.raises(ResourceError, match=r"Cannot write temporary files in .*: No space left on device. Free space"):
+        without_arrays(X, tmp_path)

@@ -241,6 +241,12 @@ def test_a_pass_that_cannot_end_in_time_is_stopped_early(monkeypatch):
     assert data.X.n_read < 4
 
 
+def test_blocks_have_fewer_rows_if_more_columns_are_computed():
+    data = FoldedRows(X, y, "classification", FOLDS)
+    n_blocks = len(list(data.blocks("ridge")))
+    assert len(list(data.blocks("svm", n_columns=3 * X.shape[1]))) >= 2 * n_blocks
+
+
 class SlowRows(SelectedRows):
     n_read = 0
 
