@@ -194,7 +194,17 @@ class ReadOnlyRowCache(DiskRowCache):
 
 
 def open_row_cache(folder: Path | None, recipe: Recipe, n_features: int, *, read_only: bool = False) -> RowCache:
-    """Return the cache of a recipe in a folder; None: a cache that keeps nothing."""
-    if folder is None:
-        return RowCache(len(ViewSet.of(recipe)), n_features)
-    return (ReadOnlyRowCache if read_only else DiskRowCache)(folder, recipe, n_features)
+    """Return the cache of a recipe in a folder; None: a cache that keeps nothing.
+
+    One that need not be written is not needed at all: a warning is issued if this process may not read it.
+    """
+    if folder is not None and not read_only:
+        return DiskRowCache(folder, recipe, n_features)
+    if folder is not None:
+        try:
+            return ReadOnlyRowCache(folder, recipe, n_features)
+        except StoreError as error:
+            if not is_read_only_error(error):
+                raise
+            warn_read_only(folder, error, "read")
+    return RowCache(len(ViewSet.of(recipe)), n_features)

@@ -59,13 +59,15 @@ def load_graph(folder: Path, name: str) -> Graph | None:
     StoreWarning
         The graph is corrupt.
     """
-    check_no_links(folder)
     try:
+        check_no_links(folder)
         return _read_graph(folder, name)
     except (FileNotFoundError, _OtherFormatError):
         return None
     except ValueError as error:
         reason = error
+    except StoreError:
+        raise
     except OSError as error:
         raise StoreError(
             f"Cannot read the compiled graph {str(folder / name)!r}: {error.strerror or error}. Fix its "

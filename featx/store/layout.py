@@ -76,15 +76,15 @@ def read_error(path: Path | str, error: OSError) -> StoreError:
 
 
 def is_read_only_error(error: StoreError) -> bool:
-    """Return whether a cache cannot be written because this process may not, as on a read-only file system."""
+    """Return whether a cache cannot be used because this process may not, as on a read-only file system."""
     return isinstance(error.__cause__, OSError) and error.__cause__.errno in (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
-def warn_read_only(cache: Path, error: StoreError) -> None:
-    """Issue the warning of a cache that can only be read; Python shows it once for each cache."""
+def warn_read_only(cache: Path, error: StoreError, verb: str = "write to") -> None:
+    """Issue the warning of a cache that this process may not write or read; Python shows it once for each cache."""
     reason = getattr(error.__cause__, "strerror", None) or error.__cause__
     warnings.warn(
-        f"Cannot write to the feature cache {str(cache)!r}: {reason}. Rows and networks are computed and not kept. Fix "
+        f"Cannot {verb} the feature cache {str(cache)!r}: {reason}. Rows and networks are computed and not kept. Fix "
         f"the permissions, {_OTHER_CACHE}, or pass cache=None (--no-cache).",
         StoreWarning,
         stacklevel=1,  # from one place, so that it is shown once

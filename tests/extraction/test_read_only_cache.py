@@ -23,8 +23,11 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "setuid"), reason="users of POSI
 
 AS_NOBODY = """
 import os, sys
+from pathlib import Path
 import numpy as np
 from featx import FeatureExtractor
+from featx.extraction.extract import extract_rows
+from featx.extraction.feature_extractor import resolve_extractor
 # Another user may not read the Python of root: all modules are imported before.
 FeatureExtractor("color_histogram", cache=os.path.dirname(sys.argv[1]) + "/own").transform(
     [np.zeros((8, 8, 3), np.uint8), sys.argv[-1]]
@@ -62,13 +65,19 @@ print("cached")
 print("cached", file=sys.stderr, flush=True)
 for _ in range(3):
     print(extractor.transform(images).shape)
+private = os.path.dirname(cache) + "/private"
+rows, _, errors = extract_rows(images, resolve_extractor(extractor), cache=Path(private), read_only=True)
+print(rows.shape, errors)
 """
+    shutil.copytree(folder / "cache", folder / "private")
+    (folder / "private").chmod(0o700)
     done = run(AS_NOBODY + code, folder / "cache", *images)
-    assert done.stdout == "cached\n" + 3 * "(6, 512)\n", done.stderr
+    assert done.stdout == "cached\n" + 3 * "(6, 512)\n" + "(6, 512) {}\n", done.stderr
     quiet, noisy = done.stderr.split("cached\n")
     assert quiet == ""
     assert noisy.count("Cannot write to the feature cache") == 1
     assert "Permission denied. Rows and networks are computed and not kept" in noisy
+    assert noisy.count("Cannot read the feature cache") == 1  # by a call that need not read it
     assert sorted(str(path) for path in (folder / "cache").rglob("*")) == before
 
 

@@ -69,7 +69,12 @@ def load_known(backbone: NetworkBackbone, recipe: Recipe, folder: Path | None) -
     full_recipe = compiled_recipe(backbone, recipe)
     graph = load_packaged(backbone, full_recipe)
     if graph is None and folder is not None:
-        graph = load_graph(folder, full_recipe.graph_fingerprint)
+        try:
+            graph = load_graph(folder, full_recipe.graph_fingerprint)
+        except StoreError as error:
+            if not is_read_only_error(error):
+                raise
+            warn_read_only(folder.parent, error, "read")
     return graph
 
 
