@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from featx.extraction.cache import cache_info, clear_cache, compact_cache, verify_cache
     from featx.extraction.cache_results import CacheClearing, CacheCompaction, CacheSummary, CacheVerification
     from featx.extraction.feature_extractor import FeatureExtractor
+    from featx.extraction.recorded import ExtractionParameters
     from featx.extraction.to_file import extract_images
     from featx.extraction.writing.summary import ExtractionSummary
     from featx.features.duplicates.find import Duplicates, find_duplicates
@@ -105,6 +106,7 @@ __all__ = [
     "Duplicates",
     "Explanation",
     "ExportedModel",
+    "ExtractionParameters",
     "ExtractionSummary",
     "Failure",
     "Failures",
@@ -230,6 +232,7 @@ _EXPORTS = {
     "extraction.cache": ("cache_info", "clear_cache", "compact_cache", "verify_cache"),
     "extraction.cache_results": ("CacheClearing", "CacheCompaction", "CacheSummary", "CacheVerification"),
     "extraction.feature_extractor": ("FeatureExtractor",),
+    "extraction.recorded": ("ExtractionParameters",),
     "extraction.to_file": ("extract_images",),
     "extraction.writing.summary": ("ExtractionSummary",),
     "features.duplicates.find": ("Duplicates", "find_duplicates"),

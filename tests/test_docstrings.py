@@ -7,6 +7,7 @@ import dataclasses
 import importlib
 import inspect
 import re
+import typing
 from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
@@ -89,7 +90,9 @@ def problems_of(full_name: str) -> list[str]:
 
 
 def has_parameters(value: Any) -> bool:
-    return callable(value) and bool(set(inspect.signature(value).parameters) - {"self"})
+    return (
+        callable(value) and not typing.is_typeddict(value) and bool(set(inspect.signature(value).parameters) - {"self"})
+    )
 
 
 def parsed(value: Any) -> NumpyDocString:
@@ -123,7 +126,8 @@ def wrong_types(value: Any) -> list[str]:
 
 def wrong_defaults(value: Any) -> list[str]:
     """Return parameters whose documented default is not the one of the signature."""
-    if not callable(value) or (isinstance(value, type) and dataclasses.is_dataclass(value)):
+    has_signature = callable(value) and not typing.is_typeddict(value)
+    if not has_signature or (isinstance(value, type) and dataclasses.is_dataclass(value)):
         return []
     documented = {name.strip(): entry.type for entry in parsed(value)["Parameters"] for name in entry.name.split(",")}
     problems = []

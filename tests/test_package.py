@@ -79,6 +79,35 @@ def test_room_names_each_of_its_files_and_is_small(room: Path) -> None:
     assert len(files) <= 12
 
 
+def lengths(path: Path) -> dict[str, tuple[int, int]]:
+    """Return the number of lines of a file, its classes and functions, and the maximum; documentation does not count.
+
+    A longer file, class or function has its reason in the docstring of the file.
+    """
+    text = path.read_text()
+    tree = ast.parse(text)
+    if re.search(
+        r"file is long because|of (this|the) (file|class) is the documentation|is its list of parameters|lines",
+        ast.get_docstring(tree) or "",
+    ):
+        return {}
+    maximum = {ast.FunctionDef: 50, ast.AsyncFunctionDef: 50, ast.ClassDef: 300}
+    found = {path.name: (text.count("\n"), 400)}
+    for node in ast.walk(tree):
+        if isinstance(node, tuple(maximum)):
+            documentation = node.body[0] if ast.get_docstring(node) and type(node) is not ast.ClassDef else None
+            n_lines = node.end_lineno - node.lineno + 1
+            n_lines -= documentation.end_lineno - documentation.lineno + 1 if documentation else 0
+            found[f"{path.name}: {node.name}"] = (n_lines, maximum[type(node)])
+    return found
+
+
+def test_long_files_classes_and_functions_have_a_reason() -> None:
+    files = sorted((ROOT / "featx").rglob("*.py"))
+    long = {name: size for path in files for name, size in lengths(path).items() if size[0] > size[1]}
+    assert long == {}
+
+
 def is_within(module: str, names: list[str]) -> bool:
     return any(module == name or module.startswith(f"{name}.") for name in names)
 

@@ -74,7 +74,10 @@ SECTIONS = (
     Section(
         "Large datasets",
         "Jobs: shards that are processed independently, on one machine or many.",
-        ("plan_job", "JobPlan", "run_job", "job_status", "JobStatus", "merge_job", "JobMerge"),
+        (
+            *("plan_job", "JobPlan", "ExtractionParameters", "run_job", "job_status", "JobStatus", "merge_job"),
+            "JobMerge",
+        ),
     ),
     Section(
         "The feature cache",

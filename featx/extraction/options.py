@@ -1,4 +1,7 @@
-"""Options of an extraction: checked, and resolved to a recipe and an engine."""
+"""Options of an extraction: checked, and resolved to a recipe and an engine.
+
+This file is long because each of 17 options has its check and an error with a remedy.
+"""
 
 from __future__ import annotations
 

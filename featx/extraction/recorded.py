@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Collection, Mapping
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Literal, TypedDict
 
 import numpy as np
 
 from featx.backbones.described import using_description
+from featx.backbones.layers import Layer, Pooling
 from featx.backbones.weights import check_local_weights
 from featx.errors import RecipeMismatchError, did_you_mean
 from featx.extraction.engines.archived_graph import ArchivedGraph
-from featx.extraction.engines.engine import PRECISIONS, PrecisionName
+from featx.extraction.engines.engine import PRECISIONS, EngineName, PrecisionName
 from featx.extraction.options import ExtractionOptions, Resolved
 from featx.recipe import recipe_differences
 from featx.system.files import remote
@@ -96,6 +97,42 @@ def _resolve_archived(
         return dataclasses.replace(resolved, archived=archived, options=options)
     check_local_weights(options.weights, archived.path)
     return None
+
+
+class ExtractionParameters(TypedDict, total=False):
+    """Keyword arguments of functions that accept every option of an extraction, as types for checkers and editors.
+
+    A dictionary of some of them. :class:`FeatureExtractor` describes each.
+
+    See Also
+    --------
+    plan_job : Plan a job with these options.
+
+    Examples
+    --------
+    >>> from featx import ExtractionParameters
+    >>> options: ExtractionParameters = {"backbone": "color_histogram", "image_size": 64}
+    >>> sorted(options)
+    ['backbone', 'image_size']
+    """
+
+    backbone: Any
+    weights: str | os.PathLike[str] | None
+    image_size: int | tuple[int, int] | None
+    layer: Layer | Sequence[Layer] | None
+    pooling: Pooling
+    resize: str
+    precision: PrecisionName
+    engine: EngineName
+    device: str
+    batch_size: int
+    max_pixels: int
+    on_truncated: Literal["raise", "pad"]
+    preprocessing: str | Sequence[Any] | None
+    tta: Literal["flip", "five-crop", "rotations"] | None
+    bit_depth: int | None
+    window: tuple[float, float] | None
+    bands: Sequence[int] | None
 
 
 def options_of_call(function: str, keywords: Mapping[str, Any]) -> ExtractionOptions:

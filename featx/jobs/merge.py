@@ -71,10 +71,8 @@ class JobMerge(TextResult):
         """Return a human-readable summary."""
         output = Path(self.output)
         size = f"{format_count(self.rows, 'row')} of {format_count(self.features, 'feature')}"
-        lines = [
-            f"{size} in {describe_output(output)}",
-            f"{format_count(self.shards, 'shard')} joined in {self.seconds:.1f} s",
-        ]
+        shards = format_count(self.shards, "shard")
+        lines = [f"{size} in {describe_output(output)}", f"{shards} joined in {self.seconds:.1f} s"]
         if self.missing:
             lines.append(f"{format_count(self.missing, 'image')} missing: their shards are not done")
         if self.failed:

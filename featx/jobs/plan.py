@@ -7,14 +7,14 @@ import os
 import shlex
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, Unpack
 
 from featx.datasets.find import as_sources
 from featx.datasets.image_listing import ListedImage
 from featx.datasets.image_table import PathsLike
 from featx.datasets.source_options import SourceOptions
 from featx.extraction.options import ExtractionOptions, resolve_cache
-from featx.extraction.recorded import options_of_call, portable_options, with_absolute_paths
+from featx.extraction.recorded import ExtractionParameters, options_of_call, portable_options, with_absolute_paths
 from featx.features.job_files import FORMAT, JobManifest, shards_per_file
 from featx.features.job_tables import make_plan_table
 from featx.images.image import find_file_state
@@ -134,7 +134,7 @@ def plan_job(
     sample: int = MAX_SAMPLE,
     verbose: bool | None = None,
     progress: ProgressFunction | None = None,
-    **options: Any,
+    **options: Unpack[ExtractionParameters],
 ) -> JobPlan:
     """Plan a job: list images into shards, in a folder or in object storage.
 
@@ -235,12 +235,8 @@ def plan_job(
             shards_per_file=shards_per_file(shard_size),
         )
         commit_plan(folder, manifest)
-    return _summarize(
-        *(folder.location, manifest, estimate, speed),
-        seconds=round(seconds, 3),
-        ignored=dict(listing.remarks.ignored.most_common()),
-        notes=listing.notes(),
-    )
+    rest = {"seconds": round(seconds, 3), "ignored": dict(listing.remarks.ignored.most_common())}
+    return _summarize(folder.location, manifest, estimate, speed, **rest, notes=listing.notes())
 
 
 def _plan_tables(

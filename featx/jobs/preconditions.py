@@ -27,10 +27,7 @@ _BROKEN_URL = re.compile(r"^(s3|gs|gcs|az|abfs|https?|file|memory):/?(.*)$", re.
 
 
 def check_free(folder: Folder) -> None:
-    """Raise JobError if a folder contains more than an interrupted planner left.
-
-    Raise OptionError if it is a file, has the name of a file, or is an incomplete URL.
-    """
+    """Raise OptionError if a folder cannot be that of a job, JobError if it has more than an interrupted plan left."""
     if folder.location.lower().endswith(_FILE_ENDINGS):
         raise OptionError(
             f"output (-o) must be a folder, got the file name {folder.location!r}. Pass output='job/' (-o job/); "

@@ -1,4 +1,7 @@
-"""Rows of one recipe on disk: immutable segments, each committed by a manifest that is written last."""
+"""Rows of one recipe on disk: immutable segments, each committed by a manifest that is written last.
+
+A third of the class is the documentation of its methods.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+import typing
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +9,7 @@ import pytest
 
 from featx.errors import OptionError
 from featx.extraction.options import ExtractionOptions, resolve_cache
+from featx.extraction.recorded import ExtractionParameters
 
 
 @pytest.mark.parametrize(
@@ -72,3 +75,11 @@ def test_auto_cache_is_the_environment_variable_or_a_local_folder(
     for wrong in (7, ""):
         with pytest.raises(OptionError, match="must be a path"):
             resolve_cache(wrong)  # type: ignore[arg-type]
+
+
+def test_keywords_of_functions_are_the_options() -> None:
+    """Type checkers and editors see the same names and types."""
+    names = [field.name for field in dataclasses.fields(ExtractionOptions)]
+    assert list(ExtractionParameters.__annotations__) == names
+    typed, known = typing.get_type_hints(ExtractionParameters), typing.get_type_hints(ExtractionOptions)
+    assert {name for name in names if typed[name] != known[name]} == {"backbone"}  # also a path or keras.Model

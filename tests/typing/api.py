@@ -147,6 +147,9 @@ def search(path: Path, X: Features) -> None:
 
 def jobs(folder: Path) -> None:
     assert_type(featx.plan_job("photos", folder, backbone="mobilenet", shard_size=100), JobPlan)
+    featx.plan_job("photos", folder, layer=-2, pooling="max", precision="int8", window=(0.0, 4095.0), sample=0)
+    featx.plan_job("photos", folder, poolin="max")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    featx.plan_job("photos", folder, pooling="mean")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     assert_type(featx.run_job(folder, backend="loky", engine="openvino"), JobStatus)
     assert_type(featx.job_status(folder), JobStatus)
     assert_type(featx.merge_job(folder, "features.npy"), JobMerge)
