@@ -67,10 +67,10 @@ def find_optional_file(
         return None
 
 
-def is_downloaded(repository: str, names: Sequence[str], backbone: str) -> bool:
-    """Return whether one of these files of the main branch was downloaded before; no connection is made."""
+def is_downloaded(repository: str, names: Sequence[str], backbone: str, revision: str | None = None) -> bool:
+    """Return whether one of these files was downloaded before; no connection is made. None: of the main branch."""
     hub = _import_hub(backbone)
-    return any(isinstance(hub.try_to_load_from_cache(repository, name), str) for name in names)
+    return any(isinstance(hub.try_to_load_from_cache(repository, name, revision=revision), str) for name in names)
 
 
 def _first_file(repository: str, names: Sequence[str], backbone: str, revision: str | None) -> Path | None:

@@ -16,6 +16,11 @@ from featx.backbones.torch.network import TorchNetwork
 from featx.errors import OptionError, UnknownBackboneError
 
 _HUB_FILES = ("model.safetensors", "pytorch_model.bin")
+#: Arguments of ``timm.create_model`` that a configuration of the hub may not set; a checkpoint could hold pickled code.
+_OWN_ARGUMENTS = {
+    *("model_name", "pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path", "cache_dir"),
+    *("scriptable", "exportable", "no_jit", "num_classes"),
+}
 _MODES = {"center": "crop", "squash": "squash"}
 #: Crop mode with a border in the mean color around the whole image.
 _BORDER = "border"
@@ -146,7 +151,7 @@ def _find(name: TorchName, config_path: Path | None) -> tuple[TorchName, str, di
                 "Update timm: pip install --upgrade timm."
             )
         cfg = timm.models.PretrainedCfg(**{key: item for key, item in fields.items() if key in known})
-        arguments = {**config.get("model_args", {})}
+        arguments = {key: value for key, value in config.get("model_args", {}).items() if key not in _OWN_ARGUMENTS}
         if config.get("global_pool"):
             arguments.setdefault("global_pool", config["global_pool"])
         return name, model, _as_dict(cfg), arguments

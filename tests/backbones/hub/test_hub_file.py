@@ -112,6 +112,7 @@ def test_network_runs_with_its_own_preprocessing(
     assert recipe["image_size"] == [SIZE, SIZE]
     assert recipe["resize"] == "crop 0.8571 bicubic"
     assert recipe["preprocessing"] == "127.5,127.5,127.5/63.75,63.75,127.5"
+    assert done.stderr.count("for non-commercial use only (cc-by-nc-4.0)") == 1
     small = photo.resize((90, 70))
     resized = small.resize((int(56 * 90 / 70), 56), PIL.Image.Resampling.BICUBIC)
     left, top = round((resized.width - SIZE) / 2), round((56 - SIZE) / 2)
@@ -130,6 +131,7 @@ def test_network_runs_with_its_own_preprocessing(
     assert json.loads(offline.stdout) == [rows, recipe], offline.stderr
     again = run(NAME)
     assert json.loads(again.stdout) == [rows, recipe]
+    assert "non-commercial" not in again.stderr
     assert len([request for request in server.requests if not request[1].startswith("/api/")]) == n_requests
     predictor = Predictor(tmp_path / "cache" / "model.skops", cache=None)  # this process has no file of the hub
     assert predictor.predict_one(cropped).label in ("a", "b")

@@ -39,6 +39,21 @@ SCALING = "123.675,116.28,103.53/58.395,57.12,57.375"
             {"size": 224, "do_normalize": False, "rescale_factor": 1 / 255},
             Processor((224, 224), "squash 1 bilinear", "0.0,0.0,0.0/255.0,255.0,255.0"),
         ),
+        (  # PoolFormer
+            {"size": {"shortest_edge": 224}, "crop_pct": 0.9, "crop_size": 224, "do_center_crop": True, **IMAGENET},
+            Processor((224, 224), "crop 0.9 bilinear", SCALING),
+        ),
+        (  # LeViT
+            {
+                **{"image_processor_type": "LevitImageProcessor", "size": {"shortest_edge": 224}, "resample": 3},
+                **{"crop_size": {"height": 224, "width": 224}, "do_center_crop": True, **IMAGENET},
+            },
+            Processor((224, 224), "crop 0.875 bicubic", SCALING),
+        ),
+        (  # MobileViT
+            {"size": 256, "crop_size": 224, "do_center_crop": True, "do_flip_channel_order": True},
+            Processor((224, 224), "crop 0.875 bilinear", "0.0,0.0,0.0/255.0,255.0,255.0 bgr"),
+        ),
         ({"size": 224}, Processor((224, 224), "squash 1 bilinear", None)),
         ({"do_resize": False, **IMAGENET}, Processor(None, "squash", SCALING)),
     ],
@@ -49,9 +64,27 @@ def test_forms_of_image_processors(tmp_path: Path, config: dict[str, Any], expec
     assert read_processor(path, "hf://org/net/model.onnx") == expected
 
 
+@pytest.mark.parametrize(
+    ("config", "problem"),
+    [
+        ({"size": 224, "resample": 1}, r"resample must be 2 \(bilinear\) or 3 \(bicubic\), got 1"),
+        ({"size": {"shortest_edge": 224}}, "got a shortest edge without a crop"),
+        (
+            {"size": 224, "do_flip_channel_order": True, **IMAGENET},
+            "must be false for pixels that are normalized, got true",
+        ),
+    ],
+)
+def test_steps_that_featx_does_not_have_are_refused(tmp_path: Path, config: dict[str, Any], problem: str) -> None:
+    path = tmp_path / "preprocessor_config.json"
+    path.write_text(json.dumps(config))
+    with pytest.raises(WeightsError, match=rf"{problem}\. Download the network"):
+        read_processor(path, "hf://org/net/model.onnx")
+
+
 @pytest.mark.parametrize("text", ["", "[]", '{"size": {"longest_edge": 4}}', '{"size": "large"}'])
 def test_unreadable_file_has_a_remedy(tmp_path: Path, text: str) -> None:
     path = tmp_path / "preprocessor_config.json"
     path.write_text(text)
-    with pytest.raises(WeightsError, match=r"Download the network, and pass its path and preprocessing"):
+    with pytest.raises(WeightsError, match=r"Download the network, and pass its path, preprocessing"):
         read_processor(path, "hf://org/net/model.onnx")

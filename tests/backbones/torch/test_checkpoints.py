@@ -132,6 +132,7 @@ def test_model_of_the_hub_in_the_format_of_timm(tmp_path: Path, python: Callable
     config = {
         "architecture": "test_resnet",
         "num_classes": 7,
+        "model_args": {"checkpoint_path": "/absent/pickled.pth", "num_classes": 3},  # featx sets these
         "pretrained_cfg": {
             **{"input_size": [3, 96, 96], "crop_pct": 0.9, "crop_mode": "squash", "interpolation": "bilinear"},
             **{"mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25], "num_classes": 7, "classifier": "fc"},
