@@ -418,17 +418,20 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
 
     def _extract(self, images: Sequence[Image], rows: np.ndarray[Any, Any], resolved: Resolved) -> Ledger:
         """Fill the rows of images."""
-        raise_on_error = self.on_error == "raise"
+        cache = resolve_cache(self.cache)
         with stage("extract", len(rows), message=resolved.backbone.name) as advance:
-            return extract_into(
+            ledger = extract_into(
                 rows,
                 images,
                 resolved,
-                cache=resolve_cache(self.cache),
+                cache=cache,
                 read_only=getattr(self, "_reads_cache_only", False),
-                raise_on_error=raise_on_error,
+                raise_on_error=self.on_error == "raise",
                 progress=advance,
             )
+        if ledger.n_computed and "_graph" in vars(self):  # a service may use several models
+            self._engine = resolved.start(cache / "compiled" if cache else None)
+        return ledger
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray[Any, Any]:
         """Return the names of the features, such as ``mobilenet_0``.
@@ -540,6 +543,10 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
     def _defaults() -> dict[str, Any]:
         signature = inspect.signature(FeatureExtractor.__init__)
         return {name: parameter.default for name, parameter in signature.parameters.items() if name != "self"}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the state without the started network, which another process starts itself."""
+        return {name: value for name, value in super().__getstate__().items() if name != "_engine"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore a pickled state. Parameters that an older version lacked get their defaults.

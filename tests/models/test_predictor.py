@@ -108,6 +108,10 @@ def test_network_of_a_prediction_stays_started(model: Path, digits: list[Path]) 
     assert predictor._engine is None
     predictor.predict_one(digits[0])
     assert predictor._engine is not None
+    loaded = load_pipeline(model, cache=None)
+    loaded.predict(digits[:1])
+    assert loaded[0]._engine is not None
+    assert "_engine" not in vars(pickle.loads(pickle.dumps(loaded))[0])
 
 
 @pytest.mark.parametrize("cache", [None, "cache"])
