@@ -125,7 +125,27 @@ def restrict(images: Sequence[Any], allow: Sequence[str] | None) -> Sequence[Any
     """
     if allow is None:
         return images
-    return [image if (kind := _kind_of(image)) in allow or not kind else _refused(kind, allow) for image in images]
+    return [_restrict_one(image, allow) for image in images]
+
+
+def _restrict_one(image: Any, allow: Sequence[str]) -> Any:
+    if isinstance(image, NamedImage):
+        return NamedImage(str(image), _AllowedImage(image, allow), 0)
+    kind = _kind_of(image)
+    return image if kind in allow or not kind else RefusedImage(f"expected {' or '.join(allow)} (allow=), got a {kind}")
+
+
+class _AllowedImage(Sequence[Any]):
+    """An image in a collection, which is checked when it is read: it may be a path."""
+
+    def __init__(self, image: NamedImage, allow: Sequence[str]) -> None:
+        self._image, self._allow = image, allow
+
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, index: Any) -> Any:
+        return _restrict_one(self._image.load(), self._allow)
 
 
 def _kind_of(image: Any) -> str:
@@ -138,10 +158,6 @@ def _kind_of(image: Any) -> str:
         return _kind_of(image.get("path") if image.get("bytes") is None else image["bytes"])
     is_array = hasattr(image, "__array__") and getattr(image, "shape", None) != ()  # a number of NumPy has no axes
     return "array" if is_array or hasattr(image, "getexif") or isinstance(image, NamedImage) else ""
-
-
-def _refused(kind: str, allow: Sequence[str]) -> RefusedImage:
-    return RefusedImage(f"expected {' or '.join(allow)} (allow=), got a {kind}")
 
 
 def is_path(image: Any) -> TypeGuard[str | os.PathLike[str]]:
@@ -241,6 +257,10 @@ def _read_stream(file: Any, max_bytes: int) -> bytes:
             data = file.read(max_bytes + 1)
     except (OSError, ValueError) as error:  # ValueError: it is closed
         raise UnreachableImageError(getattr(error, "strerror", None) or str(error)) from error
+    except MemoryError:
+        raise
+    except Exception as error:  # of another library
+        raise UnreachableImageError(f"read() raised {type(error).__name__}: {error}") from error
     if not isinstance(data, bytes):
         raise UnreadableImageError(f"expected a file opened in binary mode, got {type(data).__name__} from read()")
     if len(data) > max_bytes:

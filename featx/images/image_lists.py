@@ -182,7 +182,9 @@ def as_numpy(array: Any, name: str = "images") -> np.ndarray[Any, Any]:
     """
     try:
         return np.asarray(array)
-    except (TypeError, RuntimeError, ValueError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # of another library
         raise InputError(
             f"{name} must be arrays that NumPy can read, got {type(array).__name__}: {str(error)[:200]}. Pass "
             "tensors of torch with .detach().cpu()."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import threading
 from collections.abc import Callable, Sequence
@@ -29,9 +28,10 @@ class SharedCalls(Generic[_Result]):
 
     def __init__(self, function: Callable[[list[Any]], Sequence[_Result]]) -> None:
         self._function = function
-        self._change = threading.Condition()
+        self._lock = threading.RLock()  # an interrupt cannot leave it locked, as it can a Condition's own `with`
+        self._change = threading.Condition(self._lock)
         self._waiting: list[_Call[_Result]] = []
-        self._is_running = False
+        self._runner: _Call[_Result] | None = None
         self._n_shared = 1
 
     def __reduce__(self) -> tuple[type[SharedCalls[_Result]], tuple[Any]]:
@@ -40,18 +40,18 @@ class SharedCalls(Generic[_Result]):
     def __call__(self, items: Sequence[Any]) -> list[_Result]:
         """Return the result of each item.
 
-        Every thread that shares the call raises an error of its own; an interrupt only reaches its own thread.
+        If the function raises an error, it is called again for each thread alone: only those whose items cause it
+        raise it. An interrupt only reaches its own thread.
         """
         call: _Call[_Result] = _Call(items)
-        with self._change:
-            self._waiting.append(call)
-            self._change.notify_all()
         try:
+            with self._lock:
+                self._waiting.append(call)
+                self._change.notify_all()
             while not call.is_done:
                 self._run_or_wait(call)
         except BaseException:
-            with self._change:
-                self._waiting = [other for other in self._waiting if other is not call]
+            self._end(call)
             raise
         if call.error is not None:
             raise call.error
@@ -59,46 +59,47 @@ class SharedCalls(Generic[_Result]):
 
     def _run_or_wait(self, own: _Call[_Result]) -> None:
         """Run the calls of all waiting threads, or wait until another thread has run some."""
-        with self._change:
-            if self._is_running:
+        with self._lock:
+            if self._runner is not None:
                 self._change.wait()
                 return
-            self._is_running = True
-        calls: list[_Call[_Result]] = []
+            self._runner = own
+            self._change.wait_for(lambda: len(self._waiting) >= self._n_shared, _MAX_WAIT_SECONDS)
+            own.shared, self._waiting = self._waiting, []
+            self._n_shared = len(own.shared)
+        self._run(own.shared)
+        self._end(own)
+
+    def _run(self, calls: list[_Call[_Result]]) -> None:
         try:
-            with self._change:
-                self._change.wait_for(lambda: len(self._waiting) >= self._n_shared, _MAX_WAIT_SECONDS)
-                calls, self._waiting = self._waiting, []
-                self._n_shared = len(calls)
             results = iter(self._function([item for call in calls for item in call.items]))
             for call in calls:
                 call.results = [next(results) for _ in call.items]
                 call.is_done = True
         except Exception as error:
-            for call in calls:
-                call.error, call.is_done = error if call is own else _copy(error), True
-        finally:
-            with self._change:  # after an interrupt of this thread, the others run their items themselves
-                self._waiting = [call for call in calls if not call.is_done and call is not own] + self._waiting
-                self._is_running = False
-                self._change.notify_all()
+            if len(calls) == 1:
+                calls[0].error, calls[0].is_done = error, True
+                return
+        for call in calls:
+            if not call.is_done:
+                self._run([call])
 
-
-def _copy(error: Exception) -> Exception:
-    """Return an equal error for another thread: raising one object in several would mix their tracebacks."""
-    try:
-        other = copy.copy(error)
-    except Exception:  # its class has arguments that it does not keep
-        return error
-    other.__cause__ = error
-    return other
+    def _end(self, own: _Call[_Result]) -> None:
+        """Let another thread run; after an interrupt of this one, also the calls that it has not run."""
+        with self._lock:
+            waiting = [call for call in [*own.shared, *self._waiting] if not call.is_done and call is not own]
+            own.shared, self._waiting = [], waiting
+            if self._runner is own:
+                self._runner = None
+            self._change.notify_all()
 
 
 @dataclasses.dataclass(eq=False)
 class _Call(Generic[_Result]):
-    """Items of one thread, and their results or the error."""
+    """Items of one thread, their results or the error, and the calls that this thread runs."""
 
     items: Sequence[Any]
+    shared: list[_Call[_Result]] = dataclasses.field(default_factory=list)
     results: list[_Result] = dataclasses.field(default_factory=list)
     error: Exception | None = None
     is_done: bool = False

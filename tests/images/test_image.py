@@ -220,3 +220,25 @@ def test_images_without_pixels_are_refused() -> None:
     for image in (pillow, np.zeros((4, 0, 3), dtype=np.uint8), np.zeros((0, 4), dtype=np.uint8)):
         with pytest.raises(UnreadableImageError, match="has no pixels"):
             read_image(image)
+
+
+class Consumed:
+    """An object of another library that cannot be read a second time."""
+
+    shape = (3, 3)
+
+    def read(self, n_bytes: int) -> bytes:
+        raise RuntimeError("already consumed")
+
+
+class Deleted:
+    shape = (3, 3)
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+        raise KeyError("buffer")
+
+
+@pytest.mark.parametrize(("image", "reason"), [(Consumed(), "consumed"), (Deleted(), "buffer")])
+def test_error_of_an_object_of_another_library_costs_this_image(image: Any, reason: str) -> None:
+    with pytest.raises(UnreadableImageError, match=reason):
+        read_image(image)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import pickle
 from pathlib import Path
@@ -13,7 +14,16 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
-from featx import FeatureExtractor, Predictor, explain_images, load_pipeline, predict_images, read_model, save_pipeline
+from featx import (
+    FeatureExtractor,
+    Predictor,
+    explain_images,
+    find_images,
+    load_pipeline,
+    predict_images,
+    read_model,
+    save_pipeline,
+)
 from featx.errors import ModelFileError, OptionError, UnreadableImageError, UnreadableImagesWarning
 from tests.models.model_samples import extractor, rewrite_model
 
@@ -46,6 +56,20 @@ def test_client_string_is_one_error_and_costs_nobody_else(model: Path, image: An
     assert refused.error.startswith("expected bytes or array (allow=), got a ")
     assert "passwd" not in refused.path
     assert predictor.predict_one(image).error == refused.error
+
+
+@pytest.mark.usefixtures("no_files")
+def test_path_in_a_collection_is_refused(model: Path) -> None:
+    gray = np.full((8, 8, 3), 128, dtype=np.uint8)
+    encoded = io.BytesIO()
+    PIL.Image.fromarray(gray).save(encoded, "png")
+    images = find_images([{"bytes": None, "path": "/etc/passwd"}, {"bytes": encoded.getvalue(), "path": "a.png"}])
+    predictor = Predictor(model, cache=None, allow=BYTES_ONLY)
+    for predictions in (predictor.predict_each(images), predictor.predict_each(images.paths * 16)[:2]):
+        assert [prediction.error for prediction in predictions] == [
+            "expected bytes or array (allow=), got a path",
+            "",
+        ]
 
 
 @pytest.mark.usefixtures("no_files")

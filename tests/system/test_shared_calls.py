@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+import itertools
+import linecache
+import sys
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from types import FrameType
+from typing import Any
 
 import pytest
 
@@ -62,20 +67,17 @@ def test_lone_thread_calls_the_function_itself() -> None:
     assert threads == {threading.current_thread()}
 
 
-def test_error_reaches_all_threads_of_a_call_and_later_calls_work() -> None:
+def test_error_only_reaches_the_threads_whose_items_cause_it() -> None:
     def fail(items: list[int]) -> None:
         if -1 in items:
             raise EngineError("the network failed")
 
     function = Slow(fail)
     with ThreadPoolExecutor(4) as threads:
-        first, *others = run_together(function, threads, [[1], [2], [-1]])
-        assert first.result(10) == [10]
-        errors = [future.exception(10) for future in others]
-        for error in errors:
-            with pytest.raises(EngineError, match="the network failed"):
-                raise error
-        assert errors[0] is not errors[1]  # each thread has a traceback of its own
+        first, good, bad = run_together(function, threads, [[1], [2], [-1]])
+        assert (first.result(10), good.result(10)) == ([10], [20])
+        with pytest.raises(EngineError, match="the network failed"):
+            bad.result(10)
     shared: SharedCalls[int] = SharedCalls(function)
     assert shared([3]) == [30]
 
@@ -92,3 +94,41 @@ def test_interrupt_of_one_thread_does_not_reach_the_others() -> None:
         assert first.result(10) == [10]
         errors = [future.exception(10) for future in others]
     assert sorted(type(error).__name__ for error in errors) == ["KeyboardInterrupt", "NoneType", "NoneType"]
+
+
+def test_interrupt_at_any_line_does_not_block_later_calls() -> None:
+    """Raise an interrupt at the first line of a call, then at the second, and so on."""
+
+    def interrupt_at(number: int) -> bool:
+        n_lines = 0
+
+        def trace(frame: FrameType, event: str, _: Any) -> Any:
+            nonlocal n_lines
+            if not frame.f_code.co_filename.endswith("shared_calls.py"):
+                return None
+            line = linecache.getline(frame.f_code.co_filename, frame.f_lineno)
+            if event == "line" and not line.lstrip().startswith("with "):  # Python unlocks without interruption
+                n_lines += 1
+                if n_lines == number:
+                    raise KeyboardInterrupt
+            return trace
+
+        sys.settrace(trace)
+        try:
+            shared([1])
+        except KeyboardInterrupt:
+            return True
+        finally:
+            sys.settrace(None)
+        return False
+
+    shared: SharedCalls[int] = SharedCalls(lambda items: items)
+    for number in itertools.count(1):
+        is_interrupted = interrupt_at(number)
+        later = threading.Thread(target=shared, args=([2],), daemon=True)
+        later.start()
+        later.join(5)
+        assert not later.is_alive(), f"a call waits after an interrupt at line {number}"
+        if not is_interrupted:
+            break
+    assert number > 15
