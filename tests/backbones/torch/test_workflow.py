@@ -63,8 +63,10 @@ def test_all_commands_work_with_a_network_of_timm(
     np.testing.assert_array_equal(np.asarray(open_features("job")), np.load("features.npy"))
     for network_file in Path().glob("*.pth"):
         network_file.unlink()
-    code = "import sys; sys.modules.update(torch=None, timm=None); from featx.cli import main; main(sys.argv[1:])"
+    code = "import sys; sys.modules.update(torch=None, timm=None); from featx.cli.main import main; main(sys.argv[1:])"
     command = [sys.executable, "-c", code, "predict", "model.skops", "photos/china", "--no-cache"]
     environment = {**os.environ, "XDG_CACHE_HOME": "/dev/null"}
     alone = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
-    assert [row["label"] for row in csv.DictReader(io.StringIO(alone.stdout))] == [row["label"] for row in predicted]
+    assert [row["label"] for row in csv.DictReader(io.StringIO(alone.stdout))] == [row["label"] for row in predicted], (
+        alone.stderr
+    )
