@@ -17,6 +17,7 @@ from featx.datasets.source_options import TABLE_OPTIONS
 from featx.errors import OutputError
 from featx.system.files.url_secrets import redact_secrets
 from featx.system.formatting import format_count
+from featx.system.terminal.encoding import replace_character
 from featx.system.terminal.messages import write_line
 from featx.system.terminal.tables import terminal_width, text_width, wrap_text
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from featx.extraction.options import ExtractionOptions
 
 
-_KEEP_BYTES = "featx.keep_bytes"
+_SPELL, _KEEP_BYTES = "featx.spell", "featx.keep_bytes"
 
 
 class SupportsText(Protocol):
@@ -47,23 +48,29 @@ class ReaderGoneError(Exception):
 def show_all_characters() -> None:
     """Make standard output and standard error accept any character.
 
-    Characters that a stream cannot encode are escaped. In data, file names that are not UTF-8 keep their bytes.
+    Characters that a stream cannot encode are spelled in ASCII or escaped. In data, file names that are not UTF-8 keep
+    their bytes.
     """
+    codecs.register_error(_SPELL, _spell)
     codecs.register_error(_KEEP_BYTES, _keep_bytes)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             is_data = stream is sys.stdout and not stream.isatty()
-            stream.reconfigure(errors=_KEEP_BYTES if is_data else "backslashreplace")
+            stream.reconfigure(errors=_KEEP_BYTES if is_data else _SPELL)
+
+
+def _spell(error: UnicodeError) -> tuple[str | bytes, int]:
+    assert isinstance(error, UnicodeEncodeError)
+    return replace_character(error)
 
 
 def _keep_bytes(error: UnicodeError) -> tuple[str | bytes, int]:
-    """Handle encoding errors: write undecodable bytes of file names unchanged, and escape other characters."""
+    """Handle encoding errors: write undecodable bytes of file names unchanged, and spell other characters."""
     assert isinstance(error, UnicodeEncodeError)
     code = ord(error.object[error.start])
     if 0xDC80 <= code <= 0xDCFF:  # surrogate escape of an undecodable byte
         return bytes([code - 0xDC00]), error.start + 1
-    single = UnicodeEncodeError(error.encoding, error.object, error.start, error.start + 1, error.reason)
-    return codecs.backslashreplace_errors(single)
+    return replace_character(error)
 
 
 def add_group(commands: Any, name: str, summary: str, examples: str) -> Any:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
+import io
+import re
 import resource
 import shutil
 import subprocess
@@ -11,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from featx.cli import main as cli
 from featx.cli.parser import make_parser
 from tests.cli.helpers import featx
 
@@ -61,9 +64,29 @@ def test_closed_or_full_stream(closed: str) -> None:
     assert done.returncode == (1 if closed == ">/dev/full" else 0)
 
 
-def test_console_without_unicode() -> None:
-    done = featx("--help", env={**os.environ, "PYTHONIOENCODING": "ascii"})
-    assert done.returncode == 0
+LINES = [
+    *("compare --help", "benchmark --help", "backbones mobilenet --layers", "extract absent", "check photos"),
+    *("rank photos --backbone counting", "compare photos --backbone counting --cv 3", "cache info"),
+]
+
+
+def test_console_without_unicode(
+    photo_folder: Path, counting: object, in_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Characters of featx are spelled in ASCII, and others are escaped."""
+    shutil.copytree(photo_folder, "photos")
+    Path("photos/china/é.jpg").write_text("no image")
+    for name in ("stdout", "stderr"):
+        monkeypatch.setattr(sys, name, io.TextIOWrapper(io.BytesIO(), encoding="ascii", write_through=True))
+    for line in LINES:
+        with contextlib.suppress(SystemExit):  # --help
+            cli.main(line.split())
+    written = [getattr(sys, name).buffer.getvalue().decode("ascii") for name in ("stdout", "stderr")]
+    assert "mean +/- sd" in written[0]
+    assert "7x7x1024" in written[0]
+    assert "No such folder or file: 'absent'" in written[1]
+    assert set(re.findall(r"\\(?:u|x)\w\w\w*", "".join(written))) <= {r"\xe9", r"\xe9jpg"}
+    assert r"\xe9.jpg" in written[0]
 
 
 def test_closed_pipe_is_no_error() -> None:

@@ -10,6 +10,8 @@ import textwrap
 import unicodedata
 from collections.abc import Collection, Mapping, Sequence
 
+from featx.system.terminal.encoding import spell
+
 #: Limits of the width of a terminal: in a narrower one lines wrap, and wider tables are hard to read.
 _MIN_COLUMNS, _MAX_COLUMNS = 40, 200
 _MAX_TEXT_COLUMNS = 110
@@ -75,9 +77,9 @@ def format_table(
         return ""
     names = list(rows[0])
     is_text = [any(isinstance(row[name], str) for row in rows) for name in names]
-    lines = [[_format_cell(row[name], (formats or {}).get(name)) for name in names] for row in rows]
+    lines = [[spell(_format_cell(row[name], (formats or {}).get(name))) for name in names] for row in rows]
     if header:
-        lines.insert(0, [name.replace("_", " ") for name in names])
+        lines.insert(0, [spell(name.replace("_", " ")) for name in names])
     prefixes = ["* " if index in marked else "  " if marked else "" for index in range(-int(header), len(rows))]
     prefixes = [" " * indent + prefix for prefix in prefixes]
     columns = [list(cells) for cells in zip(*lines, strict=True)]
@@ -222,10 +224,11 @@ def _fit_cell(cell: str, size: int) -> str:
 
 def _shorten(text: str, size: int) -> str:
     """Return the beginning and the end of a text; more of the end of a path, where file names differ."""
-    first_room = (size - 1) // (3 if "/" in text else 2)
+    mark = spell("…")
+    first_room = (size - len(mark)) // (3 if "/" in text else 2)
     first = _take(text, first_room)
-    last = _take(text[::-1], size - 1 - text_width(first))
-    return f"{first}…{last[::-1]}"
+    last = _take(text[::-1], size - len(mark) - text_width(first))
+    return f"{first}{mark}{last[::-1]}"
 
 
 def _take(characters: str, room: int) -> str:
@@ -312,5 +315,5 @@ def wrap_text(text: str) -> str:
     """Return text in lines that fit the terminal, of at most 110 characters, all but the first indented."""
     columns = min(_MAX_TEXT_COLUMNS, terminal_width() or _MAX_TEXT_COLUMNS)
     return "\n".join(
-        textwrap.wrap(text, columns, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+        textwrap.wrap(spell(text), columns, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
     )
