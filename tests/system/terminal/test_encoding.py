@@ -25,9 +25,9 @@ def test_tables_stay_aligned(monkeypatch: pytest.MonkeyPatch) -> None:
     show_ascii(monkeypatch)
     rows = [{"name": "a", "score": "0.9 ± 0.1", "n": 1}, {"name": "photos/" * 9, "score": "0.8", "n": 2}]
     assert format_table(rows, width=36).splitlines() == [
-        "name               score        n",
-        "a                  0.9 +/- 0.1  1",
-        "photo...s/photos/  0.8          2",
+        "name                  score        n",
+        "a                     0.9 +/- 0.1  1",
+        "photo...otos/photos/  0.8          2",
     ]
 
 
