@@ -65,6 +65,17 @@ def test_missing_source_does_not_affect_others(
     assert "All other images were processed." in output.err
 
 
+def test_predict_adds_features_to_the_cache_on_request(
+    model: Path, digits: list[Path], capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("featx.models.predict._MANY_COMPUTED", 2)
+    command = ["predict", str(model), *map(str, digits[:2]), "--cache", str(tmp_path / "cache")]
+    for options, is_written in ([], False), (["--write-cache"], True):
+        assert cli.main([*command, *options]) == 0
+        assert (tmp_path / "cache").exists() is is_written
+        assert ("To keep them, pass --write-cache." in capsys.readouterr().err) is not is_written
+
+
 def test_no_readable_image_is_an_error(model: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     (tmp_path / "bad.jpg").write_bytes(b"junk")
     for command in (["predict"], ["explain", "-o", str(tmp_path / "seen")]):
