@@ -14,6 +14,7 @@ from featx.cli.parser import make_parser
 
 _COMMANDS = dict(command_page.commands_of(make_parser()))
 _COMMAND_PAGE = "docs/reference/command_line"
+_MAX_WORD = 32
 _NAME = re.compile(r"(?:featx\.)?((?:testing\.|errors\.)?[A-Za-z_]\w*(?:\.\w+)*)(?:\(.*\))?")
 
 
@@ -23,8 +24,13 @@ class LinkNames(SphinxPostTransform):
     default_priority = 400
 
     def run(self, **kwargs: object) -> None:
-        """Replace each literal that is a name, except in headings and links, and on the page of the name itself."""
+        """Replace each literal that is a name, except in headings and links, and on the page of the name itself.
+
+        Literals with a word that is longer than a line of a phone get the class ``long``.
+        """
         for literal in list(self.document.findall(nodes.literal)):
+            if max(map(len, literal.astext().split()), default=0) > _MAX_WORD:
+                literal["classes"].append("long")
             if _is_inside(literal, nodes.reference, nodes.title, nodes.term):
                 continue
             page, anchor = self._target(literal.astext())
