@@ -73,7 +73,6 @@ html_theme_options: dict[str, Any] = {
     "header_links_before_dropdown": 7,
     "navbar_align": "left",
     "show_toc_level": 2,
-    "collapse_navigation": True,  # buttons that fold lists have no name for screen readers
     "navigation_with_keys": False,
     "show_prev_next": True,
     "footer_start": ["copyright"],

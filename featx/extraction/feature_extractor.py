@@ -147,7 +147,7 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
     n_features_out_ : int
         Number of features.
     n_features_in_ : int
-        1. Only defined if fitted on a table.
+        Number of columns, which is 1. Only defined if fitted on a table.
     feature_names_in_ : ndarray of str of shape (1,)
         Name of the image column. Only defined if fitted on a table with column names.
 
