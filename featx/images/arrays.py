@@ -78,7 +78,7 @@ def _scaled(array: np.ndarray[Any, Any], window: Window | None) -> np.ndarray[An
     if limits is None and (values.min() < low or values.max() > high):
         raise UnreadableImageError(
             f"expected {array.dtype} pixels from {low:g} to {high:g}, got {values.min():g} to {values.max():g}; pass "
-            "their range, for example window=(0, 255)"
+            "the range to the extractor, for example FeatureExtractor(window=(0, 255))"
         )
     scaled: np.ndarray[Any, Any] = ((np.clip(values, low, high) - low) * (255.0 / (high - low))).round()
     return scaled.astype(np.uint8)
@@ -114,10 +114,11 @@ def check_values(images: Iterable[Any], window: Window | None) -> None:
         low, high = _value_range(image.dtype)
         least, largest = (float(image.min()), float(image.max())) if image.size else (low, low)
         if math.isfinite(least) and math.isfinite(largest) and (least < low or largest > high):
+            window_text = f"window=({min(0, least):g}, {255 if high < largest <= 255 else largest:g})"
             raise InputError(
                 f"images must have {image.dtype} pixels from {low:g} to {high:g}, got {least:g} to {largest:g}. Pass "
-                f"the range of all images: window=({min(0, least):g}, {255 if high < largest <= 255 else largest:g}). "
-                "Or convert the pixels with .astype('uint8') if they are from 0 to 255."
+                f"the range of all images to the extractor: FeatureExtractor({window_text}). Or convert the pixels with "
+                ".astype('uint8') if they are from 0 to 255."
             )
 
 
@@ -135,9 +136,10 @@ def as_batch(array: np.ndarray[Any, Any], name: str) -> list[np.ndarray[Any, Any
     InputError
         The array has another shape.
     """
-    if array.ndim == 4 or (array.ndim == 3 and array.shape[-1] not in (3, 4)):
+    is_image = array.ndim == 3 and array.shape[-1] in _CHANNELS
+    if array.ndim in (3, 4) and not is_image:
         return list(array)
-    if array.ndim == 3:
+    if is_image:
         raise InputError(
             f"{name} must be a list of images, got one image of shape {array.shape}. Pass a list, [image], or an "
             "array of shape (n, h, w, 3)."
@@ -150,6 +152,8 @@ def as_batch(array: np.ndarray[Any, Any], name: str) -> list[np.ndarray[Any, Any
 
 def _reshape_remedy(shape: Sequence[int]) -> str:
     """Return how to reshape flat rows into images."""
+    if len(shape) == 2 and shape[0] == shape[1]:
+        return "Put it in a list if it is one image: [image]."
     n_values = shape[-1] if len(shape) == 2 else 0
     if n_values > 3 and n_values % 3 == 0 and (side := math.isqrt(n_values // 3)) ** 2 * 3 == n_values:
         return (
@@ -158,4 +162,6 @@ def _reshape_remedy(shape: Sequence[int]) -> str:
         )
     if n_values > 3 and (side := math.isqrt(n_values)) ** 2 == n_values:
         return f"Reshape the rows with .reshape(-1, {side}, {side})."
+    if len(shape) == 2:
+        return "Put it in a list if it is one image, [image], or pass an array of shape (n, h, w)."
     return "Pass one array for each image, or reshape the array."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from typing import Any
 
 import numpy as np
@@ -101,6 +101,20 @@ def name_rows(images: Sequence[Any], name: str, first: int = 0) -> list[str]:
     ['images[0]']
     """
     return [NamedImage(f"{name}[{first + index}]", images, index) for index in range(len(images))]
+
+
+def listed_images(names: Iterable[Any]) -> Iterator[Any]:
+    """Yield the images of all lists that names belong to. Other collections would decode an image when it is taken.
+
+    Examples
+    --------
+    >>> list(listed_images(["a.jpg", *name_images([b"..."], "images")]))
+    [b'...']
+    """
+    lists = {id(name._images): name._images for name in names if isinstance(name, NamedImage)}
+    for images in lists.values():
+        if isinstance(images, list | tuple):
+            yield from images
 
 
 def is_stream(source: Any) -> bool:

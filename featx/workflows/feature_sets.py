@@ -20,6 +20,8 @@ from featx.datasets.pixel_range import pixel_range_note
 from featx.errors import OptionError
 from featx.extraction.extract import extract_into
 from featx.extraction.options import ExtractionOptions, Resolved
+from featx.images.arrays import check_values
+from featx.images.image_lists import listed_images
 from featx.system.array_types import DigestArray, FloatArray
 from featx.system.formatting import format_count, shorten
 from featx.system.terminal.progress import stage
@@ -140,12 +142,16 @@ def extract_readable(
     ------
     SourceError
         If no image can be read.
+    InputError
+        If arrays have values outside of their range: those of the others may be inside by chance.
     UnreadableImageError
         For the first unreadable image, with ``on_error="raise"``.
     """
     window = next((backbone.recipe.window for backbone in resolved if backbone.recipe.window), "")
     pixel_note = pixel_range_note(table.paths, window)
     notes += filter(None, [pixel_note])
+    for backbone in resolved:
+        check_values(listed_images(table.paths), backbone.recipe.pixel_range)
     by_recipe: dict[Any, FeatureSet] = {}
     for backbone in (*resolved, detector):
         if backbone.recipe not in by_recipe:

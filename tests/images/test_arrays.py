@@ -8,7 +8,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from featx import FeatureExtractor
+from featx import FeatureExtractor, compare_images
 from featx.errors import InputError, UnreadableImageError
 from featx.images.arrays import as_pixels
 from featx.recipe import Window
@@ -100,3 +100,16 @@ def test_arrays_of_other_libraries() -> None:
     np.testing.assert_array_equal(extractor.transform(dask.from_array(batch)), expected)
     with pytest.raises(InputError, match=r"can't convert cuda tensor.*\.detach\(\)\.cpu\(\)"):
         extractor.transform(Tensor(batch, "cuda"))
+
+
+def test_comparisons_have_one_range_for_all_arrays():
+    images = [np.full((8, 8, 3), value, dtype=np.float32) for value in (0.5, 200, 1, 250)]
+    options = {"backbones": ["color_histogram"], "cache": None}
+    with pytest.raises(InputError, match=r"Pass the range of all images to the extractor: FeatureExtractor\(window="):
+        compare_images(images, list("abab"), **options)
+
+
+@pytest.mark.parametrize("shape", [(8, 8, 1), (8, 8, 3), (8, 8), (6, 10)])
+def test_one_array_is_not_taken_for_several(shape):
+    with pytest.raises(InputError, match=r"list.*\[image\]"):
+        FeatureExtractor("color_histogram", cache=None).transform(np.zeros(shape, dtype=np.uint8))
