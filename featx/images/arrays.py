@@ -117,8 +117,8 @@ def check_values(images: Iterable[Any], window: Window | None) -> None:
             window_text = f"window=({min(0, least):g}, {255 if high < largest <= 255 else largest:g})"
             raise InputError(
                 f"images must have {image.dtype} pixels from {low:g} to {high:g}, got {least:g} to {largest:g}. Pass "
-                f"the range of all images to the extractor: FeatureExtractor({window_text}). Or convert the pixels with "
-                ".astype('uint8') if they are from 0 to 255."
+                f"the range of all images to the extractor: FeatureExtractor({window_text}). Or convert the pixels "
+                "with .astype('uint8') if they are from 0 to 255."
             )
 
 
