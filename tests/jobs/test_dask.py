@@ -345,14 +345,15 @@ def test_absent_scheduler(job: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("scheme", ["tcp://", pytest.param("", marks=pytest.mark.thorough)])
 @pytest.mark.slow
-def test_silent_server_is_no_scheduler(scheme: str, job: Path) -> None:
+def test_silent_server_is_no_scheduler(scheme: str, job: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("featx.jobs.running.dask.CONNECT_SECONDS", 1.0)
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
         started = time.monotonic()
         with pytest.raises(JobError, match="no Dask scheduler at"):
             on(f"{scheme}127.0.0.1:{silent.getsockname()[1]}", job)
-        assert time.monotonic() - started < 15
+        assert time.monotonic() - started < 11
 
 
 @pytest.mark.parametrize("address", ["nowhere", "tcp://nowhere", "tcp://:8786", "http//nowhere:8786", "tcp://a:b@c:d"])

@@ -52,12 +52,12 @@ def test_layers_are_selected_and_pooled(folder: Path, pixels: Array, outputs: di
     for layer, pooling, expected in (
         ("second", "max", outputs["second"].max(axis=(1, 2))),
         ("first+head", "avg", np.hstack([outputs["first"].mean(axis=(1, 2)), outputs["head"]])),
-        (1, "avg", outputs["first"].mean(axis=(1, 2))),
     ):
         actual = rows(folder / "fixed.keras", pixels, layer=layer, pooling=pooling)
         np.testing.assert_allclose(actual, expected, atol=1e-5)
     names = FeatureExtractor(folder / "fixed.keras", preprocessing="tf", layer="second").get_feature_names_out()
     assert names[-1] == "fixed_second_15"
+    assert ExtractionOptions(folder / "fixed.keras", preprocessing="tf", layer=1).layer_name == "first"
 
 
 @pytest.mark.thorough  # Keras in child processes
