@@ -123,6 +123,7 @@ def all_unreadable_error(n_images: int, first: Failure) -> SourceError:
 
 #: Remedies by words in the reason. The first that occurs is used.
 _REMEDIES = (
+    ("in base64", "Pass the decoded bytes, or write them to files."),
     ("is encrypted", "Unpack the archive with its password, and pass the folder."),
     ("responds 401", "Pass URLs that do not require a login, or download the images and pass their folder."),
     (

@@ -329,6 +329,8 @@ def _read_file(path: str, max_bytes: int) -> tuple[Any, os.stat_result]:
                 f"Cannot open {path!r}: {error.strerror}. This process has reached a limit of the system. Raise the "
                 "limit (ulimit -n) or close files, then try again."
             ) from error
+        if getattr(error, "errno", None) == errno.ENAMETOOLONG:
+            raise UnreachableImageError(_long_text_reason(path)) from error
         raise UnreachableImageError(getattr(error, "strerror", None) or str(error)) from error
     raise UnreachableImageError("the file changed during each attempt to read it; try again when it is complete")
 
@@ -345,6 +347,14 @@ def _read_once(path: str, max_bytes: int) -> tuple[bytes, os.stat_result, os.sta
             )
         data = file.read()
         return data, before, os.fstat(file.fileno())
+
+
+def _long_text_reason(path: str) -> str:
+    text = 'text.partition(",")[2]' if path.startswith("data:") else "text"
+    return (
+        f"a text of {len(path):,} characters is no path; if it is an image in base64, decode it with base64.b64decode("
+        f"{text})"
+    )
 
 
 def _irregular_file_reason(path: str) -> str:

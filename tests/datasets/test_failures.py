@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import re
 import zipfile
@@ -131,3 +132,17 @@ def test_remedies_of_servers_and_packages(reason: str, words: str) -> None:
 
 def test_long_names_are_shortened() -> None:
     assert len(str(UnreadableImageError("corrupt", "x" * 100_000))) < 1000
+
+
+def test_images_as_text_in_base64(photo: Path) -> None:
+    encoded = base64.b64encode(photo.read_bytes()).decode()
+    for start in ("", "data:image/jpeg;base64,"):
+        text = message(ImageTable([start + encoded], [None]))
+        assert (
+            f"is no path; if it is an image in base64, decode it with base64.b64decode({'text' * (not start)}" in text
+        )
+        assert text.endswith("Pass the decoded bytes, or write them to files.")
+        assert len(text) < 700
+        decode = re.search(r"base64\.b64decode\(.*?\)(?=\. Pass)", text)
+        assert decode is not None
+        extracts([eval(decode[0], {"base64": base64, "text": start + encoded})])
