@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import collections
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from featx.errors import did_you_mean
+from featx.system.formatting import format_count
 
 #: An integer, which may be written as a float.
 _INTEGER = re.compile(r"-?[0-9]+(\.0+)?")
 #: Signs that do not distinguish class names.
 _SEPARATORS = re.compile(r"[\s_.\-]+")
+#: Texts that programs write for a missing label.
+_MISSING = frozenset(("nan", "NaN", "NAN", "NaT", "<NA>", "None", "null", "NULL", "NA", "N/A", "n/a", "#N/A", "?"))
 #: Maximum number of groups of similar names, and of unknown classes, in a note.
 _MAX_LISTED = 5
 
@@ -40,7 +44,9 @@ def unify_labels(labels: Sequence[Any], test_labels: Sequence[Any]) -> list[Any]
 
 
 def similar_names_note(labels: Iterable[Any]) -> str:
-    """Return a note on class names that differ only in case, blanks, punctuation or Unicode form. Empty: none do.
+    """Return a note on class names that differ only in case, blanks, punctuation, Unicode form or leading zeros.
+
+    Empty: none do.
 
     Examples
     --------
@@ -52,12 +58,38 @@ def similar_names_note(labels: Iterable[Any]) -> str:
         key = _key(label)
         if any(character.isalpha() for character in key):
             groups.setdefault(key, []).append(label)
+        elif label.isdecimal():  # 1 and 001, which spreadsheets confuse
+            key = label.lstrip("0") or "0"
+            groups.setdefault(key, []).append(label)
     similar = [names for names in groups.values() if len(names) > 1]
     if not similar:
         return ""
     listed = "; ".join(" and ".join(map(repr, names)) for names in similar[:_MAX_LISTED])
     more = f"; and {len(similar) - _MAX_LISTED:,} more" if len(similar) > _MAX_LISTED else ""
     return f"Classes with similar names are different classes: {listed}{more}. Rename them if they are the same."
+
+
+def missing_labels_note(labels: Iterable[Any]) -> str:
+    """Return a note on classes whose names often mean a missing label: ``nan``, and -1 beside 0, 1, … Empty: none do.
+
+    Examples
+    --------
+    >>> missing_labels_note(["beach", "nan", "sea"])
+    "1 image has a label that often means a missing one: 'nan'. If so, remove these labels: an empty cell, None or NaN."
+    """
+    counts = collections.Counter(label for label in labels if not isinstance(label, float))
+    names: list[object] = [name for name in counts if isinstance(name, str) and name in _MISSING]
+    for missing, others in ((-1, range(len(counts) - 1)), ("-1", map(str, range(len(counts) - 1)))):
+        if len(counts) > 2 and missing in counts and counts.keys() - {missing} == set(others):
+            names.append(missing)
+    if not names:
+        return ""
+    n_images = sum(counts[name] for name in names)
+    verb = "has a label that often means" if n_images == 1 else "have labels that often mean"
+    return (
+        f"{format_count(n_images, 'image')} {verb} a missing one: {', '.join(map(repr, names))}. If so, remove these "
+        "labels: an empty cell, None or NaN."
+    )
 
 
 def unknown_classes_note(train: Iterable[Any], test: Iterable[Any]) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 
 from featx.datasets.find import find_images
 from featx.datasets.image_table import ImagesLike, ImageTable, LabelsLike
-from featx.datasets.label_names import similar_names_note, unify_labels, unknown_classes_note
+from featx.datasets.label_names import missing_labels_note, similar_names_note, unify_labels, unknown_classes_note
 from featx.datasets.labels import as_label_array, is_missing
 from featx.datasets.tables.frames import is_dataset_dict, is_frame
 from featx.datasets.tags import Tags
@@ -130,8 +130,9 @@ def _without_empty_split(table: ImageTable, notes: list[str]) -> ImageTable:
 
 
 def _note_names(table: ImageTable, notes: list[str]) -> None:
-    """Note names of classes or tags that may mean the same, and those of test images without training images."""
-    notes += filter(None, [similar_names_note(_names(table.labels))])
+    """Note names of classes or tags that may mean the same or nothing, and those without training images."""
+    names = _names(table.labels)
+    notes += filter(None, [similar_names_note(names), missing_labels_note(names)])
     if table.splits is not None and not any(isinstance(label, float) for label in table.labels):
         parts = {
             part: _names(label for label, split in zip(table.labels, table.splits, strict=True) if split == part)

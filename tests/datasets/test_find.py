@@ -97,7 +97,8 @@ def test_100_000_files_are_listed_in_two_seconds(tmp_path: Path) -> None:
 def test_loop_of_links_ends(tmp_path: Path) -> None:
     make(tmp_path, "cat/1.jpg")
     (tmp_path / "cat" / "again").symlink_to(tmp_path)
-    assert len(find_images([tmp_path])) == 1
+    found = find_images([tmp_path])
+    assert (len(found), found.ignored) == (1, {"already listed": 1})
 
 
 def test_linked_class_folders_are_followed(tmp_path: Path) -> None:

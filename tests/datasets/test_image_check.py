@@ -54,6 +54,14 @@ def test_findings(messy: Path) -> None:
     assert summary["ignored"] == {".txt": 1}
 
 
+def test_identical_images_with_different_labels_are_noted(photo_folder: Path) -> None:
+    shutil.copy(photo_folder / "china" / "00.jpg", photo_folder / "flower" / "x.jpg")
+    (note,) = check_images(photo_folder).notes
+    assert note.startswith("1 group of identical images with different labels, such as ")
+    assert "00.jpg (china)" in note
+    assert note.endswith("x.jpg (flower).")
+
+
 def test_command_prints_text_json_and_csv(messy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["check", str(messy), "--csv", str(messy / "f.csv"), "--quiet"]) == 1
     text = capsys.readouterr().out

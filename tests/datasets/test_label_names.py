@@ -9,7 +9,7 @@ import pytest
 
 from featx import check_images, find_images
 from featx.datasets.image_table import ImageTable
-from featx.datasets.label_names import similar_names_note, unknown_classes_note
+from featx.datasets.label_names import missing_labels_note, similar_names_note, unknown_classes_note
 from featx.workflows.labeled_images import prepare_table
 
 _NUMBERS = itertools.count()
@@ -93,3 +93,28 @@ def test_unlabeled_test_images_leave_cross_validation() -> None:
     prepared = prepare_table(split, None, notes)
     assert prepared.splits is None
     assert notes[-1] == "No test image has a label: the training images are used for cross-validation."
+
+
+@pytest.mark.parametrize(
+    ("labels", "listed"),
+    [
+        (["beach", "nan", "nan"], "2 images have labels that often mean a missing one: 'nan'"),
+        (["a", "None", "b", "?"], "2 images have labels that often mean a missing one: 'None', '?'"),
+        ([0, 1, -1, 1], "1 image has a label that often means a missing one: -1"),
+        (["0", "1", "-1", "1"], "1 image has a label that often means a missing one: '-1'"),
+        ([-1, 1, 1], ""),
+        ([-1, 0, 5], ""),
+        ([-1.0, 0.0, 1.0], ""),
+        (["none", "scratch", "unknown"], ""),
+    ],
+)
+def test_labels_that_often_mean_a_missing_one(labels: list[Any], listed: str) -> None:
+    note = missing_labels_note(labels)
+    assert note == (f"{listed}. If so, remove these labels: an empty cell, None or NaN." if listed else "")
+
+
+def test_leading_zeros_are_similar_names() -> None:
+    assert similar_names_note(["1", "001", "010", "10", "2"]).startswith(
+        "Classes with similar names are different classes: '1' and '001'; '010' and '10'."
+    )
+    assert similar_names_note(["001", "002", "0", "010"]) == ""

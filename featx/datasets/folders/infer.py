@@ -116,7 +116,24 @@ class _Inference:
     def _classes(self, base: str) -> Layout:
         if base:
             self._notes.append(f"Folder {base!r} contains all images and is not a class: its subfolders are.")
+        self._note_subfolders(base)
+        if empty := self._tree.other_folders(base):
+            self._notes.append(f"Folders without images are no classes: {format_list(empty)}.")
         return self._layout(_depth(base))
+
+    def _note_subfolders(self, base: str) -> None:
+        """Note subfolders of classes if all images are in them, as they may be the classes."""
+        names = self._tree.folders(base)
+        paths = [_join(base, name) for name in names]
+        if len(paths) < 2 or not all(self._tree.folders(path) and not self._tree.has_images(path) for path in paths):
+            return
+        below = list(dict.fromkeys(name for path in paths for name in self._tree.folders(path)))
+        level = _depth(base) + 2
+        if len(below) > len(paths):
+            self._notes.append(
+                f"The classes are {format_list(names)}; their subfolders ({format_list(below)}) are not. If they are, "
+                f"pass class_level={level} (--class-level {level})."
+            )
 
     def _question(self, reason: str) -> Layout:
         return self._layout(None, reason=f"The folders of {self._source!r} define no labels: {reason}")

@@ -141,7 +141,7 @@ class FolderLister(Lister):
         """
         seen: set[tuple[int, int]] = set()
         try:
-            stack = [(start, self._entries(start, seen))]
+            stack = [(start, self._entries(start, seen, ignored))]
         except OSError as error:
             raise SourceError(
                 f"Cannot list folder {error.filename!r}: {error.strerror}. Check its permissions, or choose another "
@@ -155,7 +155,7 @@ class FolderLister(Lister):
                     ignored[reason] += 1
                 elif entry.endswith(_FOLDER_MARK):
                     try:
-                        stack.append((f"{folder}{name}/", self._entries(f"{folder}{name}/", seen)))
+                        stack.append((f"{folder}{name}/", self._entries(f"{folder}{name}/", seen, ignored)))
                     except OSError:
                         yield folder + name
                         continue
@@ -167,11 +167,12 @@ class FolderLister(Lister):
             else:
                 stack.pop()
 
-    def _entries(self, folder: str, seen: set[tuple[int, int]]) -> Iterator[str]:
+    def _entries(self, folder: str, seen: set[tuple[int, int]], ignored: IgnoredCounter) -> Iterator[str]:
         """Return the sorted names in a folder, those of folders with a mark; nothing if it was entered before."""
         path = (self.prefix + folder).rstrip("/") or "/"
         state = os.stat(path)
         if (state.st_dev, state.st_ino) in seen:
+            ignored["already listed"] += 1
             return iter(())
         seen.add((state.st_dev, state.st_ino))
         with os.scandir(path) as entries:

@@ -8,7 +8,12 @@ import unicodedata
 from featx.images.formats import IMAGE_SUFFIXES
 
 #: Files and folders that macOS, Windows and NAS systems create, in lower case.
-_SYSTEM_FILES = frozenset({"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "@eadir", "$recycle.bin"})
+_SYSTEM_FILES = frozenset(
+    (
+        *("__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "system volume information"),
+        *("@eadir", "#recycle", "@recycle", "#snapshot", "lost+found", "__pycache__"),
+    )
+)
 
 
 def normalize_label(name: str) -> str:

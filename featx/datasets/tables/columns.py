@@ -220,6 +220,12 @@ def table_from_frame(table: Any, options: SourceOptions, *, name: str | None = N
     )
 
 
+def has_path_column(frame: pd.DataFrame) -> bool:
+    """Return whether a table has a column that is one of paths by its name."""
+    names = {str(column).strip().lower() for column in frame.columns}
+    return not names.isdisjoint((*PATH_COLUMNS, *_ID_COLUMNS))
+
+
 def images_note(source: str, column: str) -> str:
     """Return the note that a table contains images in several columns."""
     return f"Images of {source!r} are those of the column {column!r}. Pass another as path_column (--path-column)."

@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from featx.datasets.tables.columns import has_path_column
 from featx.datasets.tables.frames import name_classes
 from featx.datasets.tables.text_format import (
     TextFormat,
@@ -81,7 +82,7 @@ def _batches(
     elif name.endswith(ARROW_SUFFIXES):
         yield from _arrow_batches(path, source, n_rows)
     elif name.endswith(".xlsx"):
-        yield from _sliced(_read_excel(path), n_rows)
+        yield from _sliced(_read_excel(path, source, notes), n_rows)
     elif name.endswith(_JSON):
         yield from _json_batches(path, source, n_rows, encoding)
     else:
@@ -161,14 +162,23 @@ def _sliced(frame: pd.DataFrame, n_rows: int | None) -> Iterator[pd.DataFrame]:
         yield frame[start : start + size]
 
 
-def _read_excel(path: str) -> pd.DataFrame:
+def _read_excel(path: str, source: str, notes: list[str]) -> pd.DataFrame:
+    """Return the first sheet with a column of paths, else the first one."""
     import pandas as pd
 
     try:
         import openpyxl  # noqa: F401  # pandas uses it
     except ImportError as error:
         raise missing_dependency("Reading an Excel file", "openpyxl", instead="save the table as CSV") from error
-    return pd.read_excel(path, dtype=object, keep_default_na=False, na_values=[""])
+    options: dict[str, Any] = {"dtype": object, "keep_default_na": False, "na_values": [""]}
+    sheets = {str(name): sheet for name, sheet in pd.read_excel(path, sheet_name=None, **options).items()}
+    name = next((name for name, sheet in sheets.items() if has_path_column(sheet)), next(iter(sheets)))
+    if others := [other for other in sheets if other != name]:
+        notes.append(
+            f"{source!r}: the sheet {name!r} is read, and {format_list(others)} not. Save another sheet as CSV to read "
+            "it."
+        )
+    return sheets[name]
 
 
 def _parquet_batches(path: str, source: str, n_rows: int | None) -> Iterator[pd.DataFrame]:

@@ -165,6 +165,13 @@ LAYOUTS = {
     "one part": Layout("train/cat train/dog", CLASSES, note="'train' contains all images"),
     "one flat part": Layout("train", reason="all images are in 'train'", levels={1: {"train"}}),
     "dates in some classes": Layout("cat/2019 cat/2020 dog/2020", {("cat", None): 4, ("dog", None): 2}),
+    "other subfolders in each folder": Layout(
+        "pet/cat pet/dog tree/oak tree/fir",
+        {("pet", None): 4, ("tree", None): 4},
+        note="their subfolders ('cat', 'dog', 'fir' and 1 more) are not. If they are, pass class_level=2",
+    ),
+    "empty class": Layout("cat dog fish/notes.txt", CLASSES, note="Folders without images are no classes: 'fish'."),
+    "folders of systems": Layout("cat dog lost+found #recycle cat/@eaDir/1.jpg", CLASSES),
     "flat": Layout(".", {(None, None): 2}),
 }
 

@@ -329,3 +329,16 @@ def test_urls_beside_local_paths(folder: Path, server: str) -> None:
     source = write(folder / "urls.csv", rows_of_urls, header="url,y")
     assert find_images(source, root=str(folder)).paths == expected
     assert find_images(source).notes[0] == f"Paths of {source!r} are in the column 'url'."
+
+
+def test_sheets_of_excel_files(folder: Path) -> None:
+    pytest.importorskip("openpyxl")
+    rows_of_images = pd.DataFrame({"Path": [f"img/{name}" for name in IMAGES], "label": LABELS})
+    with pd.ExcelWriter(folder / "a.xlsx") as file:
+        pd.DataFrame({"about": ["hello"]}).to_excel(file, sheet_name="Readme", index=False)
+        rows_of_images.to_excel(file, sheet_name="Train", index=False)
+        rows_of_images[:2].to_excel(file, sheet_name="Test", index=False)
+    source = str(folder / "a.xlsx")
+    assert assert_same(source, folder) == (
+        f"{source!r}: the sheet 'Train' is read, and 'Readme', 'Test' not. Save another sheet as CSV to read it.",
+    )
