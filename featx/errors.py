@@ -45,9 +45,25 @@ from __future__ import annotations
 
 import os
 import re
+import urllib.parse
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+#: ``https://user:password@host/``.
+SECRET_USER = re.compile(r"([a-z][a-z0-9+.-]+://)[^/?#\s'\"]*@", re.IGNORECASE)
+#: Parameter of a query whose value grants access: a signature of a signed URL, a token or a password.
+SECRET_PARAMETER = re.compile(
+    r"[?&;#]("
+    r"(?:[\w.-]*(?:signature|token|secret|credential|password|passwd|api[_-]?key|access[_-]?key(?:[_-]?id)?"
+    r"|subscription[_-]key|auth[_-]?key|session[_-]?id|sessid|authorization|hmac)"
+    r"|sig|sas|pwd|pass|pw|key-pair-id|googleaccessid|jwt|auth|bearer|hdnea|hdnts)="
+    # A key or code may also name a country or a file: short values, numbers and file names are not secrets.
+    r"|(?:key|code|session|sid|ticket|hm)=(?![^&;#\s'\"]{0,4}(?:[&;#\s'\"]|$)|\d+(?:[&;#\s'\"]|$)|[^&;#\s'\"]*\.[a-z]\w{1,4}(?:[&;#\s'\"]|$))"
+    r")[^&;#\s'\"]*",
+    re.IGNORECASE,
+)
+#: Part of a text without spaces that contains a character which is encoded in a URL.
+_ENCODED = re.compile(r"[^\s'\"]*%[^\s'\"]*")
 #: Maximum number of characters of a path in a message.
 _MAX_SHOWN = 300
 
@@ -56,15 +72,36 @@ _MAX_SHOWN = 300
 _QUOTED = re.compile(r"'[^'\n]{%d,}'|\"[^\"\n]{%d,}\"" % (_MAX_SHOWN, _MAX_SHOWN))  # noqa: UP031
 
 
+def redact_secrets(text: str) -> str:
+    """Return a text with "…" in place of secrets in URLs.
+
+    Examples
+    --------
+    >>> redact_secrets("https://me:pass@host/a.jpg?size=2&sig=abc")
+    'https://…@host/a.jpg?size=2&sig=…'
+    """
+    if "://" not in text:
+        return text
+    if "%" in text:
+        text = _ENCODED.sub(lambda match: _without_encoded_secret(match[0]), text)
+    return SECRET_PARAMETER.sub(lambda match: f"{match[0][0]}{match[1]}…", SECRET_USER.sub(r"\1…@", text))
+
+
+def _without_encoded_secret(text: str) -> str:
+    if SECRET_PARAMETER.search(text) or not SECRET_PARAMETER.search(urllib.parse.unquote(text)):
+        return text
+    return f"{re.split('[?%]', text, maxsplit=1)[0]}?…"
+
+
 def _shorten_quoted(message: str) -> str:
     return _QUOTED.sub(lambda match: f"{match[0][: _MAX_SHOWN // 2]}…{match[0][-_MAX_SHOWN // 2 :]}", message)
 
 
 class FeatxError(Exception):
-    """Base class of all errors that featx raises on purpose. Long quoted values in its message are shortened."""
+    """Base class of all errors that featx raises on purpose. Its message is short, and has no secrets of URLs."""
 
     def __str__(self) -> str:
-        return _shorten_quoted(super().__str__())
+        return _shorten_quoted(redact_secrets(super().__str__()))
 
 
 class OptionError(FeatxError, ValueError):
@@ -137,7 +174,7 @@ class UnreadableImageError(FeatxError, OSError):
         index = f" (index {self.position})" if self.position is not None else ""
         image = self.image if len(self.image) <= _MAX_SHOWN else f"{self.image[:_MAX_SHOWN]}…"
         return (
-            f"Cannot read image {image!r}{index}: {_shorten_quoted(self.reason)}. "
+            f"Cannot read image {image!r}{index}: {_shorten_quoted(redact_secrets(self.reason))}. "
             f'{self.remedy}, or continue without it: on_error="skip" (--on-error skip; "nan" in FeatureExtractor).'
         )
 

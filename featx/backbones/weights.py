@@ -12,7 +12,7 @@ from pathlib import Path
 from featx.backbones.base import Weights
 from featx.backbones.digests import file_digests, hash_name, sha256_of
 from featx.backbones.download import download_weights
-from featx.errors import WeightsError, WeightsNotFoundError
+from featx.errors import WeightsError, WeightsNotFoundError, redact_secrets
 from featx.system.files.temporary import temporary_place
 from featx.system.terminal.progress import announce
 
@@ -122,8 +122,13 @@ def weights_from_url(weights: str, network: str) -> Weights:
     WeightsNotFoundError
         If the weights cannot be downloaded.
     WeightsError
-        If the URL has no digest, or the file has another one.
+        If the URL has no digest or contains a secret, or the file has another digest.
     """
+    if redact_secrets(weights) != weights:  # model files, reports and commands would show it
+        raise WeightsError(
+            f"The URL of weights must not contain a password or token, got {redact_secrets(weights)!r}. Download the "
+            "file and pass its path as weights (--weights)."
+        )
     url, _, fragment = weights.partition("#")
     name, _, digest = fragment.partition("=")
     if name.lower() != "sha256" or not _SHA256.fullmatch(digest):

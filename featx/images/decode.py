@@ -206,7 +206,7 @@ def _decode_bytes(
     is_strict: bool = True,
 ) -> np.ndarray[Any, Any]:
     def decode(data: bytes) -> np.ndarray[Any, Any]:
-        with open_image(data, window) as image:
+        with open_image(data, window, max_pixels) as image:
             _check_n_pixels(image, max_pixels)
             _check_n_bytes(image, len(data))
             # Large images one at a time: memory would grow with the number of threads.

@@ -68,7 +68,7 @@ _UNSUPPORTED_IMAGES = (
 )
 
 
-def open_image(data: bytes, window: Window | None = None) -> PILImage:
+def open_image(data: bytes, window: Window | None = None, max_pixels: int | None = None) -> PILImage:
     """Return an image whose header is read and whose pixels are not decoded yet. Its content decides the format.
 
     Parameters
@@ -76,6 +76,9 @@ def open_image(data: bytes, window: Window | None = None) -> PILImage:
     data : bytes
     window : Window or None, default=None
         Bands of TIFF files that are red, green and blue. None: the colors of the file.
+    max_pixels : int or None, default=None
+        Maximum number of pixels of DICOM images and bands of TIFF files, which are decoded here. None: the limits of
+        their decoders.
 
     Raises
     ------
@@ -91,9 +94,9 @@ def open_image(data: bytes, window: Window | None = None) -> PILImage:
     if is_heic(data):
         return _open_heic(data)
     if is_dicom(data):
-        return open_dicom(data)
+        return open_dicom(data, max_pixels)
     if window is not None and window.bands and data[:4] in _TIFF_SIGNATURES:
-        return open_bands(data, window)
+        return open_bands(data, window, max_pixels)
     _check_kind(data)
     for name in FORMATS:
         opener, accepts = PIL.Image.OPEN.get(name, (None, None))

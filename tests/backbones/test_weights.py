@@ -209,6 +209,13 @@ def test_url_requires_suffix() -> None:
         MOBILENET.find_weights(f"https://example.org/download#sha256={'0' * 64}")
 
 
+def test_secrets_in_the_address_of_weights_are_refused() -> None:
+    url = f"https://example.org/{BUNDLED.name}?token=4f9c2d1e#sha256={MOBILENET.bundled_sha256}"
+    with pytest.raises(WeightsError, match="Download the file and pass its path") as caught:
+        MOBILENET.find_weights(url)
+    assert "4f9c2d1e" not in str(caught.value)
+
+
 @pytest.mark.parametrize("fragment", ["", "#sha256=", "#sha256=12", "#md5=" + "0" * 32])
 def test_url_requires_digest(fragment: str) -> None:
     with pytest.raises(WeightsError, match="need their SHA-256.*'#sha256='"):

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 WINDOW, INVERTED = "featx_window", "featx_inverted"
 #: Maximum number of pixels, which are decoded at once. The header allows 65,535 × 65,535.
 _MAX_PIXELS = 2**26
+#: Transfer syntax of deflated files, as they name it.
+_DEFLATED = b"1.2.840.10008.1.2.1.99"
 
 
 #: Filters of warnings belong to the process, so that only one thread at a time may change them.
@@ -33,7 +35,7 @@ def is_dicom(data: bytes) -> bool:
     return data[128:132] == b"DICM"
 
 
-def open_dicom(data: bytes) -> PILImage:
+def open_dicom(data: bytes, max_pixels: int | None = None) -> PILImage:
     """Return the first frame: colors in RGB, or gray as floats in units of the file, such as Hounsfield units.
 
     The ``info`` of a gray image has the window of the header, else the range of its values, and whether its lowest
@@ -44,9 +46,9 @@ def open_dicom(data: bytes) -> PILImage:
     UnknownFormatError
         pydicom is not installed.
     UnreadableImageError
-        The file has no image, or its compression needs another package.
+        The file has no image, is deflated, or its compression needs another package.
     ImageTooLargeError
-        It has more than 67 million pixels.
+        It has more than `max_pixels`, or more than 67 million pixels.
     """
     try:
         import pydicom
@@ -57,14 +59,19 @@ def open_dicom(data: bytes) -> PILImage:
         ) from error
     import PIL.Image
 
+    if _DEFLATED in data:  # pydicom would inflate all of it, to a thousand times its size
+        raise UnreadableImageError(
+            "the DICOM file is deflated, which is not supported; save it without compression (dcmconv +te)"
+        )
+    limit = min(max_pixels or _MAX_PIXELS, _MAX_PIXELS)
     with _lock, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # values that differ from the standard
         file = pydicom.dcmread(io.BytesIO(data), force=False)
         if "PixelData" not in file:
             raise UnreadableImageError("the DICOM file has no image")
         n_pixels = int(file.get("Rows") or 0) * int(file.get("Columns") or 0)
-        if n_pixels > _MAX_PIXELS:
-            raise ImageTooLargeError(f"the DICOM image has {n_pixels:,} pixels, more than the limit of {_MAX_PIXELS:,}")
+        if n_pixels > limit:
+            raise ImageTooLargeError(f"the DICOM image has {n_pixels:,} pixels, more than the limit of {limit:,}")
         try:
             pixels = pixel_functions.pixel_array(file, index=0)  # type: ignore[attr-defined]  # not in __all__
         # pydicom: no decoder is installed, the compression is unknown, or an element is missing.

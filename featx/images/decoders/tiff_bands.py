@@ -22,7 +22,7 @@ _MAX_BYTES = 2**31
 _NO_OUTPUT = logging.NullHandler()
 
 
-def open_bands(data: bytes, window: Window) -> PILImage:
+def open_bands(data: bytes, window: Window, max_pixels: int | None = None) -> PILImage:
     """Return the bands of a TIFF that `window` selects as an RGB image.
 
     Raises
@@ -32,7 +32,7 @@ def open_bands(data: bytes, window: Window) -> PILImage:
     UnreadableImageError
         The file has fewer bands, or values outside of the range of their type and no window.
     ImageTooLargeError
-        The bands would take too much memory.
+        It has more than `max_pixels`, or the bands would take too much memory.
     """
     try:
         import tifffile
@@ -48,6 +48,9 @@ def open_bands(data: bytes, window: Window) -> PILImage:
         n_bands = page.samplesperpixel
         if max(window.bands) > n_bands:
             raise UnreadableImageError(f"the TIFF has {n_bands} bands, and no band {max(window.bands)} (--bands)")
+        n_pixels = page.imagewidth * page.imagelength
+        if max_pixels is not None and n_pixels > max_pixels:
+            raise ImageTooLargeError(f"the TIFF has {n_pixels:,} pixels, more than the limit of {max_pixels:,}")
         n_bytes = int(np.prod(page.shape)) * np.dtype(page.dtype).itemsize
         if n_bytes > _MAX_BYTES:
             raise ImageTooLargeError(

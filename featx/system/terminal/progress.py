@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
-from featx.errors import OptionError
+from featx.errors import OptionError, redact_secrets
 from featx.system.terminal.bars import ProgressBars, is_interactive, is_worker
 from featx.system.terminal.messages import write_line
 from featx.system.terminal.report import Progress
@@ -231,7 +231,7 @@ def describing(message: str) -> Iterator[None]:
 
 def announce(message: str) -> None:
     """Show why a call takes long this time, in one line on standard error, unless it is silenced."""
-    channel = _channel.get()
+    message, channel = redact_secrets(message), _channel.get()
     if is_worker() or (channel is not None and not channel.shows_messages):
         _log.info("%s", message)
     else:

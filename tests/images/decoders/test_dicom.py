@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from featx import FeatureExtractor, check_images, find_images
-from featx.errors import UnreadableImageError
+from featx.errors import ImageTooLargeError, UnreadableImageError
 from featx.images.decode import decode_full_size, decode_image
 from featx.images.image import read_image
 from featx.recipe import Window
@@ -124,3 +124,13 @@ def test_other_dicom_files() -> None:
     with pytest.raises(UnreadableImageError, match="the DICOM file has no image"):
         decode_image(ct()[:400] if b"PixelData" in ct() else dicom(np.zeros((4, 4), np.uint8))[:300], (8, 8))
     assert read_image(ct())[0][128:132] == b"DICM"
+
+
+def test_deflated_file_is_refused_before_it_is_inflated() -> None:
+    with pytest.raises(UnreadableImageError, match="the DICOM file is deflated"):
+        decode_image(ct().replace(b"1.2.840.10008.1.2.1\0", b"1.2.840.10008.1.2.1.99"), (32, 32))
+
+
+def test_limit_of_pixels() -> None:
+    with pytest.raises(ImageTooLargeError, match="the DICOM image has 1,024 pixels, more than the limit of 1,000"):
+        decode_image(ct(), (32, 32), max_pixels=1000)

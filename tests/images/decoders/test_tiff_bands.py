@@ -12,7 +12,7 @@ import pytest
 
 from featx import FeatureExtractor, extract_images
 from featx.cli import main as cli
-from featx.errors import OptionError, UnreadableImageError, UnreadableImagesWarning
+from featx.errors import ImageTooLargeError, OptionError, UnreadableImageError, UnreadableImagesWarning
 from featx.images.decode import decode_image
 from featx.recipe import Window
 from tests.samples import png
@@ -102,3 +102,8 @@ def test_other_bands_are_errors(bands: Any) -> None:
 def test_message_has_a_remedy_that_works() -> None:
     with pytest.raises(UnreadableImageError, match=r"13 bands.*bands=\(4, 3, 2\) \(--bands 4,3,2\)"):
         decode_image(FILES["interleaved"], (16, 20))
+
+
+def test_limit_of_pixels() -> None:
+    with pytest.raises(ImageTooLargeError, match="the TIFF has 320 pixels, more than the limit of 300"):
+        decode_image(FILES["planar"], (16, 20), max_pixels=300, window=Window(0, 3000, (4, 3, 2)))

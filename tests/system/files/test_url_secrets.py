@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from featx.errors import SourceError
+from featx.errors import SourceError, WeightsNotFoundError
 from featx.system.files.url_secrets import check_no_secrets, redact_secrets
 
 SECRET = "c2VjcmV0LXZhbHVl0123456789"
@@ -94,3 +94,12 @@ def test_other_urls_are_unchanged(text: str) -> None:
 
 def test_escaped_secrets() -> None:
     assert redact_secrets("https://h/a.jpg?acc%65ss_token=1") == "https://h/a.jpg?…"
+
+
+def test_messages_of_errors_have_no_secrets() -> None:
+    error = WeightsNotFoundError(
+        f"Cannot download 'hf://a/b' from http://me:{SECRET}@example.org/a/b: no route. Copy it."
+    )
+    assert str(error) == "Cannot download 'hf://a/b' from http://…@example.org/a/b: no route. Copy it."
+    encoded = WeightsNotFoundError(f"Cannot read 'https://example.org/a?x=%2Fb%3Ftoken%3D{SECRET}'. Check the URL.")
+    assert str(encoded) == "Cannot read 'https://example.org/a?…'. Check the URL."

@@ -219,6 +219,11 @@ def test_an_announcement_is_one_line_unless_silenced(
     assert caplog.messages == ["Converting, once."]
 
 
+def test_an_announcement_has_no_secrets(capsys: pytest.CaptureFixture[str]) -> None:
+    announce("Downloading https://me:4f9c2d1e@example.org/a, once.")
+    assert capsys.readouterr().err == "Downloading https://…@example.org/a, once.\n"
+
+
 def _announce() -> None:
     announce("Converting, once.")
 
