@@ -146,7 +146,7 @@ class Job:
         return done, corrupt
 
     def _state(self, shard: int, sizes: dict[str, int]) -> tuple[CommittedShard | None, str]:
-        """Return the footer of a shard, and why it is corrupt; None and "" if it has no table any more."""
+        """Return the footer of a shard, None if it has none, and why it is corrupt."""
         try:
             state = self.read_committed(shard)
         except FileNotFoundError:
@@ -157,7 +157,7 @@ class Job:
         size = sizes.get(os.path.basename(name))
         # Others may commit while a folder is listed, so look again before a shard counts as corrupt.
         if self._problem(state, size) and (reason := self._problem(state, self.folder.size(name))):
-            return None, reason if self.folder.exists(table_name(shard)) else ""
+            return state, reason if self.folder.exists(table_name(shard)) else ""
         return state, ""
 
     def _problem(self, shard: CommittedShard, size: int | None) -> str:
@@ -210,6 +210,18 @@ class Job:
             return "its matrix is missing"
         except JobError as error:
             return str(error).partition(". ")[0]
+
+    def remove_corrupt(self, shard: int, *, verify: bool) -> str:
+        """Remove what is committed of a shard if it is corrupt, and return why; "" if another client was faster."""
+        state, reason = self._state(shard, {})
+        if state and verify:
+            reason = reason or self.find_corruption(state)
+        if not reason or self._state(shard, {})[0] != state:
+            return ""
+        self.folder.remove(table_name(shard))
+        if state:  # other rows may be those of a client that commits them now
+            self.folder.remove(matrix_name(shard, state.checksum))
+        return reason
 
     # Marks
 

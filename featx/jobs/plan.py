@@ -190,13 +190,11 @@ def plan_job(
     >>> from featx import merge_job, plan_job, run_job
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     PIL.Image.new("RGB", (32, 32)).save(f"{folder}/0.png")
-    ...     PIL.Image.new("RGB", (32, 32), "red").save(f"{folder}/1.png")
-    ...     sources, options = [f"{folder}/0.png", f"{folder}/1.png"], {"shard_size": 1, "cache": None}
-    ...     plan = plan_job(sources, f"{folder}/job", backbone="color_histogram", **options)
+    ...     plan = plan_job(f"{folder}/0.png", f"{folder}/job", backbone="color_histogram", cache=None)
     ...     run = run_job(f"{folder}/job", cache=None)
     ...     merged = merge_job(f"{folder}/job", f"{folder}/features.npy")
     >>> plan.shards, run.shards_done, merged.rows
-    (2, 2, 2)
+    (1, 1, 1)
     """
     started = time.perf_counter()
     import_pyarrow()

@@ -65,7 +65,9 @@ def new_plan(folder: Folder) -> Iterator[str]:
         yield job_id
     except BaseException:
         with contextlib.suppress(OSError):  # the first error matters more
-            for name in folder.names("plan"):
+            # A fault may come after the manifest got its name.
+            is_committed = folder.exists(MANIFEST) and job_id.encode() in folder.read(MANIFEST)
+            for name in folder.names("plan") if not is_committed else ():
                 if job_id in name:
                     folder.remove(f"plan/{name}")
         for path in [*(folder.path(name) for name in ("plan", *FOLDERS)), *missing] if folder.is_local else ():
@@ -76,14 +78,14 @@ def new_plan(folder: Folder) -> Iterator[str]:
 
 def write_plan(folder: Folder, job_id: str, shard_size: int, tables: Iterable[Any]) -> None:
     """Write the tables of all shards, each into a row group of a file."""
-    remaining = iter(tables)
+    remaining, writer = iter(tables), import_pyarrow().parquet.ParquetWriter
     for number in itertools.count():
         first = next(remaining, None)
         if first is None:
             return
-        with folder.scratch("plan") as temporary:
+        with folder.scratch("plan") as temporary:  # its name may not be UTF-8, as paths of pyarrow must be
             group = itertools.chain([first], itertools.islice(remaining, shards_per_file(shard_size) - 1))
-            with import_pyarrow().parquet.ParquetWriter(temporary, first.schema, write_statistics=False) as file:
+            with temporary.open("xb") as sink, writer(sink, first.schema, write_statistics=False) as file:
                 for table in group:
                     file.write_table(table, row_group_size=shard_size)
             folder.replace(plan_name(number, job_id), temporary)

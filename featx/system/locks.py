@@ -192,7 +192,7 @@ def _lock_folder() -> Path:
 
 
 def _digest(name: str, n_bytes: int) -> str:
-    return hashlib.blake2b(name.encode(), digest_size=n_bytes).hexdigest()
+    return hashlib.blake2b(os.fsencode(name), digest_size=n_bytes).hexdigest()
 
 
 def _lock_file(path: Path, *, exclusive: bool) -> int | None:

@@ -18,6 +18,7 @@ import pytest
 from featx import job_status, plan_job, run_job
 from featx.cli import main as cli
 from featx.errors import FeatxWarning, JobError, OutputError, SourceError
+from featx.features.job_files import CommittedShard
 from featx.jobs.job import Job, open_job, open_job_folder
 from featx.jobs.running.coordinator import Coordinator, recover
 from featx.jobs.running.executors import ClusterLostError, TaskExecutor, WorkerLostError, run_tasks
@@ -161,6 +162,27 @@ def test_heartbeats_of_a_living_client_are_kept(is_alive: bool, job: Path, dead_
     recover(open_job(job), verify=False, retry_quarantined=False)
     assert shards_at_work(job) == [0] * is_alive
     assert open_job(job).marked("suspects") == ([] if is_alive else [0])  # the cause is unknown: no failure
+
+
+def test_shard_that_another_client_computed_again_is_kept(
+    job: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two clients find a corrupt shard. The slower one does not remove what the faster one has committed since."""
+    cache, find_corruption = tmp_path / "cache", Job.find_corruption
+    run_job(job, cache=cache)
+    matrix = matrix_path(job, 0)
+    matrix.write_bytes(bytes(matrix.stat().st_size))
+
+    def slow(opened: Job, shard: CommittedShard) -> str:
+        monkeypatch.setattr(Job, "find_corruption", find_corruption)
+        reason = find_corruption(opened, shard)
+        assert list(run_job(job, cache=cache, verify=True).recomputed) == [shard.shard] == [0]
+        return reason
+
+    monkeypatch.setattr(Job, "find_corruption", slow)
+    done, corrupt = recover(open_job(job), verify=True, retry_quarantined=False)
+    assert (len(done), corrupt) == (10, {})
+    assert run_job(job, cache=cache, verify=True).recomputed == {}
 
 
 def test_reused_process_number(job: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import concurrent.futures
 import dataclasses
+import errno
+import os
 import threading
 from pathlib import Path
 
@@ -50,6 +52,30 @@ def test_interrupted_plan_is_planned_again(images: Path, tmp_path: Path, monkeyp
     (tmp_path / "job" / "plan" / "000000-dead.parquet").write_bytes(b"of one that was killed")
     assert plan(images, tmp_path / "job").shards == 4
     assert len(list((tmp_path / "job" / "plan").iterdir())) == 4  # the plan that was killed is gone
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_fault_after_the_manifest_has_its_name(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(folder: Path) -> None:
+        if (folder / "job.json").exists():
+            raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("featx.system.files.local_folder.sync_folder", fail)
+        with pytest.raises(OSError, match="Input/output error"):
+            plan(images, tmp_path / "job")
+    assert run_job(tmp_path / "job", cache=None).is_done
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_folder_whose_name_is_not_utf_8(images: Path, tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    try:
+        folder.mkdir()
+    except OSError:
+        pytest.skip("the file system requires UTF-8")
+    plan(images, folder / "job", cache=folder / "cache")
+    assert run_job(folder / "job", cache=folder / "cache").is_done
 
 
 def test_concurrent_planners(images: Path, tmp_path: Path) -> None:

@@ -12,18 +12,10 @@ from collections.abc import Callable
 from featx.errors import FeatxError
 from featx.features.job_files import FOLDERS, CommittedShard, table_name
 from featx.jobs.job import Job
+from featx.jobs.running import rounds
 from featx.jobs.running.executors import ClusterLostError, TaskExecutor, WorkerLostError, run_tasks
 from featx.jobs.running.heartbeats import Heartbeat, read_heartbeats, running_clients
-from featx.jobs.running.rounds import (
-    MAX_FAILURES,
-    Limits,
-    Round,
-    RunState,
-    ShardFailure,
-    next_round,
-    stop_before_round,
-    stop_within_round,
-)
+from featx.jobs.running.rounds import MAX_FAILURES, Limits, Round, RunState, ShardFailure
 from featx.jobs.running.worker import Outcome, Task, work
 
 #: Opens an executor, given the seconds to wait for a cluster that does not answer.
@@ -60,7 +52,7 @@ class Coordinator:
         """Run all shards that are missing. A FeatxError means that the run cannot go on."""
         try:
             while pending := self.pending():
-                self._run_round(next_round(pending, self.state))
+                self._run_round(rounds.next_round(pending, self.state))
                 self._quarantine()
         except FeatxError:
             with contextlib.suppress(OSError):  # the first error matters more
@@ -85,7 +77,7 @@ class Coordinator:
 
     def _run_round(self, current: Round) -> None:
         state, limits, before = self.state, self._limits, self._progress()
-        if error := stop_before_round(current, state, limits):
+        if error := rounds.stop_before_round(current, state, limits):
             raise error
         time.sleep(limits.pause_seconds * state.n_vain)
         state.problem = ""
@@ -99,7 +91,7 @@ class Coordinator:
             with self._open_executor(limits.reconnect_seconds if self._n_rounds else 0.0) as executor:
                 for task, outcome in run_tasks(executor, work, tasks, on_wait=self._on_wait):
                     self.record(task, outcome)
-                    if error := stop_within_round(current, state):
+                    if error := rounds.stop_within_round(current, state):
                         raise error
         except ClusterLostError as lost:
             state.problem = f"the connection to the cluster broke ({lost}). Read the log of its scheduler"
@@ -192,15 +184,10 @@ def recover(job: Job, *, verify: bool, retry_quarantined: bool) -> tuple[dict[in
         if not beat.is_alive and beat.client not in living:
             job.mark("suspects", beat.shard, "its worker and its client died")
             folder.remove(beat.name)
-    done, corrupt = job.committed()
-    if verify:
-        corrupt |= {shard: reason for shard, committed in done.items() if (reason := job.find_corruption(committed))}
-    for shard in corrupt:
-        done.pop(shard, None)
-        folder.remove(table_name(shard))
-    for name in folder.names("shards") if corrupt else ():
-        if name.endswith(".npy") and name[:8].isdigit() and int(name[:8]) in corrupt:
-            folder.remove(f"shards/{name}")
+    done, suspected = job.committed()
+    suspected |= dict.fromkeys(done, "") if verify else {}
+    corrupt = {shard: reason for shard in suspected if (reason := job.remove_corrupt(shard, verify=verify))}
+    done = {shard: committed for shard, committed in done.items() if shard not in corrupt}
     quarantined = job.marked("quarantine")
     job.unmark("quarantine", quarantined if retry_quarantined else set(quarantined) & set(done))
     return done, {shard: reason for shard, reason in corrupt.items() if shard < job.manifest.n_shards}

@@ -136,7 +136,8 @@ class LocalFolder:
             try:
                 os.link(temporary, path)
             except FileExistsError:
-                return False
+                if not os.path.samefile(temporary, path):  # NFS repeats a request whose response was lost
+                    return False
             except OSError as error:
                 if error.errno not in _NO_LINKS:
                     raise

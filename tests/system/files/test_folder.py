@@ -25,6 +25,19 @@ class TestLocalFolder(FolderContract):
         folder.make_folders("shards")
         return folder
 
+    def test_created_file_whose_response_was_lost(self, folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+        """NFS repeats the request for a link, which then exists."""
+        link = os.link
+
+        def link_twice(source: Any, target: Any) -> None:
+            link(source, target)
+            link(source, target)
+
+        monkeypatch.setattr(os, "link", link_twice)
+        assert folder.create("shards/a", b"first")
+        assert not folder.create("shards/a", b"second")
+        assert folder.read("shards/a") == b"first"
+
     def test_without_hard_links(self, folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
         def no_links(*args: object) -> None:
             raise PermissionError(1, "Operation not permitted")
