@@ -25,7 +25,7 @@ _INDEX = """\
 Every network of `keras.applications` is a backbone by its name. Choose one by measuring:
 [rank](../../user_guide/ranking.md) many, then [compare](../../user_guide/comparing.md) a few. `featx backbones` prints
 this list with the speed on this machine. The size is that of the weights, 4 bytes for each parameter; the accuracy is
-ImageNet top-1 in percent, as Keras publishes it.
+ImageNet top-1 accuracy, as Keras publishes it.
 
 | family | backbones | features | size, MB | ImageNet | license |
 |---|---|---|---|---|---|
@@ -122,7 +122,7 @@ def _index_row(family: str, records: Sequence[KerasRecord]) -> str:
         str(len(records)),
         _span([record.n_channels for record in records], ",d"),
         _span([_megabytes(record) for record in records], ",.0f"),
-        _span([_accuracy(record) for record in records], ".1f"),
+        _span([_accuracy(record) for record in records], ".3f"),
         records[0].license,
     ]
     return f"| {' | '.join(cells)} |\n"
@@ -188,7 +188,7 @@ def _network_row(record: KerasRecord) -> str:
         f"{record.image_size} ({record.min_image_size})",
         f"{record.n_parameters:,}",
         f"{_megabytes(record):,.0f}",
-        f"{_accuracy(record):.1f}",
+        f"{_accuracy(record):.3f}",
         f"`{record.layer}`",
     ]
     return f"| {' | '.join(cells)} |\n"

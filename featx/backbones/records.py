@@ -76,9 +76,9 @@ def _read_family(path: Path) -> list[tuple[dict[str, Any], dict[str, Any]]]:
 @functools.cache
 def _top1_accuracies() -> dict[str, float]:
     with open(_DATA / "imagenet_top1.csv", encoding="utf-8", newline="") as file:
-        return {row["name"]: float(row["top1_percent"]) for row in csv.DictReader(file)}
+        return {row["name"]: round(float(row["top1_percent"]) / 100, 4) for row in csv.DictReader(file)}
 
 
 def imagenet_top1(name: str) -> float | None:
-    """Return the published ImageNet top-1 accuracy of a built-in network in percent; None if it is unknown."""
+    """Return the published ImageNet top-1 accuracy of a built-in network, from 0 to 1; None if it is unknown."""
     return _top1_accuracies().get(name)

@@ -105,8 +105,9 @@ def find_label_issues(
 def _check_probabilities(y: AnyArray, probabilities: Float64Array, class_names: AnyArray) -> None:
     if y.ndim != 1 or probabilities.shape != (len(y), len(class_names)):
         raise ComparisonError(
-            f"probabilities must have shape {(len(y), len(class_names))}, for {len(y)} samples and {len(class_names)} "
-            f"classes, got shape {probabilities.shape}. Pass classes= if the columns are not the sorted labels."
+            f"probabilities must have shape {(len(y), len(class_names))}, for {len(y):,} samples and "
+            f"{len(class_names):,} classes, got shape {probabilities.shape}. Pass classes= if the columns are not the "
+            "sorted labels."
         )
     if not np.isfinite(probabilities).all() or (probabilities < 0).any():
         raise ComparisonError(

@@ -80,9 +80,26 @@ def far_dummies(estimators: Any, low: AnyArray, high: AnyArray) -> BoolArray:
 
 
 def range_with_margin(low: AnyArray, high: AnyArray) -> tuple[float, float]:
-    """Return the range of an axis that shows all intervals, with a margin."""
-    margin = 0.06 * (high.max() - low.min()) or 0.05
-    return float(low.min() - margin), float(high.max() + margin)
+    """Return the range of an axis that shows all scores and intervals, with a margin.
+
+    Scores are at most 1, and accuracies at least 0: beyond them, there is only room for half a marker.
+
+    Examples
+    --------
+    >>> range_with_margin(np.array([0.5, 0.9]), np.array([0.6, 1.0]))
+    (0.47, 1.01)
+    """
+    first, last = float(np.nanmin(low)), float(np.nanmax(high))
+    margin = 0.06 * (last - first) or 0.05
+    start = first - margin if first < 0 else max(first - margin, -0.01)
+    return round(start, 9), round(min(last + margin, 1.01), 9)
+
+
+def curve_band(curve: pd.DataFrame) -> tuple[pd.Series[float], pd.Series[float]]:
+    """Return the mean of a learning curve minus and plus the standard deviation, within the range of the score."""
+    mean, deviation = curve["score_mean"], curve["score_std"].fillna(0)
+    low = mean - deviation
+    return low.where(mean < 0, low.clip(lower=0)), (mean + deviation).clip(upper=1)
 
 
 def plot_confusion(y: AnyArray, predicted: AnyArray, ax: Any = None) -> Any:
@@ -130,8 +147,12 @@ def plot_learning_curve(curve: pd.DataFrame, task: str, ax: Any = None) -> Any:
         The axes.
     """
     ax = _axes_or_new(ax, figsize=(6, 3.5))
+    low, high = curve_band(curve)
     for estimator, points in curve.groupby("estimator", sort=False):
-        ax.errorbar(points["n_per_class"], points["score_mean"], points["score_std"], marker="o", label=estimator)
+        mean = points["score_mean"]
+        errors = [mean - low[points.index], high[points.index] - mean]
+        ax.errorbar(points["n_per_class"], mean, errors, marker="o", label=estimator)
+    ax.set_ylim(*range_with_margin(low.to_numpy(), high.to_numpy()))
     xlabel = "training images per class" if task == "classification" else "training images"
     ax.set(xscale="log", xlabel=xlabel, ylabel=METRIC_NAMES[METRICS[task][0]])
     ax.set_xticks(curve["n_per_class"].unique(), [f"{n:,}" for n in curve["n_per_class"].unique()])

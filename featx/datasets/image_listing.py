@@ -312,8 +312,8 @@ def find_tables(sources: Sequence[str | os.PathLike[str]], options: SourceOption
     if tables and (os.path.isfile(tables[0]) or remote.is_url(tables[0])):
         if len(sources) > 1 and not all(is_data_file(path) and os.path.isfile(path) for path in paths):
             raise SourceError(
-                f"A table must be the only source, got {len(sources)} sources. Pass only {tables[0]!r}; several tables "
-                "must be Parquet or Arrow files."
+                f"A table must be the only source, got {len(sources):,} sources. Pass only {tables[0]!r}; several "
+                "tables must be Parquet or Arrow files."
             )
         return tables
     if len(paths) == 1 and os.path.isdir(paths[0]):

@@ -231,7 +231,7 @@ def validate_data(X: Any, y: Any) -> tuple[np.ndarray[Any, Any], np.ndarray[Any,
     not_finite = np.flatnonzero(~np.isfinite(X).all(axis=1))
     if len(not_finite):
         raise ComparisonError(
-            f"X must be finite, got NaN or infinity in {len(not_finite)} of {len(X)} rows, first in row "
+            f"X must be finite, got NaN or infinity in {len(not_finite):,} of {len(X):,} rows, first in row "
             f"{rows[not_finite[0]]}. Drop these rows of X and y: keep = np.isfinite(X).all(axis=1)."
         )
     return X, y, rows, notes

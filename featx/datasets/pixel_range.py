@@ -117,14 +117,14 @@ class PixelRange:
         if self.low < 0:
             low, high = (f"{value:g}" for value in (self.low, self.high))
             return (
-                f"Pixels have values from {low} to {high} in a sample of {self.n_images}. Values below 0 become black. "
-                f"Pass the range of interest, for example window=({low}, {high}) (--window {low} {high})."
+                f"Pixels have values from {low} to {high} in a sample of {self.n_images:,}. Values below 0 become "
+                f"black. Pass the range of interest, for example window=({low}, {high}) (--window {low} {high})."
             )
         depth = next((depth for depth in _BIT_DEPTHS if self.high < 2**depth), None)
         if not self.is_integer or depth is None:
             return ""
         return (
-            f"Images have 16 bits per pixel, but values up to {self.high:,.0f} only in a sample of {self.n_images}: "
+            f"Images have 16 bits per pixel, but values up to {self.high:,.0f} only in a sample of {self.n_images:,}: "
             f"they are nearly black. If they have {depth} bits, pass bit_depth={depth} (--bit-depth {depth})."
         )
 

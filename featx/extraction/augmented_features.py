@@ -224,7 +224,7 @@ def augment_features(
     _check_options(extractor, n_copies, random_state)
     labels = None if y is None else as_label_array(y)
     if labels is not None and labels.shape != (len(listed),):
-        raise OptionError(f"y must have one label for each of {len(listed)} images, got shape {labels.shape}.")
+        raise OptionError(f"y must have one label for each of {len(listed):,} images, got shape {labels.shape}.")
     codes = None if groups is None else group_codes(groups, len(listed))
     with reporting(verbose, progress):
         rows = _extract(listed, extractor, int(n_copies), int(random_state))

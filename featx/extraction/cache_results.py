@@ -224,7 +224,7 @@ def describe_recipe(info: RecipeInfo) -> str:
 
 def _recipe_lines(info: RecipeInfo) -> list[str]:
     lines = [
-        f"  {format_count(info.rows, 'row')} of {info.features} features, {format_bytes(info.bytes)} in "
+        f"  {format_count(info.rows, 'row')} of {info.features:,} features, {format_bytes(info.bytes)} in "
         f"{format_count(info.segments, 'segment')}   {info.fingerprint}",
     ]
     if info.small_segments > 1:

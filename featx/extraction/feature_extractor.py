@@ -600,13 +600,13 @@ def _warn_unreadable(ledger: Ledger) -> None:
     if failures:
         first = failures[0]
         _warn_user(
-            f"{len(failures)} of {ledger.n_images} images cannot be read; their rows are NaN. The first is "
+            f"{len(failures):,} of {ledger.n_images:,} images cannot be read; their rows are NaN. The first is "
             f"{first.image!r} (index {first.position}): {first.reason}."
         )
     if padded:
         _warn_user(
-            f"{len(padded)} of {ledger.n_images} images are truncated; the missing part is gray or black. The first is "
-            f"{ledger.padded_name(padded[0])!r} (index {padded[0]})."
+            f"{len(padded):,} of {ledger.n_images:,} images are truncated; the missing part is gray or black. The "
+            f"first is {ledger.padded_name(padded[0])!r} (index {padded[0]})."
         )
 
 

@@ -139,10 +139,12 @@ class Ledger:
         """
         missing = np.flatnonzero(self._status == 0)
         if len(missing):
-            raise AuditError(f"{len(missing)} images have no row, the first at index {missing[0]}. Please report this.")
+            raise AuditError(
+                f"{len(missing):,} images have no row, the first at index {missing[0]}. Please report this."
+            )
         n_failed = int((self._status == FAILED).sum())
         if n_failed != len(self._errors):
-            raise AuditError(f"{n_failed} images failed, with {len(self._errors)} errors. Please report this.")
+            raise AuditError(f"{n_failed:,} images failed, with {len(self._errors):,} errors. Please report this.")
 
     def _settle(self, indices: IntArray, status: int | IntArray) -> None:
         if self._status[indices].any():

@@ -130,7 +130,7 @@ def _open_job(location: str) -> FeatureMatrix:
     is_complete = len(shards) == manifest.n_shards
     if not is_complete:
         warnings.warn(
-            f"The job {location!r} is not complete: {len(shards)} of {format_count(manifest.n_shards, 'shard')} are "
+            f"The job {location!r} is not complete: {len(shards):,} of {format_count(manifest.n_shards, 'shard')} are "
             f"done, and only their rows are returned. Complete it: featx job run {shlex.quote(location)}",
             UnfinishedWarning,
             stacklevel=3,

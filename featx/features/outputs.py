@@ -162,7 +162,7 @@ class _NpyOutput:
         n_lines = write_table(self._listing, table())
         n_rows = len(np.load(self.matrix, mmap_mode="r", allow_pickle=False))
         if not n_lines == n_rows == shape[0]:
-            raise audit_error(f"{n_rows} rows, {n_lines} lines")
+            raise audit_error(f"{n_rows:,} rows, {n_lines:,} lines")
 
     def read_back(self, block_rows: int) -> Iterator[tuple[FloatArray, list[str]]]:
         start = 0

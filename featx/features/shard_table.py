@@ -122,7 +122,7 @@ def _rows_table(folder: FeatureFolder, name: str, n_rows: int, names: tuple[str,
     table = _read(folder, name, (*names, *(f"{column}_bytes" for column in names), "status"))
     is_done = np.array(table.column("status").to_pylist(), dtype=object) == "done"
     if int(is_done.sum()) != n_rows:
-        raise _corrupt(folder, name, f"{is_done.sum()} images have a row, expected {n_rows} as in its footer")
+        raise _corrupt(folder, name, f"{is_done.sum():,} images have a row, expected {n_rows:,} as in its footer")
     return table.drop_columns("status") if is_done.all() else table.drop_columns("status").filter(is_done)
 
 

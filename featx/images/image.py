@@ -175,7 +175,7 @@ def describe_image(image: Any) -> str:
     if isinstance(image, str | os.PathLike):
         return redact_secrets(str(os.fspath(image)))  # a plain str, which does not keep an image in memory
     if isinstance(image, bytes):
-        return f"{len(image)} bytes"
+        return f"{len(image):,} bytes"
     if hasattr(image, "__array__") and hasattr(image, "shape"):
         return f"array of shape {tuple(image.shape)}"
     if isinstance(image, Mapping):

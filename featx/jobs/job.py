@@ -189,7 +189,8 @@ class Job:
                 raise ValueError(f"the column {missing[0]!r} is missing")
             n_done, n_images = columns["status"].count("done"), len(columns["status"])
             if (n_done, n_images) != (shard.rows, shard.n_images):
-                raise ValueError(f"{n_done} of {n_images} images have a row, expected {shard.rows} of {shard.n_images}")
+                expected = f"{shard.rows:,} of {shard.n_images:,}"
+                raise ValueError(f"{n_done:,} of {n_images:,} images have a row, expected {expected}")
         except FeatxError:
             raise
         except (pa.ArrowException, OSError, ValueError) as error:

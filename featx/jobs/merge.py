@@ -156,7 +156,7 @@ def merge_job(
     if not counts["rows"]:
         first = next(_failures(opened, shards))
         raise SourceError(
-            f"None of the {counts['failed']} images can be read; the first is {first.image!r}: {first.reason}. Check "
+            f"None of the {counts['failed']:,} images can be read; the first is {first.image!r}: {first.reason}. Check "
             "the files or the source."
         )
     manifest, n_images = opened.manifest, sum(shard.n_images for shard in shards)

@@ -131,7 +131,7 @@ def validate_training_data(features: Any, y: Any, n_features: int) -> FloatArray
     if not np.isfinite(rows).all():
         raise ModelFileError(f"{expected}, got NaN or infinity. Remove the rows of unreadable images.")
     if y is not None and shape != (len(rows),):
-        raise ModelFileError(f"y must have one label for each of {len(rows)} rows of features, got shape {shape}.")
+        raise ModelFileError(f"y must have one label for each of {len(rows):,} rows of features, got shape {shape}.")
     return rows
 
 

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.datasets import load_digits, load_iris
 from sklearn.neighbors import KNeighborsClassifier
 
 from featx import compare_baselines
 from featx.baselines.learning_curve import learning_curve
+from featx.baselines.plots import curve_band, range_with_margin
 
 
 def test_curve() -> None:
@@ -58,3 +60,20 @@ def test_curve_of_centroid_needs_no_probabilities() -> None:
     comparison = compare_baselines(X, y, estimators=["centroid"])
     assert comparison.learning_curve["n_per_class"].iloc[0] == 1
     assert comparison.learning_curve["score_mean"].notna().all()
+
+
+@pytest.mark.parametrize(
+    ("scores", "deviations", "expected"),
+    [
+        ([0.2, 0.98], [0.3, 0.05], (-0.01, 1.01)),
+        ([0.6, 0.7], [0.0, float("nan")], (0.594, 0.706)),
+        ([-1.5, 0.9], [0.5, 0.2], (-2.18, 1.01)),  # R² has no lower limit
+    ],
+)
+def test_axis_shows_the_range_of_scores(
+    scores: list[float], deviations: list[float], expected: tuple[float, float]
+) -> None:
+    curve = pd.DataFrame({"score_mean": scores, "score_std": deviations})
+    low, high = curve_band(curve)
+    assert high.max() <= 1
+    assert range_with_margin(low.to_numpy(), high.to_numpy()) == pytest.approx(expected)

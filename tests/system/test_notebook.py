@@ -32,7 +32,7 @@ def test_long_text_is_cut() -> None:
 
 
 #: Classes that are no results: backbones, options, the labels of an image, and the tool that predicts.
-NO_RESULTS = {"Backbone", "DirectBackbone", "KerasBackbone", "Predictor", "ScaleLimits", "Tags"}
+NO_RESULTS = {"Backbone", "DirectBackbone", "ExtractionParameters", "KerasBackbone", "Predictor", "ScaleLimits", "Tags"}
 
 
 def test_every_public_result_is_shown_in_notebooks() -> None:

@@ -21,8 +21,8 @@ def given_split(y: AnyArray, cv: Any, groups: IntArray | None, task: str) -> Spl
         train, test = (validate_row_indices(rows, len(y), index) for rows in pair)
         if n_common := len(np.intersect1d(train, test)):
             raise ComparisonError(
-                f"Fold {index} of cv must have disjoint training and test samples, got {n_common} in both. Remove them "
-                "from one of the two."
+                f"Fold {index} of cv must have disjoint training and test samples, got {n_common:,} in both. Remove "
+                "them from one of the two."
             )
         if groups is not None:
             is_safe = ~np.isin(groups[train], groups[test])
@@ -30,7 +30,7 @@ def given_split(y: AnyArray, cv: Any, groups: IntArray | None, task: str) -> Spl
             train = train[is_safe]
         if not len(train) or not len(test):
             raise ComparisonError(
-                f"Fold {index} of cv must have training and test samples, got {len(train)} and {len(test)}. Change "
+                f"Fold {index} of cv must have training and test samples, got {len(train):,} and {len(test):,}. Change "
                 "the fold."
             )
         folds.append((train, test))
@@ -42,7 +42,7 @@ def given_split(y: AnyArray, cv: Any, groups: IntArray | None, task: str) -> Spl
         notes += _untrained_classes(y, folds)
     train, test = folds[0]
     description = (
-        f"{len(train):,} training, {len(test):,} test samples" if len(folds) == 1 else f"{len(folds)} given folds"
+        f"{len(train):,} training, {len(test):,} test samples" if len(folds) == 1 else f"{len(folds):,} given folds"
     )
     return Split(folds, _n_disjoint(folds), description, notes)
 

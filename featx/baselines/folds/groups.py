@@ -32,7 +32,7 @@ def group_codes(groups: Any, n_samples: int) -> IntArray:
         codes[index] = code_by_group.setdefault(group, len(code_by_group))
     if len(code_by_group) < 2:
         raise ComparisonError(
-            f"groups must contain at least two groups, got one for all {n_samples} samples. Use another column for "
+            f"groups must contain at least two groups, got one for all {n_samples:,} samples. Use another column for "
             "groups, or no groups."
         )
     return codes

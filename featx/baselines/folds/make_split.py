@@ -112,10 +112,10 @@ def _stratified_split(y: AnyArray, cv: int, repeats: int, groups: IntArray | Non
     if max_folds < cv:
         smallest = labels[counts.argmin()].item()
         notes.append(
-            f"{max_folds} folds instead of {cv}: the smallest class, {smallest!r}, has {counts.min()} samples."
+            f"{max_folds} folds instead of {cv}: the smallest class, {smallest!r}, has {counts.min():,} samples."
         )
     if groups is not None and (n_groups := len(np.unique(groups))) < max_folds:
-        notes.append(f"{n_groups} folds instead of {cv}: there are {n_groups} groups.")
+        notes.append(f"{n_groups:,} folds instead of {cv}: there are {n_groups:,} groups.")
         max_folds = n_groups
     for n_folds in range(max_folds, 1, -1):
         folds, n_first_repeat = _shuffled_folds(codes, groups, n_folds, repeats, random_state)
@@ -201,7 +201,7 @@ def _too_few_classes(labels: list[Any], singles: list[Any], has_groups: bool) ->
         )
     unit = "group" if has_groups else "sample"
     return (
-        f"y must have at least two classes with two {unit}s, but {len(singles)} of {len(labels)} classes have a "
+        f"y must have at least two classes with two {unit}s, but {len(singles):,} of {len(labels):,} classes have a "
         f"single {unit}: {format_list(singles)}. Add samples to them."
     )
 
@@ -210,12 +210,12 @@ def _random_split(y: AnyArray, cv: int, repeats: int, groups: IntArray | None, r
     from sklearn.model_selection import GroupKFold, KFold
 
     n_folds = min(cv, len(y) // 2)  # R² needs two test samples
-    notes = [] if n_folds == cv else [f"{n_folds} folds instead of {cv}: there are {len(y)} samples."]
+    notes = [] if n_folds == cv else [f"{n_folds} folds instead of {cv}: there are {len(y):,} samples."]
     if groups is not None and (n_groups := len(np.unique(groups))) < n_folds:
         n_folds = n_groups
-        notes.append(f"{n_folds} folds instead of {cv}: there are {n_groups} groups.")
+        notes.append(f"{n_folds} folds instead of {cv}: there are {n_groups:,} groups.")
     if n_folds < 2:
-        raise ComparisonError(f"y must contain at least four samples, got {len(y)}. Add samples.")
+        raise ComparisonError(f"y must contain at least four samples, got {len(y):,}. Add samples.")
     splitter = KFold if groups is None else GroupKFold
     folds: list[Fold] = []
     for seed in range(random_state, random_state + repeats):

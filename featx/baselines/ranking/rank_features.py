@@ -196,7 +196,7 @@ def rank_matrices(
         rows, dropped_notes = usable_rows(y, groups)
         notes += dropped_notes
     elif len(set(y.tolist())) < 2:
-        raise ComparisonError(f"y must contain at least two different values, got {len(y)} equal ones. Add samples.")
+        raise ComparisonError(f"y must contain at least two different values, got {len(y):,} equal ones. Add samples.")
     scorer = _Scorer.create(y[rows], task, groups, duplicate_groups, rows)
 
     def score_one(X: AnyArray) -> tuple[dict[str, float], AnyArray]:

@@ -21,7 +21,7 @@ def add_commands(commands: Any) -> None:
         "columns:\n"
         "  min_image_size     smallest image_size; the largest is 4096\n"
         "  megabytes          size of the weights file\n"
-        "  top_1              ImageNet validation accuracy in percent, from the Keras documentation\n"
+        "  top_1              ImageNet validation accuracy, from the Keras documentation\n"
         "  weights            whether the ImageNet weights are on this machine\n"
         "  license            license of the weights, as far as it is known; --json adds their origin\n"
         "  text               of one backbone: whether texts can be compared with images\n"
@@ -76,7 +76,7 @@ def show_backbones(args: argparse.Namespace) -> None:
         rows = [_backbone_row(backbone, rates.get(backbone.name)) for backbone in backbones]
         if not args.json:
             rows = [{name: value for name, value in row.items() if name != "origin"} for row in rows]
-    print_data(json.dumps(rows) if args.json else format_table(rows))
+    print_data(json.dumps(rows) if args.json else format_table(rows, formats={"top_1": ".3f"}))
 
 
 def _show_search(args: argparse.Namespace) -> None:

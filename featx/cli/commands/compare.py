@@ -208,7 +208,7 @@ def _compare_features(args: argparse.Namespace) -> ImageComparison:
 
     if len(args.source) > 1:
         raise OptionError(
-            f"SOURCE must be one job or feature file, got {len(args.source)} sources. Compare each by itself."
+            f"SOURCE must be one job or feature file, got {len(args.source):,} sources. Compare each by itself."
         )
     given = [name for name in (*EXTRACTION_OPTIONS, "backbone", "on_error", *_IMAGE_OPTIONS) if _is_given(args, name)]
     if given:

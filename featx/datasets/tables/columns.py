@@ -161,7 +161,7 @@ class ImageColumns:
         missing = [row for row, values in enumerate(rows) if None in values]
         if missing:
             raise SourceError(
-                f"Paths in {self._source!r} are missing in {len(missing)} of {len(rows)} rows, first in row "
+                f"Paths in {self._source!r} are missing in {len(missing):,} of {len(rows):,} rows, first in row "
                 f"{self._n_rows + missing[0]}. Fill in the cells, or remove the rows."
             )
         if self._options.path_template is not None:

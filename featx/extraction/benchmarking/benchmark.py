@@ -251,7 +251,7 @@ def _sample_pixels(paths: list[str], resolved: Resolved) -> AnyArray:
     pixels = list(itertools.islice(readable, _NETWORK_IMAGES))
     if len(pixels) < _MIN_IMAGES:
         raise SourceError(
-            f"A benchmark needs at least {_MIN_IMAGES} different images, got {len(pixels)} that can be read. Pass a "
+            f"A benchmark needs at least {_MIN_IMAGES} different images, got {len(pixels):,} that can be read. Pass a "
             "folder with more photos, or omit the source to use generated photos."
         )
     return np.stack(pixels)

@@ -172,5 +172,5 @@ class Benchmark(TextResult):
 
     def as_text(self) -> str:
         """Return a human-readable table."""
-        title = f"{self.machine}, {self.cores} cores; {self.images} images; images/s"
+        title = f"{self.machine}, {self.cores} cores; {self.images:,} images; images/s"
         return "\n\n".join([title, *(result.as_text() for result in self.results)])

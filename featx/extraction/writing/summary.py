@@ -79,7 +79,7 @@ class ExtractionSummary(TextResult):
         size = f"{format_count(self.rows, 'row')} of {format_count(self.features, 'feature')}"
         lines = [
             f"{size} in {describe_output(output)}",
-            f"{self.computed} computed, {self.cached} from the cache, {self.failed} failed; "
+            f"{self.computed:,} computed, {self.cached:,} from the cache, {self.failed:,} failed; "
             f"{self.seconds:.1f} s, {self.images_per_second:.0f} images/s "
             f"({self.backbone}, {self.precision}, {self.engine})",
         ]

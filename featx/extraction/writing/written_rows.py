@@ -132,7 +132,7 @@ def _audit(files: OutputFiles, digests: DigestArray, cache: RowCache, block_rows
             raise audit_error(f"a row from {checked} to {end - 1} does not belong to its image")
         checked = end
     if checked != len(digests):
-        raise audit_error(f"{len(digests)} rows, {checked} lines")
+        raise audit_error(f"{len(digests):,} rows, {checked:,} lines")
 
 
 def _agrees_with_cache(digests: DigestArray, rows: FloatArray, cache: RowCache) -> bool:

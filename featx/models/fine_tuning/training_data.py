@@ -34,11 +34,12 @@ def validate_classes(images: Sequence[Image], y: Any) -> tuple[AnyArray, IntArra
     """
     y = as_label_array(y)
     if y.ndim != 1 or len(y) != len(images):
-        raise TrainingError(f"y must have one label for each of {len(images)} images, got shape {y.shape}.")
+        raise TrainingError(f"y must have one label for each of {len(images):,} images, got shape {y.shape}.")
     missing = [index for index, label in enumerate(y.tolist()) if is_missing(label)]
     if missing:
         raise TrainingError(
-            f"y must not have missing labels, got {len(missing)}, the first at index {missing[0]}. Remove these images."
+            f"y must not have missing labels, got {len(missing):,}, the first at index {missing[0]}. Remove these "
+            "images."
         )
     classes, codes, counts = np.unique(validate_labels(y, "classification"), return_inverse=True, return_counts=True)
     if len(classes) < 2:

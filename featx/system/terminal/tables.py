@@ -303,7 +303,7 @@ def _format_cell(value: object, specification: str | None) -> str:
         return ""
     if specification and not isinstance(value, str):
         return format(value, specification)
-    return f"{value:,}" if isinstance(value, int) and value >= 10_000 else str(value)
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def fit_text(text: str) -> str:

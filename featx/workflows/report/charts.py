@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from featx.baselines.plots import far_dummies, range_with_margin
+from featx.baselines.plots import curve_band, far_dummies, range_with_margin
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -245,19 +245,13 @@ def curve_chart(curve: pd.DataFrame, metric_name: str, x_label: str) -> Any:
     """Return the plot of the learning curve."""
     from bokeh.models import ColumnDataSource
 
-    deviation = curve["score_std"].fillna(0)
-    source = ColumnDataSource(
-        {
-            "x": curve["n_per_class"],
-            "y": curve["score_mean"],
-            "low": curve["score_mean"] - deviation,
-            "high": curve["score_mean"] + deviation,
-        }
-    )
+    low, high = curve_band(curve)
+    source = ColumnDataSource({"x": curve["n_per_class"], "y": curve["score_mean"], "low": low, "high": high})
     figure = _figure(
         "curve",
         height=320,
         x_axis_type="log",
+        y_range=range_with_margin(low.to_numpy(), high.to_numpy()),
         x_axis_label=x_label,
         y_axis_label=metric_name,
         tooltips=[(x_label, "@x"), (metric_name, "@y{0.000}")],

@@ -41,7 +41,7 @@ def summary(frame: ImageFrame) -> str:
         score = f"mean average precision {_score(frame):.3f} on {n_images} with {n_tags}"
     elif frame.has_classes:
         n_classes = format_count(len(np.unique(frame.backbone.comparison.y)), "class")
-        score = f"{100 * _score(frame):.1f}\u00a0% accuracy on {n_images} of {n_classes}"
+        score = f"accuracy {_score(frame):.3f} on {n_images} of {n_classes}"
     else:
         score = f"R² {_score(frame):.3f} on {n_images}"
     low, high = float(best["low"]), float(best["high"])
@@ -155,9 +155,8 @@ def alt_texts(frame: ImageFrame) -> dict[str, str]:
             f"{pair['true_name']} predicted as {pair['predicted_name']} {pair['count']} times"
             for pair in confusions(frame)[:5]
         ]
-        texts["confusion"] = (
-            f"{n_correct} of {len(frame.scored)} correct. Most frequent confusions: {', '.join(frequent) or 'none'}."
-        )
+        correct = f"{n_correct:,} of {len(frame.scored):,} correct"
+        texts["confusion"] = f"{correct}. Most frequent confusions: {', '.join(frequent) or 'none'}."
         n_images, n_classes = format_count(len(frame.shown), "image"), format_count(len(frame.class_names), "class")
         texts["map"] = f"{n_images} of {n_classes}; the classes are below."
     return texts

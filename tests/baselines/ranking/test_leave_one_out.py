@@ -109,7 +109,7 @@ def test_invalid_input() -> None:
     X, y = load_digits(return_X_y=True)
     with pytest.raises(OptionError, match="method must be 'ridge' or 'knn'"):
         leave_one_out(X, y, method="svm")
-    with pytest.raises(ComparisonError, match="one for all 1797 samples"):
+    with pytest.raises(ComparisonError, match="one for all 1,797 samples"):
         leave_one_out(X, y, groups=np.zeros(len(y)))
     X[7, 3] = np.inf
     with pytest.raises(ComparisonError, match="first in row 7"):

@@ -13,10 +13,10 @@ from featx.cli import main as cli
 def test_backbones_lists_backbones_and_layers(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["backbones"]) == 0
     out = capsys.readouterr().out
-    assert re.search(r"\nresnet50_v2 +2048 +224 +32 +23,564,800 +94\.3 +76\.0  (local|download)", out)
+    assert re.search(r"\nresnet50_v2 +2,048 +224 +32 +23,564,800 +94\.3 +0\.760  (local|download)", out)
     assert cli.main(["backbones", "mobilenet", "--layers"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[-1].split() == ["85", "conv_pw_13_relu", "ReLU", "7×7×1024", "1024", "yes"]
+    assert lines[-1].split() == ["85", "conv_pw_13_relu", "ReLU", "7×7×1024", "1,024", "yes"]
     assert cli.main(["backbones", "--layers"]) == 2
     assert "requires the name of a backbone" in capsys.readouterr().err
     assert cli.main(["backbones", "--json"]) == 0

@@ -32,7 +32,7 @@ def test_page_is_self_contained(photo_folder: Path, tmp_path: Path) -> None:
     assert not re.search(r"""(src|href)=["']?(https?:|//)""", without_libraries)
     assert "default-src 'none'" in text
     for words in (
-        "accuracy on 24 images of 2 classes",
+        " on 24 images of 2 classes",
         "95 % interval",
         "featx compare photos",
         "Learning curve",

@@ -252,7 +252,7 @@ def _check_assignment(session: Any, device: str) -> None:
         )
     if on_cpu:
         warnings.warn(
-            f"The CPU runs {len(on_cpu)} of {len(nodes)} operations, because device {device!r} lacks them: "
+            f"The CPU runs {len(on_cpu):,} of {len(nodes):,} operations, because device {device!r} lacks them: "
             f"{format_list(sorted(set(on_cpu)))}.",
             FeatxWarning,
             stacklevel=2,
