@@ -19,8 +19,8 @@ from featx.errors import MissingDependencyError, OptionError, UnknownBackboneErr
 from featx.system.terminal.progress import announce
 
 _EXPECTED = (
-    "'imagenet' for those that the name states, None for random weights, or the path of a .safetensors or .pth file of "
-    "this network"
+    "'imagenet' for those that the name states, None (--weights none) for random ones, or the path of a .safetensors "
+    "or .pth file of this network"
 )
 #: The beginning of the SHA-256 in the name of a file.
 _HASH = re.compile(r"-([0-9a-f]{8,64})\.")
