@@ -97,6 +97,7 @@ def scores_chart(names: Sequence[str], table: pd.DataFrame, metric: str, metric_
     figure = _figure(
         "scores",
         height=70 + 40 * n,
+        min_border_left=20,  # of the label of the first tick
         x_range=range_with_margin(low[~is_outside], high[~is_outside]),
         y_range=(-0.5, n - 0.2),
         x_axis_label=f"{metric_name}, mean and 95 % interval",
