@@ -123,6 +123,8 @@ def all_unreadable_error(n_images: int, first: Failure) -> SourceError:
 
 #: Remedies by words in the reason. The first that occurs is used.
 _REMEDIES = (
+    ("pass the range of all images", "Values outside of it become black and white."),
+    ("a NumPy array", 'Save arrays with their labels in an npz file: numpy.savez("data.npz", images=X, labels=y).'),
     ("in base64", "Pass the decoded bytes, or write them to files."),
     ("is encrypted", "Unpack the archive with its password, and pass the folder."),
     ("responds 401", "Pass URLs that do not require a login, or download the images and pass their folder."),

@@ -14,7 +14,7 @@ import numpy as np
 from featx.datasets.find import find_images
 from featx.datasets.image_listing import format_ignored
 from featx.datasets.image_table import ImagesLike
-from featx.datasets.label_names import missing_labels_note, similar_names_note
+from featx.datasets.label_names import conflicts_note, missing_labels_note, similar_names_note
 from featx.datasets.pixel_range import pixel_range_note
 from featx.errors import UnreadableImageError
 from featx.images.decode import MAX_PIXELS, decode_image, load_decoders
@@ -315,22 +315,9 @@ def check_images(
     images, quality_notes = _without_common(images)
     found = [f(table.labels) for f in (similar_names_note, missing_labels_note)] + [pixel_range_note(table.paths)]
     notes = [*table.all_notes(), *filter(None, found)]
-    notes += [*quality_notes, *filter(None, [_conflicts_note(images, table.labels)])]
+    conflicts = conflicts_note([(image.digest, image.path) for image in images], table.labels)
+    notes += [*quality_notes, *filter(None, [conflicts])]
     return ImageCheck(images, table.labels, table.ignored, notes)
-
-
-def _conflicts_note(images: Sequence[CheckedImage], labels: Sequence[Any]) -> str:
-    """Return a note on images with identical bytes and different labels. Empty: there are none."""
-    labeled: dict[bytes, dict[Any, str]] = {}
-    for image, label in zip(images, labels, strict=True):
-        if image.digest and label is not None:
-            labeled.setdefault(image.digest, {}).setdefault(label, image.path)
-    conflicts = [group for group in labeled.values() if len(group) > 1]
-    if not conflicts:
-        return ""
-    examples = [f"{shorten(path)} ({shorten(str(label))})" for label, path in list(conflicts[0].items())[:3]]
-    number = format_count(len(conflicts), "group")
-    return f"{number} of identical images with different labels, such as {', '.join(examples)}."
 
 
 def _check_image(path: str, max_pixels: int) -> CheckedImage:

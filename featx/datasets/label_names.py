@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from featx.errors import did_you_mean
-from featx.system.formatting import format_count
+from featx.system.formatting import format_count, shorten
 
 #: An integer, which may be written as a float.
 _INTEGER = re.compile(r"-?[0-9]+(\.0+)?")
@@ -90,6 +90,28 @@ def missing_labels_note(labels: Iterable[Any]) -> str:
         f"{format_count(n_images, 'image')} {verb} a missing one: {', '.join(map(repr, names))}. If so, remove these "
         "labels: an empty cell, None or NaN."
     )
+
+
+def conflicts_note(images: Iterable[tuple[bytes, str]], labels: Iterable[Any]) -> str:
+    """Return a note on identical images with different labels. Empty: there are none.
+
+    Parameters
+    ----------
+    images : iterable of (bytes, str)
+        Digest and path of each image. An unreadable one has no digest.
+    labels : iterable of object
+        None: no label.
+    """
+    groups: dict[bytes, dict[Any, str]] = {}
+    for (digest, path), label in zip(images, labels, strict=True):
+        if digest and label is not None:
+            groups.setdefault(digest, {}).setdefault(label, path)
+    conflicts = [group for group in groups.values() if len(group) > 1]
+    if not conflicts:
+        return ""
+    examples = [f"{shorten(path)} ({shorten(str(label))})" for label, path in list(conflicts[0].items())[:3]]
+    number = format_count(len(conflicts), "group")
+    return f"{number} of identical images with different labels, such as {', '.join(examples)}."
 
 
 def unknown_classes_note(train: Iterable[Any], test: Iterable[Any]) -> str:

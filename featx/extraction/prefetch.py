@@ -187,6 +187,8 @@ class _Reader:
             try:
                 if content is None:
                     content, source.state = read_image(image, self.options.max_pixels, window=self.options.window)
+                if not isinstance(content, bytes):
+                    source.path = ""  # an array is scaled by the window: its digest is not one of the file alone
                 source.digest = content_digest(content)
                 first = self.first_by_digest.setdefault(source.digest, index)
                 if first != index:

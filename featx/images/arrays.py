@@ -78,7 +78,7 @@ def _scaled(array: np.ndarray[Any, Any], window: Window | None) -> np.ndarray[An
     if limits is None and (values.min() < low or values.max() > high):
         raise UnreadableImageError(
             f"expected {array.dtype} pixels from {low:g} to {high:g}, got {values.min():g} to {values.max():g}; pass "
-            "the range to the extractor, for example FeatureExtractor(window=(0, 255))"
+            f"the range of all images to the extractor, {_window_text(values.min(), values.max(), high)}"
         )
     scaled: np.ndarray[Any, Any] = ((np.clip(values, low, high) - low) * (255.0 / (high - low))).round()
     return scaled.astype(np.uint8)
@@ -114,12 +114,17 @@ def check_values(images: Iterable[Any], window: Window | None) -> None:
         low, high = _value_range(image.dtype)
         least, largest = (float(image.min()), float(image.max())) if image.size else (low, low)
         if math.isfinite(least) and math.isfinite(largest) and (least < low or largest > high):
-            window_text = f"window=({min(0, least):g}, {255 if high < largest <= 255 else largest:g})"
             raise InputError(
                 f"images must have {image.dtype} pixels from {low:g} to {high:g}, got {least:g} to {largest:g}. Pass "
-                f"the range of all images to the extractor: FeatureExtractor({window_text}). Or convert the pixels "
-                "with .astype('uint8') if they are from 0 to 255."
+                f"the range of all images to the extractor, {_window_text(least, largest, high)}. Or convert the "
+                "pixels with .astype('uint8') if they are from 0 to 255."
             )
+
+
+def _window_text(least: float, largest: float, high: float) -> str:
+    """Return the option for a range that has some values, beyond `high` or below 0."""
+    start, end = min(0, least), 255 if high < largest <= 255 else largest
+    return f"such as window=({start:g}, {end:g}) (--window {start:g} {end:g})"
 
 
 def as_batch(array: np.ndarray[Any, Any], name: str) -> list[np.ndarray[Any, Any]]:

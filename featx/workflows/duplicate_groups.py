@@ -131,6 +131,10 @@ def _describe_merged_groups(
 ) -> str:
     """Return why duplicates leave too few groups: all are equal, or they merge groups. "": for another reason."""
     n_groups = len(np.unique(groups))
+    if given_groups is None and table.splits is not None:
+        is_test = np.array([split == "test" for split in table.splits])
+        if np.isin(groups[~is_test], groups[is_test]).all():
+            return "All training images are near-duplicates of test images, which leaves none to train on."
     if given_groups is None and n_groups == 1:
         return f"All {len(groups):,} images are near-duplicates of each other, which leaves nothing to split."
     if given_groups is None or n_groups == len(np.unique(given_groups)):

@@ -105,7 +105,9 @@ def test_arrays_of_other_libraries() -> None:
 def test_comparisons_have_one_range_for_all_arrays():
     images = [np.full((8, 8, 3), value, dtype=np.float32) for value in (0.5, 200, 1, 250)]
     options = {"backbones": ["color_histogram"], "cache": None}
-    with pytest.raises(InputError, match=r"Pass the range of all images to the extractor: FeatureExtractor\(window="):
+    with pytest.raises(
+        InputError, match=r"Pass the range of all images to the extractor, such as window=\(0, 255\) \("
+    ):
         compare_images(images, list("abab"), **options)
 
 

@@ -158,6 +158,16 @@ def test_equal_black_images_name_their_bit_depth(tmp_path: Path) -> None:
     assert str(caught.value).endswith("If they have 10 bits, pass bit_depth=10 (--bit-depth 10).")
 
 
+def test_training_images_that_are_all_in_the_test_set(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    pixels = {label: rng.integers(0, 256, (16, 16, 3), dtype=np.uint8) for label in "ab"}
+    for part, label in [("train", "a"), ("train", "b"), ("test", "a"), ("test", "b")]:
+        (tmp_path / part / label).mkdir(parents=True)
+        PIL.Image.fromarray(pixels[label]).save(tmp_path / part / label / "1.png")
+    with pytest.raises(ComparisonError, match="All training images are near-duplicates of test images, which leaves"):
+        compare(find_images(tmp_path), backbones=["color_histogram"])
+
+
 def test_large_user_group_does_not_disable_duplicate_groups(compare_matrix: Callable[..., Any]) -> None:
     rows = np.random.default_rng(0).normal(size=(100, 32))
     rows[90] = rows[10] + 0.01

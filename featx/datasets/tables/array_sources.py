@@ -260,7 +260,8 @@ def _npz_parts(source: str, options: SourceOptions, notes: list[str]) -> list[Ar
     for key in images:
         shape = shapes[key]
         if len(shape) < 3:
-            as_batch(np.empty((0, *shape[1:])), f"{source}#{key}")  # raises the error that names the reshape
+            pixels = np.broadcast_to(np.uint8(0), shape)  # of this shape, without its memory
+            as_batch(pixels, f"{source}#{key}")  # raises the error that names the reshape
         given = options.label_column
         label_key = given if isinstance(given, str) else _label_key(key, shapes)
         labels: list[str | None] = []

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from featx import FeatureExtractor, check_images, find_images
+from featx import FeatureExtractor, check_images, extract_images, find_images
 from featx.errors import InputError, OptionError, SourceError, SourceNotFoundError, UnreadableImageError
 from featx.images.image import file_state, read_image
 
@@ -252,3 +252,19 @@ def test_missing_row(tmp_path: Path) -> None:
         read_image(f"{tmp_path}/a.npz#x/12")
     with pytest.raises(UnreadableImageError, match="No such file"):
         read_image(f"{tmp_path}/b.npz#x/12")
+
+
+def test_rows_of_a_window_are_not_those_without_it(tmp_path: Path) -> None:
+    """The path of an array stands for other pixels with another window."""
+    X = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 3), dtype=np.uint8)
+    np.savez(tmp_path / "a.npz", x=X)
+    np.savez(tmp_path / "f.npz", x=X.astype(np.float32))
+    options: dict[str, Any] = {"backbone": "color_histogram", "cache": tmp_path / "cache"}
+    extract_images(tmp_path / "a.npz", tmp_path / "o.npy", **options)
+    extract_images(tmp_path / "f.npz", tmp_path / "o.npy", **options, window=(0, 255))
+    with pytest.raises(SourceError) as caught:
+        extract_images(tmp_path / "f.npz", tmp_path / "o.npy", **options)
+    assert "pass the range of all images to the extractor, such as window=(0, 255) (--window 0 255)" in str(
+        caught.value
+    )
+    assert str(caught.value).endswith("Values outside of it become black and white.")
