@@ -55,7 +55,8 @@ def find_label_issues(
     -----
     The rule follows confident learning [1]_. A sample is listed if another class is more probable than its label and
     reaches 80 % of the mean probability that this class has among the samples with that label. The mean accounts for
-    classes for which the classifier is over- or underconfident.
+    classes for which the classifier is over- or underconfident. Samples of a class whose probability is 0 for all
+    samples are not listed: the classifier was not fitted on it.
 
     With 5 % of the labels of 840 aerial photos flipped, at least 81 % of the flipped labels were listed in 12 trials
     (mean 87 %), and at least 68 % of the listed samples were flipped (mean 77 %).
@@ -138,5 +139,6 @@ def _suggest(probabilities: Float64Array, codes: IntArray) -> tuple[IntArray, Bo
     is_candidate[rows, codes] = False
     is_candidate &= probabilities > probabilities[rows, codes, None]
     suggested: IntArray = np.where(is_candidate, probabilities, -1).argmax(axis=1)
-    is_issue: BoolArray = np.asarray(is_candidate.any(axis=1))
+    was_trained = probabilities.max(axis=0, initial=0) > 0
+    is_issue: BoolArray = is_candidate.any(axis=1) & was_trained[codes]
     return suggested, is_issue

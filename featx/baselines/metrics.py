@@ -289,12 +289,19 @@ def best_row(table: pd.DataFrame, task: str) -> int:
     return int(np.argmax(np.where(np.isnan(scores), -np.inf, scores)))
 
 
+def is_at_chance(table: pd.DataFrame) -> bool:
+    """Return whether the dummy was compared and is not significantly worse than the best estimator."""
+    return bool(((table["estimator"] == "dummy") & (table["verdict"] != "worse")).any())
+
+
 def no_better_than_dummy(table: pd.DataFrame, task: str) -> str:
-    """Return a warning if an estimator is not better than the dummy while another one is, else an empty string."""
+    """Return a warning if an estimator is not better than the dummy, else an empty string."""
     metric = f"{METRICS[task][0]}_mean"
     scores = table.set_index("estimator")[metric]
-    if "dummy" not in scores or table["verdict"][table["estimator"] == "dummy"].iloc[0] != "worse":
+    if "dummy" not in scores or len(scores) == 1:
         return ""
+    if is_at_chance(table):
+        return "No estimator is significantly better than the dummy, which ignores the features."
     names = [name for name in scores.index[scores <= scores["dummy"]] if name != "dummy"]
     return f"No better than the dummy, which ignores the features: {', '.join(names)}." if names else ""
 

@@ -17,6 +17,7 @@ from featx.errors import ComparisonError, OptionError, SourceError
 from featx.features.duplicates.find import DUPLICATE_THRESHOLD, check_threshold
 from featx.models.zero_shot.prompts import PromptsLike
 from featx.system.array_types import IntArray
+from featx.system.option_checks import is_integer
 from featx.workflows.labeled_images import label_column
 
 _N_FOLDS = 5
@@ -65,9 +66,10 @@ class ComparisonConfig:
     task_note: str = ""
 
     def __post_init__(self) -> None:
-        if not isinstance(self.cv, int | np.integer | None):
+        if self.cv is not None and not (is_integer(self.cv) and self.cv >= 2):
             raise OptionError(
-                f"cv (--cv) must be a number of folds or None, got {self.cv!r}. To score given images, use test_mask."
+                f"cv (--cv) must be a number of folds of at least 2, or None, got {self.cv!r}. Use cv=5, for "
+                "example. To score given images, use test (--test)."
             )
         check_comparison_options(
             estimators=self.estimators,

@@ -14,7 +14,7 @@ from featx.baselines.cross_validate import compare_baselines
 from featx.baselines.estimators import EstimatorsLike
 from featx.baselines.folds.make_split import make_split
 from featx.baselines.folds.split import Split
-from featx.baselines.metrics import METRICS, add_verdicts
+from featx.baselines.metrics import METRICS, add_verdicts, is_at_chance
 from featx.baselines.scaling.limits import ScaleLimits
 from featx.baselines.scaling.schedule import format_minutes
 from featx.datasets.image_table import ImageTable
@@ -239,6 +239,8 @@ class Experiment:
         issues = (comparison.label_issues if of_all_images is None else of_all_images).copy()
         paths = pd.Series([self.table.paths[row] for row in issues["row"]], index=issues.index, dtype=object)
         issues.insert(0, "path", paths)
+        if len(issues) and is_at_chance(best.comparison.table):
+            notes.append("The list of label errors is not reliable: no estimator is better than the dummy.")
         return issues
 
     def _split_of_all_images(self) -> Split:

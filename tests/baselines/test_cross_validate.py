@@ -307,11 +307,11 @@ def test_misleading_accuracy() -> None:
     rng = np.random.default_rng(0)
     y = np.array(["many"] * 190 + ["few"] * 10)
     comparison = compare_baselines(rng.normal(size=(200, 5)), y, estimators=["dummy", "knn"])
-    assert comparison.notes[-1].startswith(
+    assert comparison.notes[-2].startswith(
         "Accuracy is misleading for these imbalanced classes (190 images of many, 10 of few)"
     )
     fair = compare_baselines(rng.normal(size=(200, 5)), np.repeat(["a", "b"], 100), estimators=["dummy", "knn"])
-    assert fair.notes == []
+    assert not any("misleading" in note for note in fair.notes)
 
 
 def test_per_class(digits: Any) -> None:

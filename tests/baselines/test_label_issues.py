@@ -38,6 +38,12 @@ def test_class_without_samples_is_not_suggested() -> None:
     assert "c" not in issues["suggested"].tolist()
 
 
+def test_a_class_that_was_not_trained_is_no_error() -> None:
+    probabilities = np.array([[0.9, 0.1, 0.0], [0.2, 0.8, 0.0], [0.9, 0.1, 0.0], [0.1, 0.9, 0.0]])
+    issues = find_label_issues(["a", "b", "c", "a"], probabilities, classes=["a", "b", "c"])
+    assert issues["row"].tolist() == [3]
+
+
 def test_invalid_probabilities() -> None:
     with pytest.raises(ComparisonError, match="must have shape \\(2, 2\\).*got shape \\(2, 3\\)"):
         find_label_issues(["a", "b"], np.zeros((2, 3)))

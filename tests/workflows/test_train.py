@@ -85,7 +85,7 @@ def test_fine_tuned_model_is_fitted_on_scored_images(
     assert (given["X"], given["y"]) == (paths[:23], three[:23])
     assert given["groups"].tolist() == trained.comparison.groups[:23].tolist()
     assert trained.rows.shape == (23, 12)
-    assert any(note.startswith("fine-tune is not tuned (tune, --tune)") for note in trained.notes)
+    assert any(note.startswith("fine-tune is not tuned by tune=True (--tune)") for note in trained.notes)
 
 
 def test_classes_without_test_images_are_noted(paths: list[str], counting: CountingBackbone) -> None:

@@ -61,9 +61,9 @@ def make_split(
     task : {"classification", "regression", "multilabel"}
         Type of the target.
     cv : int, splitter, list of (train, test) or Split, default=5
-        Number of folds, or given folds. The number is reduced if the smallest class has fewer samples, or if a class
-        would be tested without being in the training set. Classes with a single sample or group are dropped. In given
-        folds, training samples that share a group with a test sample are dropped. All of this is noted.
+        Number of folds, or given folds. The number is reduced if the smallest class has fewer samples or groups, or if
+        a class would be tested without being in the training set. Classes with a single sample or group are dropped. In
+        given folds, training samples that share a group with a test sample are dropped. All of this is noted.
     repeats : int, default=1
         Number of repetitions with different shuffles.
     groups : array-like of shape (n_samples,) or None, default=None
@@ -107,16 +107,16 @@ def make_split(
 def _stratified_split(y: AnyArray, cv: int, repeats: int, groups: IntArray | None, random_state: int) -> Split:
     rows, notes = usable_rows(y, groups)
     groups = None if groups is None else groups[rows]
-    labels, codes, counts = np.unique(y[rows], return_inverse=True, return_counts=True)
+    labels, codes = np.unique(y[rows], return_inverse=True)
+    units = np.arange(len(rows)) if groups is None else groups
+    counts = np.bincount(np.unique(np.column_stack([codes, units]), axis=0)[:, 0])
     max_folds = min(cv, int(counts.min()))
     if max_folds < cv:
-        smallest = labels[counts.argmin()].item()
-        notes.append(
-            f"{max_folds} folds instead of {cv}: the smallest class, {smallest!r}, has {counts.min():,} samples."
-        )
-    if groups is not None and (n_groups := len(np.unique(groups))) < max_folds:
-        notes.append(f"{n_groups:,} folds instead of {cv}: there are {n_groups:,} groups.")
-        max_folds = n_groups
+        unit = "samples" if groups is None else "groups"
+        reason = f"the smallest class, {labels[counts.argmin()].item()!r}, has {max_folds:,} {unit}"
+        if groups is not None and len(np.unique(groups)) == max_folds:
+            reason = f"there are {max_folds:,} groups"
+        notes.append(f"{max_folds:,} folds instead of {cv}: {reason}.")
     for n_folds in range(max_folds, 1, -1):
         folds, n_first_repeat = _shuffled_folds(codes, groups, n_folds, repeats, random_state)
         if all(_trains_on_tested_classes(codes, fold) for fold in folds):

@@ -88,6 +88,14 @@ def test_fewer_groups_than_folds() -> None:
     assert split.notes == ["3 folds instead of 5: there are 3 groups."]
 
 
+def test_a_class_with_fewer_groups_than_folds() -> None:
+    y = np.array(["a"] * 12 + ["b"] * 12)
+    groups = np.array([*range(12), *([12] * 6), *([13] * 6)])
+    split = make_split(y, task="classification", groups=groups)
+    assert split.notes == ["2 folds instead of 5: the smallest class, 'b', has 2 groups."]
+    assert all(set(y[test]) == {"a", "b"} for _, test in split.folds)
+
+
 @pytest.mark.parametrize("task", ["classification", "regression"])
 def test_single_group(task: str) -> None:
     with pytest.raises(ComparisonError, match="at least two groups, got one for all 40 samples.*another column"):
