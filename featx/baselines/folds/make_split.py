@@ -108,8 +108,9 @@ def _stratified_split(y: AnyArray, cv: int, repeats: int, groups: IntArray | Non
     rows, notes = usable_rows(y, groups)
     groups = None if groups is None else groups[rows]
     labels, codes = np.unique(y[rows], return_inverse=True)
-    units = np.arange(len(rows)) if groups is None else groups
-    counts = np.bincount(np.unique(np.column_stack([codes, units]), axis=0)[:, 0])
+    counts = np.bincount(codes)
+    if groups is not None:  # of groups instead of samples
+        counts = np.bincount(np.unique(codes * (groups.max() + 1) + groups) // (groups.max() + 1))
     max_folds = min(cv, int(counts.min()))
     if max_folds < cv:
         unit = "samples" if groups is None else "groups"
