@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from featx.images.image import Image, Source, file_state, is_path
 from featx.images.tta import ViewSet
 from featx.recipe import Recipe
 from featx.store.file_index import FileIndex
-from featx.store.layout import INDEX, is_read_only, is_read_only_error, warn_read_only
+from featx.store.layout import INDEX, is_read_only, is_unusable_error, warn_unusable
 from featx.store.view_store import ViewStore
 from featx.system.array_types import BoolArray, DigestArray, FloatArray
 
@@ -153,13 +154,19 @@ class DiskRowCache(RowCache):
             self._store.append(digests, rows, added)
 
     def prepare(self) -> None:
-        """Create the folders. If that is not permitted, a warning is issued, and rows are not kept."""
-        try:
+        """Create the folders."""
+        with self._unless_unusable():
             self._store.prepare()
+
+    @contextlib.contextmanager
+    def _unless_unusable(self) -> Iterator[None]:
+        """If writing is not permitted, or the disk is full, issue a warning and keep no more rows: they are right."""
+        try:
+            yield
         except StoreError as error:
-            if not is_read_only_error(error):
+            if not is_unusable_error(error):
                 raise
-            warn_read_only(self._folder, error)
+            warn_unusable(self._folder, error)
             self.is_writable = False
 
     def refresh(self) -> None:
@@ -169,13 +176,16 @@ class DiskRowCache(RowCache):
     def commit(self, *, only_if_due: bool = False) -> None:
         """Write pending rows and files."""
         if self._store.is_commit_due or not only_if_due:
-            self._store.commit()
-            self._files.commit()
+            with self._unless_unusable():
+                self._store.commit()
+            if self.is_writable:
+                self._files.commit()
 
     def close(self) -> None:
         """Write pending rows and files, and close the file index."""
         try:
-            self._store.commit()
+            with self._unless_unusable():
+                self._store.commit()
         finally:
             if not self.is_writable:
                 self._files.discard()
@@ -204,7 +214,7 @@ def open_row_cache(folder: Path | None, recipe: Recipe, n_features: int, *, read
         try:
             return ReadOnlyRowCache(folder, recipe, n_features)
         except StoreError as error:
-            if not is_read_only_error(error):
+            if not is_unusable_error(error):
                 raise
-            warn_read_only(folder, error, "read")
+            warn_unusable(folder, error, "read")
     return RowCache(len(ViewSet.of(recipe)), n_features)

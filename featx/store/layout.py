@@ -53,6 +53,8 @@ MARKS = {
     ".gitignore": "# Written by featx. This folder can be deleted.\n*\n",
     "CACHEDIR.TAG": "Signature: 8a477f597d28d172789f06886806bc55\n# Written by featx. This folder can be deleted.\n",
 }
+_NOT_PERMITTED = (errno.EACCES, errno.EPERM, errno.EROFS)
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 _OTHER_CACHE = "set another folder with cache= (--cache) or FEATX_CACHE"
 
 
@@ -75,17 +77,19 @@ def read_error(path: Path | str, error: OSError) -> StoreError:
     )
 
 
-def is_read_only_error(error: StoreError) -> bool:
-    """Return whether a cache cannot be used because this process may not, as on a read-only file system."""
-    return isinstance(error.__cause__, OSError) and error.__cause__.errno in (errno.EACCES, errno.EPERM, errno.EROFS)
+def is_unusable_error(error: StoreError) -> bool:
+    """Return whether this process may not use a cache, as on a read-only file system, or its disk is full."""
+    return isinstance(error.__cause__, OSError) and error.__cause__.errno in (*_NOT_PERMITTED, *_FULL)
 
 
-def warn_read_only(cache: Path, error: StoreError, verb: str = "write to") -> None:
-    """Issue the warning of a cache that this process may not write or read; Python shows it once for each cache."""
-    reason = getattr(error.__cause__, "strerror", None) or error.__cause__
+def warn_unusable(cache: Path, error: StoreError, verb: str = "write to") -> None:
+    """Issue the warning of a cache that this process cannot write or read; Python shows it once for each cache."""
+    cause = error.__cause__
+    assert isinstance(cause, OSError)
     warnings.warn(
-        f"Cannot {verb} the feature cache {str(cache)!r}: {reason}. Rows and networks are computed and not kept. Fix "
-        f"the permissions, {_OTHER_CACHE}, or pass cache=None (--no-cache).",
+        f"Cannot {verb} the feature cache {str(cache)!r}: {cause.strerror or cause}. Rows and networks are computed "
+        f"and not kept. {'Free space' if cause.errno in _FULL else 'Fix the permissions'}, {_OTHER_CACHE}, or pass "
+        "cache=None (--no-cache).",
         StoreWarning,
         stacklevel=1,  # from one place, so that it is shown once
     )

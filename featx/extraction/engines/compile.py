@@ -14,7 +14,7 @@ from featx.extraction.engines.packaged import load_packaged
 from featx.extraction.engines.quality import check_quality
 from featx.recipe import LAYER_SEPARATOR, Recipe
 from featx.store.compiled_graphs import Graph, load_graph, save_graph
-from featx.store.layout import is_read_only_error, warn_read_only
+from featx.store.layout import is_unusable_error, warn_unusable
 from featx.system.child_process import run_child
 from featx.system.files.temporary import temporary_error, temporary_folder, temporary_place
 from featx.system.terminal.progress import announce, stage
@@ -55,13 +55,13 @@ def load_or_compile(backbone: NetworkBackbone, recipe: Recipe, weights_path: Pat
 
 
 def keep_graph(graph: Graph, folder: Path, name: str) -> None:
-    """Write a graph to a folder of compiled graphs; a folder that is read-only is only warned about."""
+    """Write a graph to a folder of compiled graphs; a folder that cannot be written is only warned about."""
     try:
         save_graph(graph, folder, name)
     except StoreError as error:
-        if not is_read_only_error(error):
+        if not is_unusable_error(error):
             raise
-        warn_read_only(folder.parent, error)
+        warn_unusable(folder.parent, error)
 
 
 def load_known(backbone: NetworkBackbone, recipe: Recipe, folder: Path | None) -> Graph | None:
@@ -72,9 +72,9 @@ def load_known(backbone: NetworkBackbone, recipe: Recipe, folder: Path | None) -
         try:
             graph = load_graph(folder, full_recipe.graph_fingerprint)
         except StoreError as error:
-            if not is_read_only_error(error):
+            if not is_unusable_error(error):
                 raise
-            warn_read_only(folder.parent, error, "read")
+            warn_unusable(folder.parent, error, "read")
     return graph
 
 

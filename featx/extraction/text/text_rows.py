@@ -13,7 +13,7 @@ from featx.extraction.options import Resolved
 from featx.extraction.text.text_tower import start_text_tower
 from featx.images.image import DIGEST_SIZE, content_digest
 from featx.recipe import TextRecipe
-from featx.store.layout import is_read_only_error, warn_read_only
+from featx.store.layout import is_unusable_error, warn_unusable
 from featx.store.store import Store
 from featx.system.array_types import DigestArray, FloatArray
 
@@ -115,12 +115,12 @@ def extract_texts(texts: Sequence[str], resolved: Resolved, *, cache: Path | Non
 
 
 def _keep(store: Store, digests: DigestArray, rows: FloatArray) -> None:
-    """Write rows to the cache; one that is read-only is only warned about."""
+    """Write rows to the cache; one that cannot be written is only warned about."""
     try:
         store.prepare()
         store.append(digests, rows)
         store.commit()
     except StoreError as error:
-        if not is_read_only_error(error):
+        if not is_unusable_error(error):
             raise
-        warn_read_only(store.cache, error)
+        warn_unusable(store.cache, error)
