@@ -205,6 +205,8 @@ class UnreachableImageError(UnreadableImageError):
         """What to do about the file, without a period."""
         if "No such file" in self.reason and not os.path.isabs(self.image):
             return f"Relative paths start at the working directory, {os.getcwd()!r}. Correct the path"
+        if "no credentials" in self.reason:
+            return "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or FSSPEC_S3_ANON=true for a public bucket"
         if "responds 429" in self.reason or "responds 5" in self.reason:
             return "Try again later"
         return "Correct the path or URL"

@@ -22,7 +22,9 @@ from pathlib import Path
 from typing import Any
 
 from featx.errors import ModelFileError
+from featx.system.files import remote
 from featx.system.files.atomic import open_regular_file
+from featx.system.files.url_secrets import redact_secrets
 from featx.system.version import __version__
 
 #: Format of the archive; raised with every change of it.
@@ -52,6 +54,11 @@ def read_archive(path: Path, name: str) -> tuple[dict[str, Any], dict[str, bytes
     except ValueError as error:
         raise _not_a_model(name, str(error)) from error
     except OSError as error:
+        if remote.is_url(name):
+            raise ModelFileError(
+                f"Cannot read model {redact_secrets(name)!r}: a model must be a local file. Download it, and pass its "
+                "path."
+            ) from error
         raise ModelFileError(
             f"Cannot read model {name!r}: {error.strerror or error}. Check the path and its permissions, or create a "
             f"model with `featx train PHOTOS -o {name}`."

@@ -9,6 +9,7 @@
 ``parquet``           pyarrow, which reads and writes Parquet tables
 ``remote``            URLs and object stores
 ``remote_folder``     folders in object stores
+``storage_errors``    errors of remote storage as reasons and remedies
 ``temporary``         the folder of temporary files
 ``url_secrets``       passwords and tokens in URLs
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import concurrent.futures
-import email.utils
 import errno
 import functools
 import os
@@ -22,6 +21,8 @@ from featx.errors import (
     UnreachableImageError,
     missing_dependency,
 )
+from featx.system.files import storage_errors
+from featx.system.files.storage_errors import error_remedy, retry_after
 from featx.system.files.url_secrets import redact_secrets
 from featx.system.formatting import format_bytes
 from featx.system.version import __version__
@@ -41,6 +42,7 @@ _TRANSIENT = {errno.EBUSY, errno.EIO, errno.ECONNRESET, errno.EPIPE, getattr(err
 _MAX_DEPTH = 12
 #: Maximum number of requests of one process at a time: they wait and hardly compute.
 MAX_REQUESTS = 32
+_CHECK_URL_AND_CREDENTIALS = "Check the URL, and the credentials in the environment"
 _Result = TypeVar("_Result")
 
 
@@ -137,30 +139,6 @@ def call_with_retries(work: Callable[[], _Result]) -> _Result:
     return work()
 
 
-def retry_after(error: BaseException) -> float | None:
-    """Return the number of seconds that a server asks to wait, in its header ``Retry-After``. None: it does not.
-
-    Examples
-    --------
-    >>> error = OSError()
-    >>> error.headers = {"Retry-After": "6"}
-    >>> retry_after(error)
-    6.0
-    """
-    value = (getattr(error, "headers", None) or {}).get("Retry-After")
-    if value is None:
-        return None
-    try:
-        return max(0.0, float(value))
-    except ValueError:
-        pass
-    try:
-        date = email.utils.parsedate_to_datetime(value)
-    except ValueError:
-        return None
-    return max(0.0, date.timestamp() - time.time())
-
-
 def is_transient(error: BaseException) -> bool:
     """Return whether an error of storage may not occur again: 5xx, 429, a broken connection."""
     status = getattr(error, "status", None)
@@ -196,7 +174,7 @@ def download(url: str, copy: str) -> None:
             raise
         reason = str(error) if isinstance(error, SourceError) else error_reason(error)
         raise SourceError(
-            f"{redact_secrets(url)!r} cannot be read: {reason}. Check the URL, and the credentials in the environment."
+            f"Cannot read {redact_secrets(url)!r}: {reason}. {error_remedy(reason, _CHECK_URL_AND_CREDENTIALS)}."
         ) from error
 
 
@@ -236,10 +214,9 @@ def list_names(url: str) -> Iterator[str]:
         for name in _keys(system, root) if "s3" in system.protocol else _files_below(system, root):
             yield name.split(root, 1)[-1].lstrip("/")
     except Exception as error:
-        raise SourceError(
-            f"{redact_secrets(url)!r} cannot be listed: {error_reason(error)}. Check the URL, or list the URLs of "
-            "the images in a table."
-        ) from error
+        reason = error_reason(error)
+        remedy = error_remedy(reason, "Check the URL, or list the URLs of the images in a table")
+        raise SourceError(f"Cannot list {redact_secrets(url)!r}: {reason}. {remedy}.") from error
 
 
 def _files_below(system: Any, root: str) -> Iterator[str]:
@@ -296,15 +273,15 @@ def open_filesystem(url: str) -> tuple[Any, str]:
     Raises
     ------
     SourceError
-        No storage has this scheme, its package is not installed, or it does not answer.
+        No storage has this scheme, or it does not answer.
     MissingDependencyError
-        fsspec is not installed, or aiohttp for a URL of the web.
+        fsspec is not installed, or its package for the scheme, such as s3fs.
     """
     try:
         return _system(url)
     except SourceError as error:
-        fix = "Install it with pip" if isinstance(error.__cause__, ImportError) else "Check the URL"
-        raise SourceError(f"{redact_secrets(url)!r} cannot be opened: {error}. {fix}.") from error
+        remedy = error_remedy(str(error), "Check the URL")
+        raise SourceError(f"Cannot open {redact_secrets(url)!r}: {error}. {remedy}.") from error
 
 
 def _system(url: str, total: float | None = -1.0) -> tuple[Any, str]:
@@ -328,13 +305,21 @@ def _system(url: str, total: float | None = -1.0) -> tuple[Any, str]:
             return fsspec.filesystem(scheme, client_kwargs=client), url
         system, path = fsspec.core.url_to_fs(url, **(_s3_options() if scheme in ("s3", "s3a") else {}))
     except ImportError as error:
-        raise SourceError(f"the package for {scheme}:// is not installed ({error})") from error
+        from fsspec.registry import known_implementations
+
+        implementation = str(known_implementations.get(scheme, {}).get("class", scheme))
+        raise missing_dependency(f"Reading {redact_secrets(url)!r}", implementation.partition(".")[0]) from error
     except Exception as error:  # some storage connects at once
         if isinstance(error, ValueError) and str(error).startswith("Protocol not known"):
             known = "s3://, gs://, az://, https:// and others that fsspec knows"
             raise SourceError(f"no storage has the scheme {scheme}:// (expected {known})") from error
         raise SourceError(error_reason(error)) from error
     return system, str(path)
+
+
+def error_reason(error: Exception) -> str:
+    """Return a storage error as the reason of a message."""
+    return storage_errors.error_reason(error, timeouts=(SILENT_SECONDS, TIMEOUT_SECONDS))
 
 
 def user_agent() -> str:
@@ -348,23 +333,3 @@ def _s3_options() -> dict[str, Any]:
 
     configured = {**fsspec.config.conf.get("s3a", {}), **fsspec.config.conf.get("s3", {})}.get("config_kwargs", {})
     return {"use_listings_cache": False, "config_kwargs": {"max_pool_connections": MAX_REQUESTS, **configured}}
-
-
-def error_reason(error: Exception) -> str:
-    """Return a storage error as the reason of a message."""
-    kind = type(error).__name__
-    if kind == "TooManyRedirects":
-        return "too many redirects"
-    if "Redirect" in kind or kind == "InvalidUrlClientError":
-        return f"the server redirects to a URL that is not supported: {redact_secrets(str(error))}"
-    status = getattr(error, "status", None)
-    if status:
-        text = " ".join(str(getattr(error, "message", "")).split()).rstrip(" :")
-        wait = retry_after(error)
-        asks = "" if wait is None else f", and asks to wait {wait:,.0f} s"
-        return f"the server responds {status} {text}".rstrip() + asks
-    if isinstance(error, TimeoutError) or "Timeout" in kind:
-        return f"the server did not answer in time ({SILENT_SECONDS:g} s of silence, {TIMEOUT_SECONDS:g} s in all)"
-    if isinstance(error, FileNotFoundError):
-        return "there is no file at this URL"
-    return redact_secrets(str(error).splitlines()[0]) if str(error) else kind

@@ -11,6 +11,7 @@ from typing import Any, BinaryIO, TypeVar
 
 from featx.errors import FeatxError, OutputError
 from featx.system.files import atomic, remote
+from featx.system.files.storage_errors import error_remedy
 from featx.system.files.temporary import temporary_folder
 
 _Result = TypeVar("_Result")
@@ -206,11 +207,11 @@ class RemoteFolder:
         except Exception as error:  # every kind of storage has its own
             if isinstance(error, FileNotFoundError | FileExistsError | NotADirectoryError) and not writing:
                 raise
-            reason = getattr(error, "strerror", None) or remote.error_reason(error)
+            reason = remote.error_reason(error)
+            remedy = error_remedy(reason, "Check permissions, the connection and the credentials in the environment")
             raise OutputError(
-                f"Cannot read or write {self.path(name)!r}: {reason.rstrip('.')}. Check permissions, the connection "
-                "and the credentials (they are read from the environment), then run the same command again: completed "
-                "work is kept."
+                f"Cannot read or write {self.path(name)!r}: {reason}. {remedy}, then run the same command again: "
+                "completed work is kept."
             ) from error
 
 
