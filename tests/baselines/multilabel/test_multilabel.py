@@ -14,15 +14,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, average_precision_score, f1_score
 from sklearn.multiclass import OneVsRestClassifier
 
-from featx import (
-    TagClassifier,
-    Tags,
-    compare_baselines,
-    find_label_issues,
-    learning_curve,
-    leave_one_out,
-    rank_features,
-)
+from featx import TagClassifier, Tags, compare_baselines, find_label_issues, learning_curve
 from featx.baselines.estimators import as_baselines
 from featx.baselines.folds.make_split import make_split
 from featx.baselines.scaling.approximate import approximate_baselines
@@ -232,10 +224,6 @@ def test_what_tags_do_not_support(data: tuple[Array, Array]) -> None:
         compare_baselines(X, Y, task="classification")
     with pytest.raises(OptionError, match="'multilabel' does not fit one label"):
         compare_baselines(X, Y[:, 0], task="multilabel")
-    with pytest.raises(ComparisonError, match="Cannot rank features by several labels"):
-        rank_features({"X": X}, Y)
-    with pytest.raises(ComparisonError, match="Cannot rank features by several labels"):
-        leave_one_out(X, Y)
     with pytest.raises(ComparisonError, match="For tags, use the label_issues of compare_baselines"):
         find_label_issues(Y, Y)
     split = compare_baselines(X, Y, estimators=["dummy"]).split
