@@ -4,6 +4,8 @@
 ``names``    names of files and classes: which are images, which are ignored
 ``tree``     the first levels of folders of a directory, archive or URL
 ``infer``    decides from a tree of folders which ones are classes
+``class_level``  splits and groups around classes of a given depth
+``questions``  why folders define no labels, with an option for each reading
 ``layout``   the result: label, split and group of an image by its name
 ``sidecars`` labels in files beside the images of an archive, as in WebDataset
 ``listers``  list the images of a folder, an archive or a URL, in two passes

@@ -19,7 +19,7 @@ from featx.datasets.folders.names import ignore_reason, is_image_name, normalize
 from featx.datasets.folders.sidecars import read_sidecars
 from featx.datasets.folders.tree import DirectoryTree, NameTree, is_folder
 from featx.errors import SourceError
-from featx.images.containers.archives import is_archive, list_archive, read_member
+from featx.images.containers.archives import has_member, is_archive, list_archive, read_member, split_archive_path
 from featx.system.files import remote
 from featx.system.files.name_files import NameFile, sort_names
 
@@ -92,6 +92,9 @@ def make_lister(
         return SingleImageLister(source, ignored) if is_image else UrlLister(source, ignored)
     if is_archive(source):
         return ArchiveLister(source, ignored, zip_encoding, label_field)
+    member = None if is_image_name(source) else split_archive_path(source.rstrip("/"))
+    if member is not None and not has_member(*member):
+        return ArchiveLister(member[0], ignored, zip_encoding, label_field, folder=member[1])
     if os.path.isdir(source):
         return FolderLister(source, ignored)
     return SingleImageLister(source, ignored)  # also an image in an archive, or a missing file
@@ -208,17 +211,26 @@ class _NameLister(Lister):
 
 
 class ArchiveLister(_NameLister):
-    """Images in a zip or tar archive, in the archive's order."""
+    """Images in a zip or tar archive or in a folder of it, in the archive's order."""
 
     def __init__(
-        self, source: str, ignored: IgnoredCounter, zip_encoding: str | None = None, label_field: str | None = None
+        self,
+        source: str,
+        ignored: IgnoredCounter,
+        zip_encoding: str | None = None,
+        label_field: str | None = None,
+        *,
+        folder: str = "",
     ) -> None:
-        super().__init__(source, ignored)
+        super().__init__(f"{source}/{folder}".rstrip("/"), ignored)
+        self._archive, self._folder = source, f"{folder}/" if folder else ""
         self._zip_encoding, self._label_field = zip_encoding, label_field
 
     def layout(self, class_level: int | None = None, *, is_only_source: bool = True) -> Layout:
-        """Return the layout of all names in the archive."""
-        names, ignored, notes = list_archive(self._source, self._zip_encoding)
+        """Return the layout of all names in the archive or its folder."""
+        names, ignored, notes = list_archive(self._archive, self._zip_encoding)
+        if self._folder:
+            names = [name.removeprefix(self._folder) for name in names if name.startswith(self._folder)]
         self._ignored.update(ignored)
         tree = NameTree()
         self._names = list(self._images_among(iter(names), tree))
@@ -233,7 +245,7 @@ class ArchiveLister(_NameLister):
         sidecars = read_sidecars(
             self._names,
             names,
-            lambda name: read_member(self._source, name, _MAX_LABEL_BYTES)[0],
+            lambda name: read_member(self._archive, self._folder + name, _MAX_LABEL_BYTES)[0],
             field=self._label_field,
             only_cls=has_folders and self._label_field is None,
         )

@@ -31,6 +31,10 @@ class FolderTree(abc.ABC):
         """Return whether an image is directly in the folder."""
 
     @abc.abstractmethod
+    def has_folder(self, folder: str) -> bool:
+        """Return whether a folder exists, without listing it."""
+
+    @abc.abstractmethod
     def suffixes(self, folder: str = "") -> set[str]:
         """Return the suffixes of the other files directly in the folder."""
 
@@ -107,6 +111,10 @@ class NameTree(FolderTree):
         node = self._node(folder)
         return node is not None and node.has_images
 
+    def has_folder(self, folder: str) -> bool:
+        """Return whether a folder exists."""
+        return self._node(folder) is not None
+
     def suffixes(self, folder: str = "") -> set[str]:
         """Return the suffixes of the other files directly in the folder."""
         node = self._node(folder)
@@ -151,6 +159,10 @@ class DirectoryTree(FolderTree):
     def has_images(self, folder: str = "") -> bool:
         """Return whether an image is directly in the folder."""
         return self._scan(folder)[2]
+
+    def has_folder(self, folder: str) -> bool:
+        """Return whether a folder exists, without listing it."""
+        return os.path.isdir(os.path.join(self._root, folder))
 
     def suffixes(self, folder: str = "") -> set[str]:
         """Return the suffixes of the other files directly in the folder."""

@@ -11,7 +11,7 @@ Kind: TypeAlias = Literal["train", "val", "test", "fold", "part"]
 
 #: Words that mean a part of a data set.
 _KINDS: dict[str, Kind] = {
-    **dict.fromkeys(("train", "training", "trn", "trainval"), "train"),
+    **dict.fromkeys(("train", "training", "trainings", "trn", "trainval"), "train"),
     **dict.fromkeys(("val", "valid", "validation", "validate", "dev"), "val"),
     **dict.fromkeys(("test", "testing", "tst", "eval", "evaluation", "holdout"), "test"),
     **dict.fromkeys(("fold", "folds"), "fold"),
@@ -26,13 +26,20 @@ _ANNOTATIONS = frozenset(
         *("segmentation", "segmentations", "gt", "groundtruth", "bbox", "bboxes", "boxes", "depth", "xmls", "json"),
     )
 )
+_LABELED = frozenset(("labeled", "labelled", "annotated", "supervised"))
+#: Words of folders whose images have no label, as beside the splits of STL-10.
+_UNLABELED = frozenset(("unlabeled", "unlabelled", "unsupervised", "unsup", "unannotated", "nolabel", "unknownlabel"))
+#: Words of folders of images to predict. Beside parts of a split, these have no label either.
+_PREDICTED = frozenset(
+    ("pred", "preds", "predict", "prediction", "predictions", "submission", "submissions", "inference")
+)
 #: Words that do not distinguish a folder from others.
 _FILLERS = _IMAGES | {
     *("data", "dataset", "datasets", "set", "sets", "folder", "split", "jpg", "jpeg", "png", "raw", "original", "full"),
     *("labeled", "labelled", "public", "private", "resized", "cropped", "final"),
 }
 #: Ends of words that are written together, as in ``trainset``.
-_ENDS = ("sets", "set", "data", "images", "imgs")
+_ENDS = ("sets", "set", "data", "daten", "images", "imgs")
 _WORD = re.compile(r"[^\W\d_]+")
 #: Where CamelCase has a new word.
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
@@ -51,6 +58,10 @@ class FolderName:
         Words that distinguish the folder from others of the same kind, in lower case.
     is_images, is_annotations : bool
         Whether the name means images or annotations, and nothing more specific.
+    is_labeled : bool
+        Whether the name means images with labels, and nothing more specific.
+    is_unlabeled, is_only_unlabeled : bool
+        Whether the name means images without labels, beside parts of a split and in any case.
 
     Examples
     --------
@@ -63,6 +74,9 @@ class FolderName:
     rest: tuple[str, ...]
     is_images: bool
     is_annotations: bool
+    is_labeled: bool
+    is_unlabeled: bool
+    is_only_unlabeled: bool
 
     @classmethod
     def parse(cls, name: str) -> FolderName:
@@ -76,6 +90,9 @@ class FolderName:
             rest=tuple(word for word in others if word not in _FILLERS),
             is_images=not kinds and not _IMAGES.isdisjoint(others) and _FILLERS.issuperset(others),
             is_annotations=not _ANNOTATIONS.isdisjoint(others),
+            is_labeled=not kinds and not _LABELED.isdisjoint(others) and (_FILLERS | _LABELED).issuperset(others),
+            is_unlabeled=not kinds and not (_UNLABELED | _PREDICTED).isdisjoint(others),
+            is_only_unlabeled=not _UNLABELED.isdisjoint(others) and (_FILLERS | _UNLABELED).issuperset(words),
         )
 
 

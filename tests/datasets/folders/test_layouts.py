@@ -50,6 +50,56 @@ LAYOUTS = {
         BOTH,
         note="parts of a split by their names: 'seg_test/seg_test' (test), 'seg_train/seg_train' (train)",
     ),
+    "Intel scenes with images to predict": Layout(
+        "seg_train/seg_train/cat seg_train/seg_train/dog seg_test/seg_test/cat seg_test/seg_test/dog seg_pred/seg_pred",
+        {**BOTH, (None, None): 2},
+        note="Images in 'seg_pred' have no label, by the name of the folder.",
+    ),
+    "images to predict": Layout(
+        "train/cat train/dog Submission", {**CLASSES, (None, None): 2}, note="Folder 'train' is a part of the data set"
+    ),
+    "parts with a common word beside others": Layout(
+        "x_train/cat x_train/dog x_test/cat x_test/dog thumbs", reason="('x_test', 'x_train') and other folders"
+    ),
+    "parts of classes beside others": Layout(
+        "car_train/cat car_train/dog test/cat test/dog extra",
+        reason="--test 'photos",
+        levels={1: {"car_train", "test", "extra"}},
+    ),
+    "training images beside others": Layout(
+        "train/cat train/dog thumbs",
+        reason="'train' is a part of a data set by its name",
+        levels={1: {"train", "thumbs"}},
+    ),
+    "labeled and unlabeled": Layout(
+        "labeled/cat labeled/dog unlabeled", {**CLASSES, (None, None): 2}, note="Images in 'unlabeled' have no label"
+    ),
+    "labeled and unlabeled without classes": Layout(
+        "labeled unlabeled", reason="are parts of a data set by their names"
+    ),
+    "unlabeled beside classes": Layout("cat dog unlabeled", {**CLASSES, (None, None): 2}, note="have no label"),
+    "a class of unlabeled things": Layout("cat unlabeled_bottles", {("cat", None): 2, ("unlabeled_bottles", None): 2}),
+    "brain scans with a copy": Layout(
+        "yes no brain_tumor_dataset/yes brain_tumor_dataset/no",
+        reason="it may be a copy of them. If so, pass 'photos",
+        levels={1: {"yes", "no", "brain_tumor_dataset"}},
+    ),
+    "chest scans with a copy": Layout(
+        "train/cat test/cat chest_xray/train/cat chest_xray/test/cat",
+        reason="'chest_xray' has subfolders with the names",
+    ),
+    "the class of a folder in itself": Layout("cat/cat dog/dog", CLASSES),
+    "images beside one class": Layout(". cat", {("cat", None): 2, (None, None): 2}, note="Images directly in "),
+    "images beside classes": Layout(". cat dog", {**CLASSES, (None, None): 2}, note="they are beside class folders"),
+    "images beside splits": Layout(
+        ". train/cat train/dog test/cat test/dog", {**BOTH, (None, None): 2}, note="they are beside class folders"
+    ),
+    "images beside the classes of splits": Layout(
+        "train train/cat train/dog test/cat test/dog", {**BOTH, (None, "train"): 2}, note="Images directly in 'train'"
+    ),
+    "German": Layout(
+        "Trainingsdaten/cat Trainingsdaten/dog Testdaten/cat Testdaten/dog", BOTH, note="parts of a split"
+    ),
     "training_set": Layout(
         "training_set/cat training_set/dog test_set/cat test_set/dog", BOTH, note="parts of a split"
     ),
@@ -217,7 +267,7 @@ def test_usual_layouts(name: str, make: Callable[[list[str], Path], Path], tmp_p
     source = make(_names(layout), tmp_path)
     table = find_images(source)
     if layout.reason:
-        assert layout.reason in table.no_labels_reason
+        assert layout.reason in table.no_labels_reason.replace(f"'{source}", "'photos")
         assert set(table.labels) == {None}
         assert table.splits is None
     else:
@@ -231,6 +281,16 @@ def test_usual_layouts(name: str, make: Callable[[list[str], Path], Path], tmp_p
         assert set(find_images(source, class_level=level).labels) == labels
 
 
+@pytest.mark.parametrize("make", [_as_folder, _as_zip, _as_tar])
+def test_folders_that_reasons_name_are_sources(make: Callable[[list[str], Path], Path], tmp_path: Path) -> None:
+    source = make(_names(Layout("x_train/cat x_train/dog x_test/cat thumbs yes data/yes data/no")), tmp_path)
+    reason = find_images(source).no_labels_reason
+    assert f"pass '{source}/x_train' with test images (--test '{source}/x_test')" in reason
+    assert Counter(find_images(f"{source}/x_train").labels) == {"cat": 2, "dog": 2}
+    assert find_images(f"{source}/x_test/").paths == [f"{source}/x_test/cat/{number}.jpg" for number in (1, 2)]
+    assert find_images(f"{source}/data/yes/1.jpg").paths == [f"{source}/data/yes/1.jpg"]
+
+
 def test_several_sources_that_are_parts_of_a_split(tmp_path: Path) -> None:
     folder = _as_folder(["train_images/1.jpg", "test_images/2.jpg", "a/train/cat/1.jpg", "a/test/cat/2.jpg"], tmp_path)
     flat = find_images([folder / "train_images", folder / "test_images"])
@@ -241,6 +301,38 @@ def test_several_sources_that_are_parts_of_a_split(tmp_path: Path) -> None:
     assert "pass test=find_images(" in deep.notes[0]
     classes = find_images([folder / "train_images", folder / "a/test/cat"])
     assert classes.labels == ["train_images", "cat"]
+
+
+@pytest.mark.parametrize(
+    ("folders", "level", "rows", "note", "n_groups"),
+    [
+        ("north/train/cat north/test/cat south/train/dog south/test/dog", 3, BOTH, "'test' (test), 'train' (train)", 0),
+        ("data/train/cat data/train/dog data/test/cat data/test/dog", 3, BOTH, "'test' (test), 'train' (train)", 0),
+        ("cat/train cat/test dog/train dog/test", 1, BOTH, "'test' (test), 'train' (train)", 0),
+        ("fold1/cat fold2/dog", 2, CLASSES, "'fold1', 'fold2' are folds", 2),
+        ("data/fold1/cat data/fold2/dog", 3, CLASSES, "are folds: images of one fold are never split", 2),
+        ("train/cat test/dog extra/dog", 2, {("cat", None): 2, ("dog", None): 4}, "are one data set, not a split", 0),
+        ("a/cat b/dog .", 2, {**CLASSES, (None, None): 2}, "they are above the class folders", 0),
+        ("a/cat b/dog", 2, CLASSES, "", 0),
+        ("fold1/train/cat fold1/test/cat", 3, {("cat", "train"): 2, ("cat", "test"): 2}, "parts of a split", 0),
+    ],
+)
+def test_class_level_keeps_splits_and_folds(
+    folders: str, level: int, rows: dict[tuple[str | None, str | None], int], note: str, n_groups: int, tmp_path: Path
+) -> None:
+    table = find_images(_as_folder(_names(Layout(folders)), tmp_path), class_level=level)
+    assert Counter((label, split) for _, label, split in table) == rows
+    assert note in " ".join(table.notes)
+    assert bool(note) == bool(table.notes)
+    assert len(set(table.groups or [])) == n_groups
+
+
+def test_class_level_asks_for_one_fold_of_splits(tmp_path: Path) -> None:
+    source = _as_folder(_names(Layout("fold1/train/cat fold1/test/cat fold2/train/cat fold2/test/cat")), tmp_path)
+    table = find_images(source, class_level=3)
+    assert f"Pass one of them as source, for example '{source}/fold1'" in table.no_labels_reason
+    assert table.splits is None
+    assert find_images(source / "fold1").splits == ["test"] * 2 + ["train"] * 2
 
 
 def test_class_level_must_be_a_depth(tmp_path: Path) -> None:

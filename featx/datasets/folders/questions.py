@@ -1,0 +1,114 @@
+"""Why the folders of a source define no labels: the two readings, with an option for each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from featx.datasets.folders.tree import FolderTree
+from featx.datasets.folders.words import FolderName
+from featx.system.formatting import format_list
+
+_TABLE = "pass a table of paths and labels instead, such as labels.csv"
+
+
+def levels(base: str, names: Sequence[FolderName], subnames: Sequence[FolderName] | None = None, below: int = 1) -> str:
+    """Return why folders or their subfolders may be the classes.
+
+    Parameters
+    ----------
+    base : str
+        Folder around them.
+    names : sequence of FolderName
+    subnames : sequence of FolderName or None, default=None
+        Subfolders that all of them have. None: they have different ones.
+    below : int, default=1
+        Number of levels between the two readings.
+    """
+    level = depth(base) + 1
+    subfolders = "subfolders" if subnames is None else f"the same subfolders ({quoted(subnames)})"
+    others = "the subfolders" if below == 1 else "their subfolders"
+    return (
+        f"the folders {quoted(names)} have {subfolders}, and either may be the classes. Pass class_level={level} "
+        f"(--class-level {level}) if the classes are {names[0].name!r} and so on, or class_level={level + below} "
+        f"(--class-level {level + below}) if they are {others}."
+    )
+
+
+def beside_splits(source: str, base: str, splits: Sequence[FolderName], others: Sequence[FolderName]) -> str:
+    """Return why parts of a split beside other folders may be classes."""
+    train, test = (next(name.name for name in splits if (name.kind == "train") == is_train) for is_train in (1, 0))
+    return (
+        f"there are parts of a split ({quoted(splits)}) and other folders ({quoted(others)}). For the split, "
+        f"move the others elsewhere, or pass {join_folders(source, join_folders(base, train))!r} with test images "
+        f"(--test {join_folders(source, join_folders(base, test))!r}). {as_classes(base)}"
+    )
+
+
+def beside_part(source: str, base: str, part: FolderName, others: Sequence[FolderName]) -> str:
+    """Return why one part of a data set beside other folders may be a class."""
+    return (
+        f"{part.name!r} is a part of a data set by its name, with subfolders, beside other folders ({quoted(others)}). "
+        f"If its subfolders are the classes, pass {join_folders(source, join_folders(base, part.name))!r}. "
+        f"{as_classes(base)}"
+    )
+
+
+def copy_of_classes(source: str, base: str, copy: str, shared: Iterable[str]) -> str:
+    """Return why a folder may contain a copy of the folders beside it."""
+    return (
+        f"{copy!r} has subfolders with the names of folders beside it ({format_list(list(shared))}): it may be a copy "
+        f"of them. If so, pass {join_folders(source, join_folders(base, copy))!r}, or move it elsewhere. "
+        f"{as_classes(base)}"
+    )
+
+
+def parts_in_each(source: str, names: Sequence[FolderName], example: str) -> str:
+    """Return why folders that each contain training and test images have no labels."""
+    return (
+        f"the folders {quoted(names)} each contain parts of a split. Pass one of them as source, for example "
+        f"{join_folders(source, example)!r}."
+    )
+
+
+def flat_parts(tree: FolderTree, base: str, names: Sequence[FolderName]) -> str:
+    """Return why parts of a data set without class folders have no labels."""
+    if _is_yolo(tree, base, names):
+        return (
+            "it is a data set for object detection (YOLO), whose labels are boxes in text files. featx needs one "
+            f"class for each image: {_TABLE}."
+        )
+    if not names:
+        return f"all images are in {base!r}, which is no class by its name; {_TABLE}. {as_classes(base, 0)}"
+    return (
+        f"the folders {quoted(names)} are parts of a data set by their names, without class folders; {_TABLE}. "
+        f"{as_classes(base)}"
+    )
+
+
+def as_classes(base: str, below: int = 1) -> str:
+    """Return the option that makes the folders in `base` classes."""
+    level = depth(base) + below
+    return f"If these folders are classes, pass class_level={level} (--class-level {level})."
+
+
+def _is_yolo(tree: FolderTree, base: str, names: Sequence[FolderName]) -> bool:
+    """Return whether there is a folder of text files named labels beside the images."""
+    around = {"", base, base.rpartition("/")[0], *(join_folders(base, name.name) for name in names)}
+    labels = [join_folders(folder, "labels") for folder in around if "labels" in tree.other_folders(folder)]
+    below = [join_folders(folder, name) for folder in labels for name in tree.other_folders(folder)]
+    return any(".txt" in tree.suffixes(folder) for folder in [*labels, *below])
+
+
+def depth(folder: str) -> int:
+    """Return the number of folders above the images directly in the subfolders of a folder."""
+    return len(folder.split("/")) if folder else 0
+
+
+def join_folders(folder: str, name: str) -> str:
+    """Return the path of a subfolder."""
+    return f"{folder.rstrip('/')}/{name}" if folder else name
+
+
+def quoted(names: Sequence[FolderName]) -> str:
+    """Return the names of folders as text."""
+    return format_list([name.name for name in names])
