@@ -90,13 +90,18 @@ def add_prompts(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_groups(group: Any) -> None:
-    """Add the option for groups of images that are never split."""
+def add_group_column(group: Any) -> None:
+    """Add the column of groups of images."""
     group.add_argument(
         "--group-column",
         metavar="COLUMN",
         help="Table column of groups that are never split, such as patients; duplicates are kept together, too",
     )
+
+
+def add_groups(group: Any) -> None:
+    """Add the options for groups of images that are never split."""
+    add_group_column(group)
     group.add_argument(
         "--no-duplicate-groups", action="store_true", help="Do not keep duplicates and near-duplicates together"
     )
@@ -114,7 +119,9 @@ def add_duplicate_threshold(group: Any) -> None:
     )
 
 
-def add_tables(parser: argparse.ArgumentParser, *, splits: bool = True, tags: bool = False) -> None:
+def add_tables(
+    parser: argparse.ArgumentParser, *, splits: bool = True, groups: bool = False, tags: bool = True
+) -> None:
     """Add how tables of images, folders and archives are read; with `tags`, images may have several labels."""
     group = parser.add_argument_group("tables (a CSV, TSV, JSON Lines, Parquet or Excel file as SOURCE)")
     if tags:
@@ -135,6 +142,8 @@ def add_tables(parser: argparse.ArgumentParser, *, splits: bool = True, tags: bo
         )
     if splits:
         group.add_argument("--split-column", metavar="COLUMN", help="Column with train, val or test")
+    if groups:
+        add_group_column(group)
     add_paths(group)
     folders = parser.add_argument_group("folders and archives")
     folders.add_argument(

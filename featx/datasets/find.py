@@ -10,9 +10,9 @@ from featx.datasets.folders.layout import normalize_splits
 from featx.datasets.image_listing import ImageListing
 from featx.datasets.image_table import ImagesLike, ImageTable, PathsLike, as_path_list
 from featx.datasets.source_options import SourceOptions
-from featx.datasets.tables.columns import notes_of_groups, table_from_frame
+from featx.datasets.tables.columns import splits_by_name_error, table_from_frame
 from featx.datasets.tables.frames import is_dataset_dict, is_frame
-from featx.datasets.tags import check_separator
+from featx.datasets.tables.groups import notes_of_groups
 from featx.errors import OptionError, SourceError
 from featx.images.image import is_in_memory
 from featx.images.image_lists import as_image_list, name_images
@@ -122,19 +122,18 @@ def find_images(
     """
     if isinstance(source, ImageTable):
         return source
-    options = SourceOptions(
+    options = SourceOptions.of(
         path_column=path_column,
-        label_column=label_column if label_column is None or isinstance(label_column, str) else tuple(label_column),
+        label_column=label_column,
         label_separator=label_separator,
         split_column=split_column,
         group_column=group_column,
         path_template=path_template,
-        root=None if root is None else os.fspath(root),
+        root=root,
         encoding=encoding,
         class_level=class_level,
         zip_encoding=zip_encoding,
     )
-    _check_tag_options(label_column, label_separator)
     if is_frame(source):
         return table_from_frame(source, options)
     if is_dataset_dict(source):
@@ -154,7 +153,7 @@ def find_images(
         ignored=dict(listing.remarks.ignored.most_common()),
         splits=normalize_splits(splits) if split_column else splits if any(splits) else None,
         groups=groups if group_column or any(groups) else None,
-        notes=(*listing.notes(), *(notes_of_groups(groups) if group_column else ())),
+        notes=(*listing.notes(), *(notes_of_groups(groups) if group_column or any(groups) else ())),
         no_labels_reason="" if any(texts) else listing.remarks.no_labels_reason,
     )
 
@@ -162,10 +161,7 @@ def find_images(
 def _table_of_splits(tables: Mapping[str, Any], options: SourceOptions) -> ImageTable:
     """Return the images of several tables, which are splits by their names."""
     if len(tables) > 1 and options.split_column is not None:
-        raise OptionError(
-            f"split_column (--split-column) must be None for several tables, which are splits by their names, got "
-            f"{options.split_column!r}. Remove it, or pass one table."
-        )
+        raise splits_by_name_error(options.split_column)
     parts = {name: table_from_frame(table, options) for name, table in tables.items()}
     if len(parts) == 1:
         return next(iter(parts.values()))
@@ -185,19 +181,6 @@ def _table_in_memory(images: Sequence[Any], options: SourceOptions) -> ImageTabl
     for option, value in options.as_dict().items():
         raise OptionError(f"{option} must be None for images in memory, got {value!r}. Pass labels as y.")
     return ImageTable(name_images(images, "images"), [None] * len(images))
-
-
-def _check_tag_options(label_column: str | Sequence[str] | None, label_separator: str | None) -> None:
-    is_list = label_column is not None and not isinstance(label_column, str)
-    if label_separator is not None:
-        check_separator(label_separator)
-    if is_list and label_separator is not None:
-        raise OptionError(
-            "label_separator (--label-separator) applies to one column of labels, got several. Remove it, or all "
-            "columns but one."
-        )
-    if is_list and not label_column:
-        raise OptionError("label_column (--label-column) must name at least one column, got none.")
 
 
 def as_sources(source: PathsLike | str | os.PathLike[str]) -> list[str]:

@@ -223,7 +223,8 @@ def check_images(
     source: ImagesLike | str | os.PathLike[str],
     *,
     path_column: str | None = None,
-    label_column: str | None = None,
+    label_column: str | Sequence[str] | None = None,
+    label_separator: str | None = None,
     path_template: str | None = None,
     root: str | os.PathLike[str] | None = None,
     encoding: str | None = None,
@@ -243,8 +244,12 @@ def check_images(
     ----------
     source : str, Path, DataFrame, ImageTable, or sequence or iterable of images
         See :func:`featx.find_images`.
-    path_column, label_column : str or None, default=None
-        Columns of a table, see :func:`featx.find_images`.
+    path_column : str or None, default=None
+        Column of paths of a table, see :func:`featx.find_images`.
+    label_column : str, sequence of str or None, default=None
+        Column of labels; several columns of 0 and 1 are tags.
+    label_separator : str or None, default=None
+        Separator of tags in the label column, such as ";".
     path_template : str or None, default=None
         Paths made of columns of a table.
     root : str, Path or None, default=None
@@ -296,6 +301,7 @@ def check_images(
         source,
         path_column=path_column,
         label_column=label_column,
+        label_separator=label_separator,
         path_template=path_template,
         root=root,
         encoding=encoding,

@@ -12,20 +12,20 @@ from typing import Any, NamedTuple
 from featx.datasets.folders.layout import Layout, normalize_splits
 from featx.datasets.folders.listers import IgnoredCounter, make_lister
 from featx.datasets.folders.words import FolderName
-from featx.datasets.label_types import LabelTypeInferrer
+from featx.datasets.label_types import LabelTypeInferrer, cast_label
 from featx.datasets.source_options import SourceOptions
 from featx.datasets.tables.array_sources import MAX_SOURCES, ArrayPart, find_array_parts
 from featx.datasets.tables.columns import JOINED, ImageColumns, describe_columns
 from featx.datasets.tables.file import TABLE_SUFFIXES, is_table_name, read_batches
 from featx.datasets.tables.metadata import find_metadata, metadata_note
 from featx.datasets.tables.shards import data_files_in, expand_sources, is_data_file, splits_of_files
-from featx.datasets.tags import SEPARATOR, split_tags
+from featx.datasets.tags import SEPARATOR, Tags, split_tags, untagged_notes
 from featx.errors import OptionError, SourceError, SourceNotFoundError
 from featx.images.containers.archives import is_archive
 from featx.images.containers.members import split_member_path
 from featx.images.formats import IMAGE_SUFFIXES
 from featx.system.files import remote
-from featx.system.formatting import format_count, shorten
+from featx.system.formatting import shorten
 
 
 @dataclasses.dataclass
@@ -51,10 +51,10 @@ class Remarks:
 
 
 class ListedImage(NamedTuple):
-    """One image of a source."""
+    """One image of a source. Its label is text or Tags."""
 
     path: str
-    label: str | None = None
+    label: Any = None
     split: str | None = None
     group: str | None = None
 
@@ -83,6 +83,10 @@ class ImageListing:
         sources = expand_sources(sources)
         self._sources, self._options, self._keep_missing = sources, options or SourceOptions(), keep_missing
         self.remarks = Remarks()
+        #: Whether some labels are tags, which of them have names, and whether others are text.
+        self._has_tags = self._has_names = self._has_texts = False
+        self._n_untagged = 0
+        self._stored_types: set[str | None] = set()
         self._arrays = self._find_arrays()
         if any(part.has_tags for part in self._arrays):
             self._options = dataclasses.replace(self._options, label_separator=SEPARATOR)
@@ -154,9 +158,7 @@ class ImageListing:
             )
         splits = normalize_splits(names) if are_splits else [None] * len(names)
         for part, split in zip(self._arrays, splits, strict=True):
-            if self._label_types is not None:
-                self._label_types.add(part.labels)
-            for row, label in enumerate(part.labels):
+            for row, label in enumerate(self._noted(part.labels)):
                 yield ListedImage(f"{part.prefix}{row}", label, split)
 
     def _images_of_frame(self, frame: Any, columns: ImageColumns, table: str) -> Iterator[ListedImage]:
@@ -166,10 +168,27 @@ class ImageListing:
             self.remarks.no_labels_reason = (
                 f"No label column in {table!r}: it has {describe_columns(frame)}. Pass label_column (--label-column)."
             )
-        if self._label_types is not None:
-            self._label_types.add(labels or ())
+        self._stored_types.add(columns.stored_type)
+        if columns.stored_type == "tags" and labels:
+            labels = [split_tags(label, SEPARATOR) if isinstance(label, str) else label for label in labels]
         splits, groups = columns.splits(frame) or none, columns.groups(frame) or none
-        return map(ListedImage, paths, labels or none, splits, groups)
+        return map(ListedImage, paths, self._noted(labels) if labels else none, splits, groups)
+
+    def _noted(self, labels: Sequence[Any]) -> Sequence[Any]:
+        """Return labels as text or tags, and note what decides their type."""
+        if self._options.has_tags:
+            separator = self._options.label_separator or JOINED
+            labels = [label if isinstance(label, Tags) else split_tags(label or "", separator) for label in labels]
+        texts = [label for label in labels if isinstance(label, str)]
+        self._has_texts |= bool(texts)
+        for label in labels:
+            if isinstance(label, Tags):
+                self._has_tags = True
+                self._has_names |= bool(label.names)
+                self._n_untagged += not label.names
+        if self._label_types is not None:
+            self._label_types.add(texts)
+        return labels
 
     @property
     def _label_types(self) -> LabelTypeInferrer | None:
@@ -186,30 +205,31 @@ class ImageListing:
         Raises
         ------
         SourceError
-            The labels mix numbers with fractions and text.
+            The labels mix numbers with fractions and text, or tags and single labels.
         """
-        return "str" if self._label_types is None else self._label_types.label_type(self._name)
-
-    def convert_labels(self, labels: Sequence[str | None]) -> list[Any]:
-        """Return the labels of all images converted to their type, or to tags."""
-        if self._options.has_tags and (self._tables or self._arrays):
-            return self._convert_tags(labels)
-        return list(labels) if self._label_types is None else self._label_types.convert(labels, self._name)
-
-    def _convert_tags(self, labels: Sequence[str | None]) -> list[Any]:
-        separator = self._options.label_separator or JOINED
-        tags = [split_tags(label or "", separator) for label in labels]
-        if not any(tags):
-            return [None] * len(tags)
-        if n_empty := sum(not names for names in tags):
-            self.remarks.notes.append(
-                f"{format_count(n_empty, 'image')} without tags: none of the tags is taken to apply to them."
+        if self._has_tags and self._has_texts:
+            raise SourceError(
+                f"Labels of {self._name!r} mix lists of tags and single labels. Write a list in each row, also for one "
+                "tag."
             )
-        return tags
+        if self._has_tags:
+            return "tags" if self._has_names else "str"
+        stored = next(iter(self._stored_types), None) if len(self._stored_types) == 1 else None
+        return stored or ("str" if self._label_types is None else self._label_types.label_type(self._name))
+
+    def convert_labels(self, labels: Sequence[Any]) -> list[Any]:
+        """Return the labels of all images converted to their type."""
+        label_type = self.label_type
+        if label_type == "tags":
+            return list(labels)
+        return [cast_label(label, label_type) if isinstance(label, str) else None for label in labels]
 
     def notes(self) -> list[str]:
         """Return remarks on how the source was interpreted. Complete when all images were listed."""
-        return [*self.remarks.notes, *(self._label_types.notes() if self._label_types else ())]
+        if self.label_type == "tags":
+            return [*self.remarks.notes, *untagged_notes(self._n_untagged)]
+        is_inferred = self._label_types is not None and not any(self._stored_types)
+        return [*self.remarks.notes, *(self._label_types.notes() if is_inferred and self._label_types else ())]
 
 
 def iter_images(
@@ -242,6 +262,7 @@ def iter_images(
     is_only_source = len(sources) == 1
     are_parts = not is_only_source and _are_parts(sources, remarks)
     is_empty = True
+    folder_labels: dict[str | None, None] = {}
     for source in sources:
         field = options.label_column if isinstance(options.label_column, str) else None
         lister = make_lister(os.fspath(source), remarks.ignored, options.zip_encoding, field)
@@ -257,12 +278,16 @@ def iter_images(
             if (start := name[: name.rfind("/") + 1]) != folder:  # images of a folder share everything else
                 folder = start
                 label, split = layout.label_and_split(name)
+                if labels is None and not is_only_source:
+                    folder_labels[label] = None
                 group = layout.group(name) if layout.has_groups else None
                 split = split if is_only_source else None
             is_empty = False
             yield ListedImage(prefix + name, label if labels is None else labels[name], split, group)
     if is_empty:
         raise SourceError(_no_images_message(sources, remarks.ignored))
+    if remarks.label_types is not None:  # names of folders and labels of archives have one type
+        remarks.label_types.add(folder_labels)
 
 
 def _add_remarks(layout: Layout, remarks: Remarks) -> None:

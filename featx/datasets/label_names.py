@@ -53,6 +53,14 @@ def similar_names_note(labels: Iterable[Any]) -> str:
     >>> similar_names_note(["beach", "Beach", "forest"])
     "Classes with similar names are different classes: 'beach' and 'Beach'. Rename them if they are the same."
     """
+    listed = similar_names(labels)
+    if not listed:
+        return ""
+    return f"Classes with similar names are different classes: {listed}. Rename them if they are the same."
+
+
+def similar_names(labels: Iterable[Any]) -> str:
+    """Return names that differ only in case, blanks, punctuation or Unicode form, as a phrase. Empty: none do."""
     groups: dict[str, list[str]] = {}
     for label in dict.fromkeys(label for label in labels if isinstance(label, str)):
         key = _key(label)
@@ -66,7 +74,7 @@ def similar_names_note(labels: Iterable[Any]) -> str:
         return ""
     listed = "; ".join(" and ".join(map(repr, names)) for names in similar[:_MAX_LISTED])
     more = f"; and {len(similar) - _MAX_LISTED:,} more" if len(similar) > _MAX_LISTED else ""
-    return f"Classes with similar names are different classes: {listed}{more}. Rename them if they are the same."
+    return f"{listed}{more}"
 
 
 def missing_labels_note(labels: Iterable[Any]) -> str:

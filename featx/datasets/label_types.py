@@ -9,12 +9,13 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from featx.datasets.labels import is_continuous
+from featx.datasets.tags import SEPARATOR, Tags, split_tags
 from featx.errors import SourceError
 from featx.system.array_types import Float64Array, IntArray
 
-#: Type of all labels of a table. "float" labels are continuous targets, with "." or "," before the decimals; the others
-#: are classes.
-LabelType: TypeAlias = Literal["bool", "int", "float", "float_comma", "str"]
+#: Type of all labels of a table. "float" labels are continuous targets, with "." or "," before the decimals; "tags" are
+#: several names for each image; the others are classes.
+LabelType: TypeAlias = Literal["bool", "int", "float", "float_comma", "str", "tags"]
 
 #: An integer as programs write it, also as a float. ``007`` is a name, and longer integers do not fit into 64 bits.
 _INTEGER = re.compile(r"(0|-?[1-9][0-9]{0,17})(\.0+)?")
@@ -185,6 +186,13 @@ class LabelTypeInferrer:
             return "int"
         return "bool" if self._only_booleans else "str"
 
+    def stored_type(self) -> LabelType:
+        """Return the type of labels that a program wrote: some may be class names, most of which are numbers."""
+        try:
+            return self.label_type("")
+        except SourceError:
+            return "str"
+
     def _is_continuous(self, source: str) -> bool:
         has_fractions = any(self._has_fractions.values())
         mostly_fractions = has_fractions and self._n_numbers > self._n_texts
@@ -204,8 +212,29 @@ class LabelTypeInferrer:
         return has_fractions or is_continuous(*self._count())
 
 
+def type_of_labels(types: Iterable[type]) -> LabelType:
+    """Return the type of labels in memory by the types of their values.
+
+    Examples
+    --------
+    >>> type_of_labels([int, type(None)]), type_of_labels([int, float]), type_of_labels([str, int])
+    ('int', 'float', 'str')
+    """
+    known = set(types) - {type(None)}
+    if known == {Tags}:
+        return "tags"
+    if known and known <= {bool, np.bool_}:
+        return "bool"
+    if known and all(issubclass(kind, int | np.integer) and kind is not bool for kind in known):
+        return "int"
+    is_number = all(issubclass(kind, int | float | np.integer | np.floating) and kind is not bool for kind in known)
+    return "float" if known and is_number else "str"
+
+
 def cast_label(label: str, label_type: str) -> Any:
-    """Return a label converted to a type of :meth:`LabelTypeInferrer.label_type`."""
+    """Return a label converted to a type of :meth:`LabelTypeInferrer.label_type`, or to tags."""
+    if label_type == "tags":
+        return split_tags(label, SEPARATOR)
     if label_type in ("float", "float_comma"):
         return parse_number(label, "," if label_type == "float_comma" else ".")
     if label_type == "int":

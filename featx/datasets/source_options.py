@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+from collections.abc import Sequence
 from typing import Any
+
+from featx.errors import OptionError
 
 #: Options that apply to tables only.
 TABLE_OPTIONS = (
@@ -47,6 +51,39 @@ class SourceOptions:
     class_level: int | None = None
     zip_encoding: str | None = None
 
+    @classmethod
+    def of(
+        cls,
+        *,
+        label_column: str | Sequence[str] | None = None,
+        label_separator: str | None = None,
+        root: str | os.PathLike[str] | None = None,
+        **others: Any,
+    ) -> SourceOptions:
+        """Return the options of a public function.
+
+        Raises
+        ------
+        OptionError
+            Options of tags are invalid, or contradict each other.
+        """
+        is_list = label_column is not None and not isinstance(label_column, str)
+        if label_separator is not None:
+            check_separator(label_separator)
+        if is_list and label_separator is not None:
+            raise OptionError(
+                "label_separator (--label-separator) applies to one column of labels, got several. Remove it, or all "
+                "columns but one."
+            )
+        if is_list and not label_column:
+            raise OptionError("label_column (--label-column) must name at least one column, got none.")
+        return cls(
+            label_column=label_column if label_column is None or isinstance(label_column, str) else tuple(label_column),
+            label_separator=label_separator,
+            root=None if root is None else os.fspath(root),
+            **others,
+        )
+
     @property
     def has_tags(self) -> bool:
         """Whether images have several labels."""
@@ -57,9 +94,21 @@ class SourceOptions:
         return {_shown(name): getattr(self, name) for name in TABLE_OPTIONS if getattr(self, name) is not None}
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the options that are not None."""
-        return {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
+        """Return the options that are not None, in JSON types."""
+        options = {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in options.items()}
 
 
 def _shown(name: str) -> str:
     return f"{name} (--{name.replace('_', '-')})"
+
+
+def check_separator(separator: object) -> None:
+    """Raise if a separator of tags is not text.
+
+    Raises
+    ------
+    OptionError
+    """
+    if not isinstance(separator, str) or not separator.strip():
+        raise OptionError(f"label_separator (--label-separator) must be text such as ';', got {separator!r}.")

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from featx.errors import OptionError
 from featx.system.array_types import IntArray
+from featx.system.formatting import format_count
 
 #: Between tags in text.
 SEPARATOR = ";"
@@ -71,15 +71,11 @@ def split_tags(text: str, separator: str) -> Tags:
     return Tags(name.strip() for name in text.split(separator) if name.strip())
 
 
-def check_separator(separator: object) -> None:
-    """Raise if a separator of tags is not text.
-
-    Raises
-    ------
-    OptionError
-    """
-    if not isinstance(separator, str) or not separator.strip():
-        raise OptionError(f"label_separator (--label-separator) must be text such as ';', got {separator!r}.")
+def untagged_notes(n_untagged: int) -> list[str]:
+    """Return a note if images have no tags."""
+    if not n_untagged:
+        return []
+    return [f"{format_count(n_untagged, 'image')} without tags: none of the tags is taken to apply to them."]
 
 
 def tag_names(y: Iterable[Tags]) -> list[str]:

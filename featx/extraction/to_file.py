@@ -39,8 +39,10 @@ def extract_images(
     precision: Literal["auto", "float32", "float16", "bfloat16", "int8"] = "auto",
     preprocessing: str | Sequence[Any] | None = None,
     path_column: str | None = None,
-    label_column: str | None = None,
+    label_column: str | Sequence[str] | None = None,
+    label_separator: str | None = None,
     split_column: str | None = None,
+    group_column: str | None = None,
     path_template: str | None = None,
     root: str | os.PathLike[str] | None = None,
     encoding: str | None = None,
@@ -64,9 +66,10 @@ def extract_images(
 
     Next to a ``.npy`` file, a table with the same name and the suffix ``.csv`` lists row, path, label and digest of
     each image. A Parquet file has the columns ``path``, ``label``, ``digest`` and ``features`` (a list of floats of
-    fixed size), and records the recipe. ``.failures.csv`` lists the images that cannot be read, if any. Files with
-    these names are replaced only if featx wrote them. The files are checked against each other and against the cache
-    before they get their names. :func:`open_features` opens the result.
+    fixed size), and records the recipe. Both have columns ``split`` and ``group`` if the source defines them.
+    ``.failures.csv`` lists the images that cannot be read, if any. Files with these names are replaced only if featx
+    wrote them. The files are checked against each other and against the cache before they get their names.
+    :func:`open_features` opens the result.
 
     Parameters
     ----------
@@ -91,8 +94,14 @@ def extract_images(
         Precision of the network.
     preprocessing : {"tf", "torch", "caffe", "none"}, (mean, scale) or None, default=None
         Pixel scaling of a custom model file.
-    path_column, label_column, split_column : str or None, default=None
-        Columns of a table, see :func:`find_images`.
+    path_column : str or None, default=None
+        Column of paths of a table, see :func:`find_images`.
+    label_column : str, sequence of str or None, default=None
+        Column of labels; several columns of 0 and 1 are tags.
+    label_separator : str or None, default=None
+        Separator of tags in the label column, such as ";".
+    split_column, group_column : str or None, default=None
+        Columns of splits and groups, which are written for each image: :func:`compare_features` uses them.
     path_template : str or None, default=None
         Paths made of columns of a table.
     root : str, Path or None, default=None
@@ -192,16 +201,18 @@ def extract_images(
     columns: dict[str, Any] = {
         "path_column": path_column,
         "label_column": label_column,
+        "label_separator": label_separator,
         "split_column": split_column,
+        "group_column": group_column,
         "path_template": path_template,
-        "root": None if root is None else os.fspath(root),
+        "root": root,
         "encoding": encoding,
         "class_level": class_level,
         "zip_encoding": zip_encoding,
     }
     with reporting(verbose, progress):
         if is_stream(source):
-            parts = read_stream(source, SourceOptions(**columns))
+            parts = read_stream(source, SourceOptions.of(**columns))
             return extract_stream(parts, options.resolve(), path, cache=folder, on_error=on_error, options=options)
         table = find_images(source, **columns)
         return extract_to_file(table, options.resolve(), path, cache=folder, on_error=on_error, options=options)

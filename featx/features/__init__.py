@@ -6,6 +6,7 @@
 ``columns``      path, label and digest of the rows
 ``npy_part``     a file of rows, local or remote
 ``npy_writer``   write a ``.npy`` file row by row
+``table_rows``   rows of the table, while they are written
 ``outputs``      files of an extraction while they are written
 ``csv_table``    tables next to a feature file, written and read
 ``shard_table``  tables of a job's shards, read

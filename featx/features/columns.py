@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from featx.features.shard_table import ROW_COLUMNS, RowTable, TableColumns
+from featx.features.shard_table import RowTable, TableColumns
+from featx.features.table_rows import ROW_COLUMNS
 from featx.system.array_types import IntArray
 from featx.system.formatting import format_count
 

@@ -1,5 +1,7 @@
 """Tables beside a feature matrix: ``features.csv`` (one line per row) and ``features.failures.csv``; writer and reader.
 
+Columns ``split``, ``group`` and ``label_type`` follow the others if there is something to keep.
+
 The reader parses only the blocks of lines that it needs.
 """
 
@@ -11,7 +13,7 @@ import functools
 import io
 import itertools
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,20 +21,25 @@ import numpy as np
 
 from featx.datasets.failures import Failure
 from featx.datasets.label_types import LabelTypeInferrer, cast_label
-from featx.errors import FeaturesError, FeaturesNotFoundError, SourceError
+from featx.datasets.tables.stored import GROUP, LABEL_TYPE, all_headers, label_cell, unescape_cell
+from featx.errors import FeaturesError, FeaturesNotFoundError
 from featx.features.npy_part import FeatureFolder
-from featx.features.shard_table import ROW_COLUMNS, TableColumns
+from featx.features.shard_table import TableColumns
+from featx.features.table_rows import PART_COLUMNS, ROW_COLUMNS, TableRow, stored_columns
 from featx.system.array_types import IntArray
 from featx.system.files.atomic import atomic_write
 from featx.system.formatting import escape_cell, escape_path_cell
 
-#: Columns of ``features.csv`` and of ``features.failures.csv``.
+#: First columns of ``features.csv``, all headers that it may have, and the columns of ``features.failures.csv``.
 TABLE_HEADER = ("row", *ROW_COLUMNS)
+TABLE_HEADERS = tuple(all_headers(TABLE_HEADER))
 FAILURES_HEADER = ("position", "path", "error", "reason")
 #: Suffix of a feature file that holds its table itself.
 PARQUET_SUFFIX = ".parquet"
 #: Number of blocks that are read at once.
 _MAX_BLOCKS = 16
+#: The first line of a table is shorter.
+_MAX_HEADER_BYTES = 256
 _LINE_END, _QUOTE = ord("\n"), ord('"')
 
 
@@ -49,21 +56,28 @@ def failures_path(matrix: Path) -> Path:
     return matrix.with_suffix(f"{matrix.suffix if matrix.suffix == PARQUET_SUFFIX else ''}.failures.csv")
 
 
-def write_table(path: Path, rows: Iterable[tuple[str, Any, str]]) -> int:
+def write_table(path: Path, rows: Callable[[], Iterable[TableRow]]) -> int:
     """Write the table of a matrix and return its number of lines.
 
     Parameters
     ----------
     path : Path
-    rows : iterable of (str, object, str)
-        Path, label (None: no label) and digest of each row of the matrix, in order.
+    rows : callable
+        Function that returns the rows of the matrix, in order. It is called twice: the first pass finds what to keep.
+
+    Raises
+    ------
+    OutputError
+        A tag contains the sign between tags.
     """
-    row = -1
+    stored = stored_columns(rows())
+    index = -1
     with _csv_writer(path) as writer:
-        writer.writerow(TABLE_HEADER)
-        for row, (image, label, digest) in enumerate(rows):
-            writer.writerow([row, escape_path_cell(image), "" if label is None else escape_cell(str(label)), digest])
-    return row + 1
+        writer.writerow([*TABLE_HEADER, *stored.names])
+        for index, row in enumerate(rows()):
+            cells = stored.cells(row.split, row.group)
+            writer.writerow([index, escape_path_cell(row.path), label_cell(row.label), row.digest, *cells])
+    return index + 1
 
 
 def write_failures(matrix: Path, failures: Iterable[Failure]) -> None:
@@ -74,7 +88,7 @@ def write_failures(matrix: Path, failures: Iterable[Failure]) -> None:
     """
     if matrix.suffix != PARQUET_SUFFIX:
         with atomic_write(table_path(matrix)) as temporary:
-            write_table(temporary, [])
+            write_table(temporary, list)
     path = failures_path(matrix)
     remaining = iter(failures)
     first = next(remaining, None)
@@ -132,7 +146,7 @@ class CsvTable:
             selected = slice(*np.searchsorted(indices, [start * self.block_lines, stop * self.block_lines]))
             for line in (indices[selected] - start * self.block_lines).tolist():
                 for name in names:
-                    columns[name].append(_value(name, lines[line], label_type))
+                    columns[name].append(self._value(name, lines[line], label_type))
         return columns
 
     def _lines(self, start: int, stop: int) -> list[list[str]]:
@@ -147,7 +161,7 @@ class CsvTable:
         stop = min(stop, len(starts) - 1)
         lines = _parse(self._folder.read(self._name, int(starts[start]), int(starts[stop])))
         for row, cells in enumerate(lines, start * self.block_lines):
-            if len(cells) != len(TABLE_HEADER) or cells[0] != str(row):
+            if len(cells) != len(self._header) or cells[0] != str(row):
                 raise self._mismatch(f"line {row + 2} does not belong to row {row}")
         return lines
 
@@ -157,7 +171,7 @@ class CsvTable:
         n_bytes, n_records, last_end = self._n_bytes, 0, 0
         starts = []
         for ends in self._record_ends(n_bytes):
-            if len(ends) and not n_records and not self._has_header(int(ends[0])):
+            if len(ends) and not n_records and not self._header:
                 break
             # The end of the header is the start of the first block.
             starts.append(ends[-n_records % self.block_lines :: self.block_lines])
@@ -170,8 +184,26 @@ class CsvTable:
             raise self._mismatch(f"expected {self._n_rows:,} lines, one for each row, got {n_lines:,}")
         return np.append(np.concatenate(starts)[: -(-self._n_rows // self.block_lines)], n_bytes)
 
-    def _has_header(self, n_bytes: int) -> bool:
-        return _parse(self._folder.read(self._name, 0, n_bytes)) == [list(TABLE_HEADER)]
+    @functools.cached_property
+    def _header(self) -> tuple[str, ...]:
+        """Columns of the table; none if it is another table."""
+        first, _, _ = self._folder.read(self._name, 0, min(self._n_bytes, _MAX_HEADER_BYTES)).partition(b"\n")
+        header = tuple(next(iter(_parse(first.removesuffix(b"\r"))), ()))
+        return header if header in TABLE_HEADERS else ()
+
+    @property
+    def part_columns(self) -> tuple[str, ...]:
+        """Which of the columns ``split`` and ``group`` the table has; none if there is no table."""
+        return tuple(name for name in PART_COLUMNS if self.exists and name in self._header)
+
+    def _value(self, name: str, cells: list[str], label_type: str) -> Any:
+        if name not in self._header:
+            return None
+        cell = cells[self._header.index(name)]
+        if name in ROW_COLUMNS and name != "label":
+            return cell
+        text = unescape_cell(cell) if name in ("label", GROUP) else cell or None
+        return text if text is None or name != "label" else cast_label(text, label_type)
 
     def _record_ends(self, n_bytes: int) -> Iterator[IntArray]:
         """Yield the positions after line breaks outside of quotes, for one part of the file after another."""
@@ -202,14 +234,14 @@ class CsvTable:
 
     @functools.cached_property
     def _label_type(self) -> str:
-        """Type of all labels, as for any table."""
+        """Type of all labels: what is recorded, else as for any table."""
+        if LABEL_TYPE in self._header and self._n_rows:
+            label_type: str = self._lines(0, 1)[0][self._header.index(LABEL_TYPE)]
+            return label_type
         inferrer = LabelTypeInferrer()
         for start in range(0, len(self._starts) - 1, _MAX_BLOCKS):
-            inferrer.add([_unescaped(cells[2]) for cells in self._lines(start, start + _MAX_BLOCKS)])
-        try:
-            return inferrer.label_type(self._name)
-        except SourceError:  # classes, most of which are named by floats
-            return "str"
+            inferrer.add([unescape_cell(cells[2]) for cells in self._lines(start, start + _MAX_BLOCKS)])
+        return inferrer.stored_type()
 
     @functools.cached_property
     def n_failed(self) -> int:
@@ -246,18 +278,3 @@ def _runs(blocks: IntArray) -> Iterator[tuple[int, int]]:
 def _parse(data: bytes) -> list[list[str]]:
     """Return the cells of complete CSV lines; bytes that are not UTF-8 become surrogates."""
     return list(csv.reader(io.StringIO(data.decode("utf-8", "surrogateescape"), newline="")))
-
-
-def _value(name: str, cells: list[str], label_type: str) -> object:
-    text = cells[TABLE_HEADER.index(name)]
-    if name != "label":
-        return text
-    label = _unescaped(text)
-    return None if label is None else cast_label(label, label_type)
-
-
-def _unescaped(cell: str) -> str | None:
-    """Return a label without the escape of :func:`escape_cell`, or None if there is no label."""
-    if not cell:
-        return None
-    return cell[1:] if cell.startswith("'") and escape_cell(cell[1:]) == cell else cell

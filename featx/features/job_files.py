@@ -3,7 +3,7 @@
 All code that reads or writes such a file uses this module::
 
     job.json                      manifest: the plan is complete once it exists
-    plan/000000-ID.parquet        paths, labels and file states; one row group for each shard
+    plan/000000-ID.parquet        paths, labels, splits, groups and file states; one row group for each shard
     shards/00000000-CHECKSUM.npy  rows of a shard, whose bytes have this checksum
     shards/00000000.parquet       table of its images; its footer commits the rows
     heartbeats/, clients/         who works at the job now
@@ -26,7 +26,7 @@ from featx.system.files.parquet import import_pyarrow
 from featx.system.formatting import first_line
 
 #: Number of the file format; raised when files of an earlier version can no longer be read.
-FORMAT = 3
+FORMAT = 4
 MANIFEST = "job.json"
 #: Folders of a job, besides ``plan``.
 FOLDERS = ("shards", "heartbeats", "clients", "quarantine", "suspects")
@@ -100,14 +100,18 @@ class JobManifest:
         Paths and URLs that were planned.
     folder : str
         Working folder when planning: relative paths start there.
-    labels : {"str", "float", "float_comma", "int", "bool"}
+    labels : {"str", "float", "float_comma", "int", "bool", "tags"}
         Type of the labels.
+    splits : dict of str to str
+        Split ("train" or "test") by the name that it has in the plan. Empty: there are no splits.
+    has_groups : bool
+        Whether images have groups.
     shard_size, n_images, n_shards : int
         Number of images of a full shard, of images in total, and of shards.
     source_options : dict
         Options of :func:`featx.find_images` with which the source was listed, as given by the caller.
     listed : str
-        Digest of all paths and labels.
+        Digest of all paths, labels, splits and groups.
     shards_per_file : int
         Number of row groups in a file of the plan.
     """
@@ -122,12 +126,19 @@ class JobManifest:
     source: list[str]
     folder: str
     labels: str
+    splits: dict[str, str]
+    has_groups: bool
     shard_size: int
     n_images: int
     n_shards: int
     source_options: dict[str, Any]
     listed: str
     shards_per_file: int
+
+    @property
+    def part_columns(self) -> tuple[str, ...]:
+        """Columns of the tables of shards besides path, label and digest."""
+        return (*(["split"] if self.splits else []), *(["group"] if self.has_groups else []))
 
     def as_bytes(self) -> bytes:
         """Return the contents of the file."""
@@ -188,15 +199,19 @@ class PlannedShard:
     ----------
     paths : list of str
         Path or URL of each image.
-    labels : list of (str, float, int, bool or None)
+    labels : list of (str, float, int, bool, Tags or None)
         Label of each image.
     states : list of ((int, int) or None)
         Size and modification time in nanoseconds of each file, where they are known.
+    splits, groups : list of (str or None), or None
+        Split and group of each image. None: the job has none.
     """
 
     paths: list[str]
     labels: list[Any]
     states: list[tuple[int, int] | None]
+    splits: list[str | None] | None = None
+    groups: list[str | None] | None = None
 
 
 @dataclasses.dataclass(frozen=True)

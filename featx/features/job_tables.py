@@ -10,18 +10,35 @@ from typing import Any
 import numpy as np
 
 from featx.datasets.failures import Failure
+from featx.datasets.tags import Tags
 from featx.features.job_files import CommittedShard, PlannedShard
 from featx.system.array_types import DigestArray
 from featx.system.files.parquet import import_pyarrow
 
+#: Between tags in a plan; no tag contains it.
+_TAG_SEPARATOR = "\x1f"
+_ARROW_TYPES = {"float": "double", "float_comma": "double", "int": "int64", "bool": "bool", "null": "null"}
 
-def make_plan_table(paths: Sequence[str], labels: Sequence[str | None], states: Sequence[os.stat_result | None]) -> Any:
-    """Return the table of the images of one shard, with size and modification time of their files."""
+
+def make_plan_table(
+    paths: Sequence[str],
+    labels: Sequence[Any],
+    states: Sequence[os.stat_result | None],
+    splits: Sequence[str | None],
+    groups: Sequence[str | None],
+) -> Any:
+    """Return the table of the images of one shard, with size and modification time of their files.
+
+    Labels are text or tags. All plans have the same columns: whether an image has a split is known at the end.
+    """
     pa = import_pyarrow()
+    texts = [_TAG_SEPARATOR.join(label) if isinstance(label, Tags) else label for label in labels]
     return pa.table(
         {
             **text_columns("path", paths),
-            **text_columns("label", labels),
+            **text_columns("label", texts),
+            "split": pa.array(splits, pa.string()),
+            **text_columns("group", groups),
             "size": pa.array([state and state.st_size for state in states], pa.int64()),
             "mtime_ns": pa.array([state and state.st_mtime_ns for state in states], pa.int64()),
         }
@@ -36,7 +53,7 @@ def make_shard_table(
     Parameters
     ----------
     planned : PlannedShard
-    label_type : {"str", "float", "float_comma", "int", "bool"}
+    label_type : {"str", "float", "float_comma", "int", "bool", "tags"}
     digests : ndarray of uint8 of shape (n_images, 16)
         Digest of each image, zero if it was not read.
     failures : mapping of int to Failure
@@ -46,10 +63,11 @@ def make_shard_table(
     positions = range(len(planned.paths))
     has_digest = np.any(digests, axis=1)
     text, size = digests.tobytes().hex(), 2 * digests.shape[1]
-    arrow_type = {"float": pa.float64(), "float_comma": pa.float64(), "int": pa.int64(), "bool": pa.bool_()}.get(
-        label_type
-    )
-    labels = {"label": pa.array(planned.labels, arrow_type)} if arrow_type else text_columns("label", planned.labels)
+    parts: dict[str, Any] = {}
+    if planned.splits is not None:
+        parts["split"] = pa.array(planned.splits, pa.string())
+    if planned.groups is not None:
+        parts |= text_columns("group", planned.groups)
     texts = {
         "digest": [text[i * size : (i + 1) * size] if has_digest[i] else None for i in positions],
         "status": ["failed" if i in failures else "done" for i in positions],
@@ -57,7 +75,8 @@ def make_shard_table(
         "error": [failures[i].error if i in failures else None for i in positions],
     }
     columns = {name: pa.array(values, pa.string()) for name, values in texts.items()}
-    return pa.table({**text_columns("path", planned.paths), **labels, **columns})
+    labels = label_columns(planned.labels, label_type)
+    return pa.table({**text_columns("path", planned.paths), **labels, **columns, **parts})
 
 
 def shard_table_bytes(done: CommittedShard, table: Any) -> bytes:
@@ -74,6 +93,30 @@ def shard_table_bytes(done: CommittedShard, table: Any) -> bytes:
     return buffer.getvalue()
 
 
+def arrow_label_type(label_type: str) -> Any:
+    """Return the Arrow type of labels; that of text also for other types."""
+    pa = import_pyarrow()
+    if label_type == "tags":
+        return pa.list_(pa.string())
+    return pa.type_for_alias(_ARROW_TYPES.get(label_type, "string"))
+
+
+def label_columns(labels: Sequence[Any], label_type: str) -> dict[str, Any]:
+    """Return the columns of labels."""
+    pa = import_pyarrow()
+    if label_type == "tags":
+        names = [None if label is None else list(map(_shown, label)) for label in labels]
+        return {"label": pa.array(names, arrow_label_type(label_type))}
+    if label_type in _ARROW_TYPES:
+        return {"label": pa.array(labels, arrow_label_type(label_type))}
+    return text_columns("label", [None if label is None else str(label) for label in labels])
+
+
+def planned_tags(text: str) -> Tags:
+    """Return the tags in a plan."""
+    return Tags(text.split(_TAG_SEPARATOR) if text else [])
+
+
 def text_columns(name: str, texts: Sequence[str | None]) -> dict[str, Any]:
     """Return the columns of paths or labels: as text, and as bytes where the text is not valid UTF-8."""
     pa = import_pyarrow()
@@ -81,18 +124,22 @@ def text_columns(name: str, texts: Sequence[str | None]) -> dict[str, Any]:
         return {name: pa.array(texts, pa.string()), f"{name}_bytes": pa.nulls(len(texts), pa.binary())}
     except (UnicodeEncodeError, pa.ArrowInvalid):
         raw = [None if text is None or _is_utf8(text) else os.fsencode(text) for text in texts]
-        shown = [None if text is None else text.encode("utf-8", "backslashreplace").decode() for text in texts]
+        shown = [None if text is None else _shown(text) for text in texts]
         return {name: pa.array(shown, pa.string()), f"{name}_bytes": pa.array(raw, pa.binary())}
 
 
 def column_texts(name: str, columns: dict[str, list[Any]]) -> list[Any]:
-    """Return the paths or labels in the columns of a table; the inverse of `text_columns`."""
+    """Return paths, labels or groups in the columns of a table; the inverse of `text_columns` and `label_columns`."""
     if f"{name}_bytes" not in columns:
-        return columns[name]
+        return [Tags(value) if isinstance(value, list) else value for value in columns[name]]
     return [
         text if raw is None else os.fsdecode(raw)
         for text, raw in zip(columns[name], columns[f"{name}_bytes"], strict=True)
     ]
+
+
+def _shown(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _is_utf8(text: str) -> bool:

@@ -16,7 +16,8 @@ from featx.datasets.failures import Failures
 from featx.errors import FeaturesError
 from featx.features.columns import Column, RowMetadata, as_array, as_indices, normalize_index, split_by_part
 from featx.features.parquet.writer import as_arrow_stream, write_features
-from featx.features.shard_table import ROW_COLUMNS, RowTable, TableColumns
+from featx.features.shard_table import RowTable, TableColumns
+from featx.features.table_rows import PART_COLUMNS, ROW_COLUMNS
 from featx.system.array_types import FloatArray, IntArray
 from featx.system.files import remote
 from featx.system.notebook.cards import card_to_html
@@ -85,6 +86,8 @@ class FeatureMatrix:
         Position, path and reason of each unreadable image, read shard by shard.
     paths, labels, digests : Column
         Path, label and digest of each row, read on demand.
+    splits, groups : Column or None
+        Split ("train", "test" or None) and group of each row, read on demand. None: there are none.
 
     See Also
     --------
@@ -136,6 +139,9 @@ class FeatureMatrix:
         self.folder = folder if isinstance(folder, str) and os.path.isdir(folder) else None
         self._metadata = RowMetadata(self._tables, self._starts)
         self.paths, self.labels, self.digests = (Column(self._metadata, name) for name in ROW_COLUMNS)
+        self.splits, self.groups = (
+            Column(self._metadata, name) if name in self.part_columns else None for name in PART_COLUMNS
+        )
 
     def _repr_html_(self) -> str:
         """Return shape and origin as HTML, for notebooks; no row is read."""
@@ -171,6 +177,11 @@ class FeatureMatrix:
     def has_table(self) -> bool:
         """Whether paths, labels and digests are known: a ``.npy`` file may have no table beside it."""
         return all(table.exists for table in self._tables)
+
+    @property
+    def part_columns(self) -> tuple[str, ...]:
+        """Which of the columns ``split`` and ``group`` some rows have."""
+        return tuple(name for name in PART_COLUMNS if any(name in table.part_columns for table in self._tables))
 
     @property
     def classes(self) -> np.ndarray[Any, Any]:

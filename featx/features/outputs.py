@@ -16,15 +16,15 @@ from featx.errors import AuditError, OptionError
 from featx.features.csv_table import (
     FAILURES_HEADER,
     PARQUET_SUFFIX,
-    TABLE_HEADER,
+    TABLE_HEADERS,
     failures_path,
     table_path,
     write_table,
 )
 from featx.features.npy_part import FeatureFolder
 from featx.features.parquet.reader import ParquetFeatures, is_feature_table
-from featx.features.parquet.schema import TableRow
 from featx.features.parquet.writer import write_parquet
+from featx.features.table_rows import TableRow
 from featx.system.array_types import FloatArray
 from featx.system.files.atomic import atomic_write, remove_abandoned, sync_folder, temporary_path
 from featx.system.files.output_paths import (
@@ -53,12 +53,12 @@ class OutputFiles(Protocol):
     def write_table(
         self, table: Callable[[], Iterable[TableRow]], shape: tuple[int, int], record: Mapping[str, Any]
     ) -> None:
-        """Write path, label and digest of each row of the matrix, once it is complete.
+        """Write the table of the matrix, once it is complete.
 
         Parameters
         ----------
         table : callable
-            Function that returns path, label and digest of each row, each time it is called.
+            Function that returns the rows, each time it is called.
         shape : (int, int)
             Number of rows and of features.
         record : mapping
@@ -101,7 +101,7 @@ def check_output(output: Path, *, alternative: str = "") -> None:
         check_output_file(output, _is_feature_file, remedy=remedy)
     else:
         table = table_path(output)
-        has_header = starts_with(header_pattern(TABLE_HEADER))
+        has_header = starts_with(*map(header_pattern, TABLE_HEADERS))
         check_output_file(
             output,
             lambda _: table.is_file() and has_header(table),
@@ -159,7 +159,7 @@ class _NpyOutput:
     def write_table(
         self, table: Callable[[], Iterable[TableRow]], shape: tuple[int, int], record: Mapping[str, Any]
     ) -> None:
-        n_lines = write_table(self._listing, table())
+        n_lines = write_table(self._listing, table)
         n_rows = len(np.load(self.matrix, mmap_mode="r", allow_pickle=False))
         if not n_lines == n_rows == shape[0]:
             raise audit_error(f"{n_rows:,} rows, {n_lines:,} lines")

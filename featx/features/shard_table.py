@@ -19,8 +19,6 @@ from featx.system.array_types import IntArray
 from featx.system.files.parquet import import_pyarrow
 from featx.system.formatting import first_line
 
-#: Columns of a table of rows.
-ROW_COLUMNS = ("path", "label", "digest")
 #: Values of some columns, by name.
 TableColumns = dict[str, list[Any]]
 
@@ -35,6 +33,10 @@ class RowTable(Protocol):
     @property
     def exists(self) -> bool:
         """Whether there is a table."""
+
+    @property
+    def part_columns(self) -> tuple[str, ...]:
+        """Return which of the columns ``split`` and ``group`` the table has."""
 
     def take(self, numbers: IntArray, names: Sequence[str]) -> TableColumns:
         """Return some columns of some lines, whose numbers are distinct and sorted."""
@@ -57,12 +59,15 @@ class ShardTable:
         Position of the shard's first image in the job.
     footer : CommittedShard
         Footer of the table.
+    part_columns : tuple of str
+        Which of the columns ``split`` and ``group`` the table has.
     """
 
     folder: FeatureFolder
     name: str
     first: int
     footer: CommittedShard
+    part_columns: tuple[str, ...]
 
     @classmethod
     def open(cls, folder: FeatureFolder, shard: int, manifest: JobManifest) -> ShardTable:
@@ -80,7 +85,7 @@ class ShardTable:
             raise
         except ValueError as error:
             raise _corrupt(folder, name, str(error)) from error
-        return cls(folder, name, shard * manifest.shard_size, footer)
+        return cls(folder, name, shard * manifest.shard_size, footer, manifest.part_columns)
 
     @property
     def exists(self) -> bool:
@@ -100,7 +105,7 @@ class ShardTable:
     def take(self, numbers: IntArray, names: Sequence[str]) -> TableColumns:
         """Return some columns of the lines of images with a row, by row number."""
         columns = _rows_table(self.folder, self.name, self.n_rows, tuple(names)).take(numbers).to_pydict()
-        taken = {name: column_texts(name, columns) for name in names}
+        taken = {name: column_texts(name, columns) if name in columns else [None] * len(numbers) for name in names}
         if "digest" in taken:
             taken["digest"] = [digest or "" for digest in taken["digest"]]
         return taken

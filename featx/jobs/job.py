@@ -28,7 +28,7 @@ from featx.features.job_files import (
     shards_with_table,
     table_name,
 )
-from featx.features.job_tables import column_texts
+from featx.features.job_tables import column_texts, planned_tags
 from featx.features.npy_writer import HEADER_BYTES
 from featx.system.files import remote
 from featx.system.files.folder import Folder, open_folder
@@ -112,14 +112,15 @@ class Job:
                 f"Cannot read the plan {self.folder.path(name)!r}: {first_line(error)}. Plan the job again under a new "
                 "name: cached rows are not computed again."
             ) from error
-        labels = column_texts("label", columns)
-        if (kind := self.manifest.labels) != "str":
-            labels = [None if label is None else cast_label(label, kind) for label in labels]
+        manifest = self.manifest
+        splits = [name and manifest.splits.get(name) for name in columns["split"]] if manifest.splits else None
+        groups = column_texts("group", columns) if manifest.has_groups else None
         states = [
             None if size is None else (size, mtime)
             for size, mtime in zip(columns["size"], columns["mtime_ns"], strict=True)
         ]
-        return PlannedShard(column_texts("path", columns), labels, states)
+        labels = [_planned_label(label, manifest.labels) for label in column_texts("label", columns)]
+        return PlannedShard(column_texts("path", columns), labels, states, splits, groups)
 
     def resolve_paths(self, paths: Sequence[str]) -> list[str]:
         """Return paths of the plan as seen from the current working folder."""
@@ -185,7 +186,7 @@ class Job:
         try:
             file = io.BytesIO(self.folder.read(name))
             columns: dict[str, list[Any]] = pa.parquet.read_table(file, page_checksum_verification=True).to_pydict()
-            if missing := [column for column in _COLUMNS if column not in columns]:
+            if missing := [name for name in (*_COLUMNS, *self.manifest.part_columns) if name not in columns]:
                 raise ValueError(f"the column {missing[0]!r} is missing")
             n_done, n_images = columns["status"].count("done"), len(columns["status"])
             if (n_done, n_images) != (shard.rows, shard.n_images):
@@ -248,6 +249,12 @@ class Job:
             return str(json.loads(self.folder.read(mark_name("quarantine", shard)))["reason"])
         except (FileNotFoundError, ValueError, KeyError, TypeError):
             return "unknown reason"
+
+
+def _planned_label(text: str | None, label_type: str) -> Any:
+    if text is None or label_type == "tags":
+        return None if text is None else planned_tags(text)
+    return cast_label(text, label_type) if text else None  # empty: no image of the job has tags
 
 
 @functools.lru_cache(maxsize=2)

@@ -9,7 +9,6 @@ import shlex
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 from featx.datasets.failures import Failure
 from featx.errors import JobError, OptionError, SourceError
@@ -18,6 +17,7 @@ from featx.features.job_files import CommittedShard, matrix_name, sum_counts
 from featx.features.job_tables import column_texts
 from featx.features.npy_writer import HEADER_BYTES, allocate_space, npy_header
 from featx.features.outputs import check_output, describe_output, replacing_outputs
+from featx.features.table_rows import PART_COLUMNS, TableRow
 from featx.images.image import DIGEST_SIZE
 from featx.jobs.job import Job, open_job
 from featx.jobs.preconditions import check_outside_job
@@ -226,13 +226,15 @@ def _join(job: Job, shards: list[CommittedShard], matrix: Path, progress: Callab
             progress(shard.n_images)
 
 
-def _table_rows(job: Job, shards: Iterable[CommittedShard]) -> Iterator[tuple[str, Any, str]]:
-    """Yield path, label and digest of each row of the matrix."""
+def _table_rows(job: Job, shards: Iterable[CommittedShard]) -> Iterator[TableRow]:
+    """Yield the rows of the table of the matrix."""
     for shard in shards:
         columns = job.table(shard)
+        none = [None] * shard.n_images
+        parts = [column_texts(name, columns) if name in columns else none for name in PART_COLUMNS]
         paths, labels = column_texts("path", columns), column_texts("label", columns)
-        lines = zip(paths, labels, columns["digest"], columns["status"], strict=True)
-        yield from ((path, label, digest) for path, label, digest, status in lines if status == "done")
+        lines = zip(columns["status"], paths, labels, columns["digest"], *parts, strict=True)
+        yield from (TableRow(*row) for status, *row in lines if status == "done")
 
 
 def _failures(job: Job, shards: Iterable[CommittedShard]) -> Iterator[Failure]:

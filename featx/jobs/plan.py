@@ -6,7 +6,7 @@ import dataclasses
 import os
 import shlex
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Unpack
 
 from featx.datasets.find import as_sources
@@ -124,7 +124,10 @@ def plan_job(
     *,
     shard_size: int = SHARD_SIZE,
     path_column: str | None = None,
-    label_column: str | None = None,
+    label_column: str | Sequence[str] | None = None,
+    label_separator: str | None = None,
+    split_column: str | None = None,
+    group_column: str | None = None,
     path_template: str | None = None,
     root: str | os.PathLike[str] | None = None,
     encoding: str | None = None,
@@ -147,8 +150,14 @@ def plan_job(
     shard_size : int, default=10_000
         Number of images of a shard. A worker computes one shard at a time, and without a cache an interrupted shard
         starts again.
-    path_column, label_column : str or None, default=None
-        Columns of a table, see :func:`featx.find_images`.
+    path_column : str or None, default=None
+        Column of paths of a table, see :func:`featx.find_images`.
+    label_column : str, sequence of str or None, default=None
+        Column of labels; several columns of 0 and 1 are tags.
+    label_separator : str or None, default=None
+        Separator of tags in the label column, such as ";".
+    split_column, group_column : str or None, default=None
+        Columns of splits and groups, which the job keeps for each image: :func:`featx.compare_features` uses them.
     path_template : str or None, default=None
         Paths made of columns of a table.
     root : str, Path or None, default=None
@@ -203,9 +212,18 @@ def plan_job(
     _check_options(extraction, shard_size, sample)
     extraction = with_absolute_paths(extraction)
     resolved = extraction.resolve()
-    columns = {"path_column": path_column, "label_column": label_column, "path_template": path_template}
-    start, encodings = None if root is None else os.fspath(root), {"encoding": encoding, "zip_encoding": zip_encoding}
-    source_options = SourceOptions(**columns, root=start, class_level=class_level, **encodings)
+    source_options = SourceOptions.of(
+        path_column=path_column,
+        label_column=label_column,
+        label_separator=label_separator,
+        split_column=split_column,
+        group_column=group_column,
+        path_template=path_template,
+        root=root,
+        encoding=encoding,
+        class_level=class_level,
+        zip_encoding=zip_encoding,
+    )
     listing = ShardListing(sources, source_options)
     check_not_nested(sources, folder)
     check_free(folder)
@@ -225,6 +243,8 @@ def plan_job(
             source=sources,
             folder=os.getcwd(),
             labels=listing.label_type,
+            splits=listing.splits,
+            has_groups=listing.has_groups,
             shard_size=shard_size,
             n_images=listing.n_images,
             n_shards=-(-listing.n_images // shard_size),
@@ -245,7 +265,9 @@ def _plan_tables(
         paths = [image.path for image in shard]
         states = [find_file_state(path) for path in paths]
         estimate.add(paths, states)
-        yield make_plan_table(paths, [image.label for image in shard], states)
+        columns = ([image.label for image in shard], states)
+        parts = ([image.split for image in shard], [image.group for image in shard])
+        yield make_plan_table(paths, *columns, *parts)
         advance(len(shard))
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from featx.datasets.folders.layout import normalize_splits
 from featx.datasets.image_listing import ImageListing, ListedImage
 from featx.datasets.source_options import SourceOptions
 from featx.errors import JobError
@@ -27,13 +28,30 @@ class ShardListing(ImageListing):
     def __init__(self, sources: Sequence[str], options: SourceOptions) -> None:
         super().__init__(sources, options)
         self.n_images = 0
+        self.has_groups = False
+        self._split_names: dict[str | None, None] = {}
         self._hash = hashlib.blake2b(digest_size=16)
         for source in sources:
             check_no_secrets(source)
 
     @property
+    def splits(self) -> dict[str, str]:
+        """Split by its name in the source.
+
+        Raises
+        ------
+        SourceError
+            A name is unknown, or there are no training or no test images.
+        """
+        names = [name for name in self._split_names if name is not None]
+        if self._options.split_column is not None:
+            names = names or [""]  # a column without splits is an error
+            return {name: str(split) for name, split in zip(names, normalize_splits(names), strict=True)}
+        return {name: name for name in names}  # of folders: they are normalized
+
+    @property
     def digest(self) -> str:
-        """Digest of all paths and labels, in order."""
+        """Digest of all paths, labels, splits and groups, in order."""
         return self._hash.hexdigest()
 
     def shards(self, shard_size: int) -> Iterator[list[ListedImage]]:
@@ -41,10 +59,13 @@ class ShardListing(ImageListing):
         images = self.images(max(100, shard_size))
         while shard := list(itertools.islice(images, shard_size)):
             self.n_images += len(shard)
-            for path, label, *_ in shard:
+            for path, label, split, group in shard:
+                self._split_names[split] = None
+                self.has_groups |= group is not None
                 if "://" in path and ("@" in path or "=" in path or "%" in path):  # others cannot contain a secret
                     check_no_secrets(path)
                 text = f"{path}\0" if label is None else f"{path}\0={label}\0"
+                text += "" if split is None and group is None else f"/{split}\0{group}\0"
                 self._hash.update(text.encode("utf-8", "surrogatepass"))
             yield shard
 

@@ -18,6 +18,7 @@ from featx import errors
 from featx.cli.parser import make_parser
 from featx.extraction.engines.engine import PRECISIONS
 from featx.features import job_files
+from featx.features.parquet import schema
 from featx.models import archive
 from featx.store import compiled_graphs, layout
 
@@ -117,7 +118,8 @@ def test_environment_page_lists_what_the_code_reads_and_sets() -> None:
 
 def test_file_formats_page_has_the_versions_of_the_code() -> None:
     versions = [int(row[1]) for row in table_rows("file_formats.md") if len(row) == 3 and row[1].isdigit()]
-    assert versions == [layout.FORMAT, compiled_graphs.GRAPH_FORMAT, job_files.FORMAT, archive.FORMAT]
+    stores = [layout.FORMAT, compiled_graphs.GRAPH_FORMAT]
+    assert versions == [*stores, job_files.FORMAT, schema.FORMAT, archive.FORMAT]
 
 
 def test_glossary_is_sorted() -> None:

@@ -319,14 +319,14 @@ def test_not_a_job(tmp_path: Path, job: Path) -> None:
         open_features(tmp_path)
     with pytest.raises(FeaturesNotFoundError, match="does not exist"):
         open_features(tmp_path / "x.npy")
-    for text in ("{", "[]", "{}", '{"format": 4, "fingerprint": "", "n_features": 1, "shard_size": 1, "n_shards": 1}'):
+    for text in ("{", "[]", "{}", '{"format": 5, "fingerprint": "", "n_features": 1, "shard_size": 1, "n_shards": 1}'):
         (job / "job.json").write_text(text)
-        with pytest.raises(FeaturesError, match="Restore the file|reads format 3. Plan it again under a new name"):
+        with pytest.raises(FeaturesError, match="Restore the file|reads format 4. Plan it again under a new name"):
             open_features(job)
     np.save(tmp_path / "ints.npy", np.arange(4))
     with pytest.raises(FeaturesError, match="expected a float32 matrix"):
         open_features(tmp_path / "ints.npy")
-    (job / "job.json").write_text(text.replace('"format": 4', '"format": 3'))
+    (job / "job.json").write_text(text.replace('"format": 5', '"format": 4'))
     with pytest.raises(FeaturesError, match="the field 'id' is missing"):
         open_features(job)
 

@@ -28,6 +28,7 @@ from featx.errors import AuditError, FeaturesError, OutputError
 from featx.features.open import is_features
 from featx.features.parquet import schema
 from featx.features.parquet.writer import write_parquet
+from featx.features.table_rows import TableRow
 from tests.jobs.job_samples import make_job
 
 pytestmark = pytest.mark.usefixtures("counting")
@@ -45,7 +46,7 @@ def write(
 ) -> Path:
     paths = paths or [f"{row}.jpg" for row in range(len(rows))]
     labels = labels or ["ab"[row % 2] for row in range(len(rows))]
-    lines = list(zip(paths, labels, [f"{row:032x}" for row in range(len(rows))], strict=True))
+    lines = list(map(TableRow, paths, labels, [f"{row:032x}" for row in range(len(rows))]))
     write_parquet(path, lambda start, stop: rows[start:stop], rows.shape, lambda: lines, {})
     return path
 
@@ -233,7 +234,7 @@ def test_only_feature_files_are_replaced(photo_folder: Path, in_folder: Path, ro
 
 @pytest.mark.parametrize("n_lines", [2, 4])
 def test_a_table_of_another_length_is_an_error(tmp_path: Path, rows: np.ndarray[Any, Any], n_lines: int) -> None:
-    lines = [("a.jpg", "a", "")] * n_lines
+    lines = [TableRow("a.jpg", "a", "")] * n_lines
     with pytest.raises(AuditError, match="another number of lines than the 3 rows"):
         write_parquet(tmp_path / "f.parquet", lambda start, stop: rows[start:stop], (3, N_FEATURES), lambda: lines, {})
 

@@ -17,6 +17,7 @@ from featx.cli import main as cli
 from featx.errors import ComparisonError, OptionError
 from featx.features.duplicates.select import KEEP
 from featx.features.parquet.writer import write_parquet
+from featx.features.table_rows import TableRow
 
 #: Images that are duplicates of each other, by name: group, label, scale, blur.
 IMAGES = {
@@ -134,7 +135,7 @@ def test_arrays_in_files_and_the_range_of_the_recipe(tmp_path: Path) -> None:
     assert (selection.kept, selection.reasons) == ([1], ["sharpest"])
     rows = np.ones((2, 3), dtype=np.float32)
     # Outside the range of the recipe, all pixels are white.
-    lines = [(str(tmp_path / name), None, f"{row:032x}") for row, name in enumerate(("flat.png", "sharp.png"))]
+    lines = [TableRow(str(tmp_path / name), None, f"{row:032x}") for row, name in enumerate(("flat.png", "sharp.png"))]
     for window, reason in (("0:4095", "sharpest"), ("-2:-1", "first")):
         record = {"recipe": {"backbone": "mobilenet", "window": window}}
         write_parquet(tmp_path / "f.parquet", lambda *part: rows[slice(*part)], (2, 3), lambda: lines, record)

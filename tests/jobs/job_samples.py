@@ -42,7 +42,7 @@ def make_job(
         checksum = hashlib.blake2b(buffer.getvalue()).hexdigest()
         (folder / "shards" / f"{shard:08}-{checksum}.npy").write_bytes(buffer.getvalue())
         facts = {
-            **{"format": 3, "job": "1d", "shard": shard, "fingerprint": "f00d"},
+            **{"format": 4, "job": "1d", "shard": shard, "fingerprint": "f00d"},
             **{"rows": len(done), "failed": len(here) - len(done)},
             **{"checksum": checksum, "computed": len(done), "cached": 0},
             **{"padded": 0, "changed": 0, "seconds": 1.0},
@@ -68,9 +68,16 @@ def make_job(
         table = pa.table(found).replace_schema_metadata({b"featx": json.dumps(facts)})
         pq.write_table(table, folder / "shards" / f"{shard:08}.parquet")
     job = {
-        **{"format": 3, "id": "1d", "featx": "0.1.0", "recipe": recipe or {"backbone": "none"}, "fingerprint": "f00d"},
+        **{"format": 4, "id": "1d", "featx": "0.1.0", "recipe": recipe or {"backbone": "none"}, "fingerprint": "f00d"},
         **{"n_features": rows.shape[1], "options": options or {}, "source": ["photos"], "shard_size": shard_size},
-        **{"n_images": n_images, "n_shards": n_shards, "folder": str(folder.parent), "labels": "str"},
+        **{
+            "n_images": n_images,
+            "n_shards": n_shards,
+            "folder": str(folder.parent),
+            "labels": "str",
+            "splits": {},
+            "has_groups": False,
+        },
         **{"source_options": {}, "listed": "", "shards_per_file": 1000},
     }
     (folder / "job.json").write_text(json.dumps(job))

@@ -34,7 +34,7 @@ def test_other_recipe_version_or_format(images: Path, tmp_path: Path) -> None:
     ):
         run_job(tmp_path / "job")
     path.write_text(json.dumps({**whole, "format": 1}))
-    with pytest.raises(JobError, match="has format 1 .*reads format 3. Plan it again under a new name"):
+    with pytest.raises(JobError, match="has format 1 .*reads format 4. Plan it again under a new name"):
         job_status(tmp_path / "job")
     with pytest.raises(JobError, match="There is already a job in .*has format 1.* Choose another folder"):
         plan(images, tmp_path / "job")

@@ -110,7 +110,7 @@ def _add_compare(commands: Any) -> None:
         "where rows are read in blocks",
     )
     _add_split(parser)
-    add_tables(parser, tags=True)
+    add_tables(parser)
     _add_results(parser)
     add_extraction_options(parser, repeatable=True)
     add_common(parser)
@@ -159,7 +159,7 @@ def _add_rank(commands: Any) -> None:
     add_task(parser)
     add_groups(parser)
     parser.add_argument("--csv", metavar="FILE", help="Also write the table as CSV")
-    add_tables(parser, tags=True)
+    add_tables(parser)
     add_extraction_options(parser, repeatable=True)
     add_common(parser)
 

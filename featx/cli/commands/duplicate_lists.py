@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 
 from featx.datasets.labels import is_missing
+from featx.datasets.tables.stored import label_cell
 from featx.features.duplicates.find import Duplicates
 from featx.features.duplicates.select import DuplicateSelection
 from featx.features.matrix import FeatureMatrix
-from featx.features.shard_table import ROW_COLUMNS, TableColumns
+from featx.features.shard_table import TableColumns
+from featx.features.table_rows import ROW_COLUMNS, TableRow, stored_columns
 from featx.system.array_types import IntArray
 from featx.system.files.url_secrets import redact_secrets
 from featx.system.formatting import escape_cell, escape_path_cell, format_count, shorten
@@ -23,7 +25,7 @@ from featx.system.terminal.tables import fit_text, wrap_text
 HEADER = ("group", "row", "path", "label", "cosine", "digest")
 #: Further column if it was decided what to keep: what to do with the image.
 DECISION = "decision"
-#: Columns of the list of images to keep.
+#: First columns of the list of images to keep; split, group and type of labels follow if there is something to keep.
 LIST_HEADER = ("path", "label")
 _SHOWN_GROUPS, _SHOWN_PATHS = 10, 3
 #: Rows to look up together: rows of a group may be in any table, and each table is read once per batch.
@@ -54,15 +56,24 @@ def as_csv(
 
 
 def kept_as_csv(selection: DuplicateSelection, features: FeatureMatrix) -> Iterator[str]:
-    """Yield path and label of all images to keep as CSV: a table that other commands read."""
-    yield ",".join(LIST_HEADER) + "\n"
-    for start in range(0, len(selection.kept_rows), _BATCH_SIZE):
-        lines = features.metadata(selection.kept_rows[start : start + _BATCH_SIZE], LIST_HEADER)
+    """Yield path, label, split and group of all images to keep as CSV: a table that other commands read as it was."""
+    stored = stored_columns(row for rows in _kept(selection, features) for row in rows)
+    yield ",".join([*LIST_HEADER, *stored.names]) + "\n"
+    for rows in _kept(selection, features):
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
-        for path, label in zip(lines["path"], lines["label"], strict=True):
-            writer.writerow([escape_path_cell(path), "" if is_missing(label) else escape_cell(str(label))])
+        for row in rows:
+            writer.writerow([escape_path_cell(row.path), label_cell(row.label), *stored.cells(row.split, row.group)])
         yield text.getvalue()
+
+
+def _kept(selection: DuplicateSelection, features: FeatureMatrix) -> Iterator[list[TableRow]]:
+    """Yield the images to keep in batches."""
+    names = ("path", "label", *features.part_columns)
+    for start in range(0, len(selection.kept_rows), _BATCH_SIZE):
+        columns = features.metadata(selection.kept_rows[start : start + _BATCH_SIZE], names)
+        lines = zip(*(columns[name] for name in names), strict=True)
+        yield [TableRow(digest="", **dict(zip(names, line, strict=True))) for line in lines]
 
 
 def _looked_up(

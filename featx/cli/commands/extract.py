@@ -41,7 +41,7 @@ def add_commands(commands: Any) -> None:
         help="Output .npy or .parquet file, or a folder/ or URL for a resumable job (default: features.npy)",
     )
     add_backbone(parser)
-    add_tables(parser)
+    add_tables(parser, groups=True)
     add_extraction_options(parser)
     add_common(parser)
 

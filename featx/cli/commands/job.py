@@ -81,7 +81,7 @@ def _add_plan(actions: Any) -> None:
         metavar="N",
         help="Maximum number of images to extract for the cost estimate; 0: no estimate (default: 4000)",
     )
-    add_tables(parser, splits=False)
+    add_tables(parser, groups=True)
     add_extraction_options(parser, on_error=False)
     add_common(parser)
 
@@ -204,7 +204,7 @@ def extract(args: argparse.Namespace) -> int:
     from featx.jobs.preconditions import check_same_job
 
     if open_job_folder(args.output).exists(MANIFEST):
-        source_options = SourceOptions(**_source_options(args))
+        source_options = SourceOptions.of(**source_options_from(args))
         check_same_job(_opened(args.output), args.source, options_from(args, args.backbone), source_options)
     else:
         planned = _planned(args, args.output, shard_size=SHARD_SIZE, sample=0)
@@ -228,16 +228,11 @@ def _planned(args: argparse.Namespace, output: str, *, shard_size: int, sample: 
         args.source,
         output,
         shard_size=shard_size,
-        **_source_options(args),
+        **source_options_from(args),
         cache=args.cache,
         sample=sample,
         **{field.name: getattr(options, field.name) for field in dataclasses.fields(options)},
     )
-
-
-def _source_options(args: argparse.Namespace) -> dict[str, Any]:
-    """Return how the source is read. A job has no splits."""
-    return {name: value for name, value in source_options_from(args).items() if name != "split_column"}
 
 
 def _run(args: argparse.Namespace, output: str, **options: Any) -> JobStatus:

@@ -102,7 +102,7 @@ def add_train(commands: Any) -> None:
     parser.add_argument("--random-state", type=int, default=0, metavar="N", help="Seed of the folds (default: 0)")
     parser.add_argument("--cv", type=int, metavar="N", help="Number of stratified folds (default: 5)")
     add_groups(parser)
-    add_tables(parser, tags=True)
+    add_tables(parser)
     add_extraction_options(parser)
     add_common(parser)
 

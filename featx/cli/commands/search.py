@@ -173,6 +173,7 @@ def _writer(args: argparse.Namespace, write: Callable[[str], object]) -> Callabl
 def duplicates(args: argparse.Namespace) -> None:
     """Run ``featx duplicates``."""
     from featx.cli.commands.duplicate_lists import DECISION, HEADER, LIST_HEADER, as_csv, as_dict, as_text, kept_as_csv
+    from featx.datasets.tables.stored import all_headers
     from featx.errors import OptionError
     from featx.features.duplicates.find import check_threshold, find_duplicates
     from featx.features.duplicates.select import KEEP, select_duplicates
@@ -185,7 +186,8 @@ def duplicates(args: argparse.Namespace) -> None:
     elif args.list:
         raise OptionError("--list needs --keep, which selects the images. Add for example --keep best.")
     is_csv = starts_with(header_pattern(HEADER), header_pattern((*HEADER, DECISION)))
-    check_output_files([(args.csv, is_csv), (args.list, starts_with(header_pattern(LIST_HEADER)))])
+    is_list = starts_with(*map(header_pattern, all_headers(LIST_HEADER)))
+    check_output_files([(args.csv, is_csv), (args.list, is_list)])
     features = open_features(args.features)
     _check_table(features)
     near_duplicates = find_duplicates(features, duplicate_threshold=args.duplicate_threshold)

@@ -12,12 +12,23 @@ from featx.datasets.folders.names import normalize_label
 from featx.datasets.image_table import ImageTable
 from featx.datasets.labels import is_missing
 from featx.datasets.source_options import SourceOptions
-from featx.datasets.tables.frames import choose_images, named_images, open_frame
+from featx.datasets.tables.cells import cell_texts, is_list_of_tags, normalize_labels, tags_of_list
+from featx.datasets.tables.frames import choose_images, images_note, named_images, open_frame
+from featx.datasets.tables.groups import normalize_groups, notes_of_groups
 from featx.datasets.tables.paths import PathForm, clean_path, find_path_form, parse_template, template_columns
-from featx.datasets.tables.text_format import repair_text
+from featx.datasets.tables.stored import (
+    GROUP,
+    LABEL_TYPE,
+    SPLIT,
+    stored_label_type,
+    stored_notes,
+    unescape_cell,
+    with_stored_columns,
+)
+from featx.datasets.tags import SEPARATOR, split_tags
 from featx.errors import OptionError, SourceError, did_you_mean
 from featx.system.files import remote
-from featx.system.formatting import format_count, shorten
+from featx.system.formatting import shorten
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,6 +73,8 @@ class ImageColumns:
     ----------
     notes : list of str
         Remarks on what was inferred.
+    stored_type : str or None
+        Type of the labels that a table of featx records. None: it is another table.
 
     Raises
     ------
@@ -77,6 +90,9 @@ class ImageColumns:
         self._keeps_paths = keeps_paths and options.path_template is None and options.root is None
         self._n_rows = 0
         self.notes: list[str] = []
+        self.stored_type = None if options.label_column else stored_label_type(frame, source)
+        if self.stored_type is not None:
+            self.notes += stored_notes(source, [name for name in (SPLIT, GROUP) if self._is_stored(frame, name)])
         self._form = PathForm(self._folder)
         self._columns = self._path_columns(frame)
         self._decide_form(self._written_paths(frame))
@@ -137,23 +153,43 @@ class ImageColumns:
         self._n_rows += len(paths)
         return paths
 
-    def labels(self, frame: pd.DataFrame) -> list[str | None] | None:
-        """Return the labels in some rows as text. None: there is no label column.
+    def labels(self, frame: pd.DataFrame) -> list[Any] | None:
+        """Return the labels in some rows as text, or as tags where they are lists. None: there is no label column.
 
         Tags in several columns are joined by :data:`JOINED`.
         """
         if isinstance(self._options.label_column, tuple):
             return tags_of_columns(frame, self._source, self._options.label_column)
-        labels = get_column(frame, self._source, "label", self._options.label_column, LABEL_COLUMNS)
-        return None if labels is None else normalize_labels(labels)
+        column = _select_column(frame, self._source, "label", self._options.label_column, LABEL_COLUMNS)
+        if column is None:
+            return None
+        labels = normalize_labels(cell_texts(column))
+        return labels if self._is_unescaped(frame) else list(map(unescape_cell, labels))
 
     def splits(self, frame: pd.DataFrame) -> list[str | None] | None:
-        """Return the names of the splits of some rows. None: no column was named."""
-        return get_column(frame, self._source, "split", self._options.split_column, ())
+        """Return the names of the splits of some rows. None: no column was named, and none is of featx."""
+        return get_column(frame, self._source, "split", self._stored_name(frame, SPLIT), ())
 
     def groups(self, frame: pd.DataFrame) -> list[str | None] | None:
-        """Return the groups of some rows. None: no column was named."""
-        return get_column(frame, self._source, "group", self._options.group_column, ())
+        """Return the groups of some rows. None: no column was named, and none is of featx."""
+        groups = get_column(frame, self._source, "group", self._stored_name(frame, GROUP), ())
+        if groups is None or self._is_unescaped(frame):
+            return None if groups is None else normalize_groups(groups)
+        return list(map(unescape_cell, normalize_groups(groups)))
+
+    def _is_unescaped(self, frame: pd.DataFrame) -> bool:
+        """Return whether cells are as they were written by another program, or in a Parquet file."""
+        return self.stored_type is None or LABEL_TYPE in frame.attrs
+
+    def _stored_name(self, frame: pd.DataFrame, name: str) -> str | None:
+        """Return the column that the user named, or that of featx if it exists."""
+        given: str | None = getattr(self._options, f"{name}_column")
+        return name if self._is_stored(frame, name) else given
+
+    def _is_stored(self, frame: pd.DataFrame, name: str) -> bool:
+        """Return whether a column of featx is used, as the user named no other."""
+        given = getattr(self._options, f"{name}_column")
+        return given is None and name in frame.columns and stored_label_type(frame, self._source) is not None
 
     def _written_paths(self, frame: pd.DataFrame) -> list[str]:
         columns = [get_column(frame, self._source, "path", name, ()) or [] for name in self._columns]
@@ -170,7 +206,9 @@ class ImageColumns:
         return [str(value) for (value,) in rows]
 
 
-def table_from_frame(table: Any, options: SourceOptions, *, name: str | None = None, first: int = 0) -> ImageTable:
+def table_from_frame(
+    table: Any, options: SourceOptions, *, name: str | None = None, first: int = 0, is_part: bool = False
+) -> ImageTable:
     """Return the images that a table in memory lists or contains. Labels keep their type, and paths are unchanged.
 
     Parameters
@@ -181,6 +219,8 @@ def table_from_frame(table: Any, options: SourceOptions, *, name: str | None = N
         Name of the table, for messages. None: that of its type.
     first : int, default=0
         Number of the first row, in a table that is a part of another.
+    is_part : bool, default=False
+        Whether the table is a part of another, which has the other splits: their names are unchanged.
 
     Raises
     ------
@@ -209,12 +249,17 @@ def table_from_frame(table: Any, options: SourceOptions, *, name: str | None = N
         raise SourceError(f"{source!r} lists no images: it has {describe_columns(frame)} and no rows.")
     assert not isinstance(options.label_column, tuple)
     labels = _select_column(frame, source, "label", options.label_column, LABEL_COLUMNS)
+    stored_type = None if options.label_column else stored_label_type(frame, source)
+    if stored_type is not None:  # such as the table beside a .npy file, which pandas has read
+        options = with_stored_columns(options, frame.columns)
     splits = get_column(frame, source, "split", options.split_column, ())
     groups = get_column(frame, source, "group", options.group_column, ())
+    if groups is not None:
+        groups = normalize_groups(list(map(unescape_cell, groups)) if stored_type is not None else groups)
     return ImageTable(
         paths=paths,
-        labels=[None] * len(paths) if labels is None else [_as_label(label) for label in labels.tolist()],
-        splits=None if splits is None else normalize_splits(splits),
+        labels=[None] * len(paths) if labels is None else [_as_label(label, stored_type) for label in labels.tolist()],
+        splits=splits if splits is None or is_part else normalize_splits(splits),
         groups=groups,
         notes=(*notes, *notes_of_groups(groups)),
     )
@@ -226,9 +271,12 @@ def has_path_column(frame: pd.DataFrame) -> bool:
     return not names.isdisjoint((*PATH_COLUMNS, *_ID_COLUMNS))
 
 
-def images_note(source: str, column: str) -> str:
-    """Return the note that a table contains images in several columns."""
-    return f"Images of {source!r} are those of the column {column!r}. Pass another as path_column (--path-column)."
+def splits_by_name_error(split_column: str) -> OptionError:
+    """Return the error of a column of splits for several tables."""
+    return OptionError(
+        f"split_column (--split-column) must be None for several tables, which are splits by their names, got "
+        f"{split_column!r}. Remove it, or pass one table."
+    )
 
 
 def tags_of_columns(frame: pd.DataFrame, source: str, names: Sequence[str]) -> list[str | None]:
@@ -290,10 +338,11 @@ def get_column(
     column = _select_column(frame, source, purpose, name, default_names)
     if column is None:
         return None
-    texts = [None if missing else str(value) for value, missing in zip(column, column.isna(), strict=True)]
     if purpose == "path":  # may have the bytes of a name that is not UTF-8
-        return [text or None for text in texts]
-    return [None if text is None else repair_text(text) for text in texts]
+        return [
+            str(value) or None if is_known else None for value, is_known in zip(column, column.notna(), strict=True)
+        ]
+    return [None if text is None else str(text) for text in cell_texts(column)]
 
 
 def _column_name(
@@ -323,11 +372,6 @@ def _select_column(
     return column
 
 
-def normalize_labels(labels: Sequence[str | None]) -> list[str | None]:
-    """Return labels as class names, with None for empty ones."""
-    return [None if label is None else normalize_label(label) or None for label in labels]
-
-
 def describe_columns(frame: pd.DataFrame) -> str:
     """Return the names of the first columns of a table, for messages."""
     if not len(frame.columns):
@@ -335,18 +379,17 @@ def describe_columns(frame: pd.DataFrame) -> str:
     return "the columns " + ", ".join(repr(column[:40]) for column in list(frame.columns)[:8])
 
 
-def _as_label(label: Any) -> Any:
-    """Return a label of a DataFrame: None if it is missing or empty, and text as a class name."""
+def _as_label(label: Any, stored_type: str | None = None) -> Any:
+    """Return a label of a DataFrame: None if it is missing or empty, and text as a class name.
+
+    A table of featx records the type of its labels: pandas reads the class 101 as a number.
+    """
     if is_missing(label):
         return None
+    if stored_type == "tags" and isinstance(label, str):
+        return split_tags(label, SEPARATOR)
+    if stored_type == "str" and not isinstance(label, str):
+        return str(label)
     if isinstance(label, str):
-        return normalize_label(label) or None
-    return label
-
-
-def notes_of_groups(groups: Sequence[str | None] | None) -> tuple[str, ...]:
-    """Return a note if images have no group."""
-    n_ungrouped = 0 if groups is None else groups.count(None)
-    if not n_ungrouped:
-        return ()
-    return (f"{format_count(n_ungrouped, 'image')} without a group: each is a group of its own.",)
+        return normalize_label(label if stored_type is None else unescape_cell(label)) or None
+    return tags_of_list(label) if is_list_of_tags(label) else label

@@ -6,11 +6,13 @@ import contextlib
 import itertools
 import json
 import os
+import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from featx.datasets.tables.columns import has_path_column
 from featx.datasets.tables.frames import name_classes
+from featx.datasets.tables.stored import LABEL_TYPE, parquet_label_type
 from featx.datasets.tables.text_format import (
     TextFormat,
     checked_encoding,
@@ -115,13 +117,38 @@ def _text_batches(
     # pandas's string types reject names outside UTF-8.
     options: dict[str, Any] = {"sep": text.separator, "dtype": object, "keep_default_na": False, "na_values": [""]}
     options |= {"encoding": text.encoding, "encoding_errors": "surrogateescape"}
+    # Otherwise rows with one cell more than there are names make pandas take the first column for the index.
+    options["index_col"] = False
     if text.names is not None:
         options |= {"header": None, "names": text.names}
     if n_rows is None:
-        yield pd.read_csv(path, **options)
+        with _surplus_cells_as_error():
+            frame = pd.read_csv(path, **options)
+        yield frame
         return
     with pd.read_csv(path, chunksize=n_rows, **options) as frames:
-        yield from frames
+        while True:
+            with _surplus_cells_as_error():
+                part = next(frames, None)
+            if part is None:
+                return
+            yield part
+
+
+@contextlib.contextmanager
+def _surplus_cells_as_error() -> Iterator[None]:
+    """Raise an error where rows have more cells than there are columns. A separator at their end adds no cell."""
+    import pandas as pd
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", pd.errors.ParserWarning)
+        try:
+            yield
+        except pd.errors.ParserWarning as error:
+            raise ValueError(
+                "its rows have more cells than there are names of columns. Put text that contains the separator into "
+                "double quotes, or name all columns"
+            ) from error
 
 
 def _json_batches(path: str, source: str, n_rows: int | None, encoding: str | None) -> Iterator[pd.DataFrame]:
@@ -219,8 +246,19 @@ def _text_columns(schema: Any, pa: Any) -> list[str]:
     return [
         field.name
         for field in schema
-        if field.name not in images and not pa.types.is_nested(field.type) and not binary(field.type)
+        if field.name not in images
+        and (not pa.types.is_nested(field.type) or _is_list_of_tags(field.type, pa))
+        and not binary(field.type)
     ]
+
+
+def _is_list_of_tags(arrow_type: Any, pa: Any) -> bool:
+    """Return whether values are lists of text. Those of numbers, such as boxes, may fill the memory."""
+    types = pa.types
+    if not (types.is_list(arrow_type) or types.is_large_list(arrow_type)):
+        return False
+    value = arrow_type.value_type
+    return bool(types.is_string(value) or types.is_large_string(value))
 
 
 def _with_images(frame: pd.DataFrame, schema: Any, source: str, first_row: int, n_rows: int) -> pd.DataFrame:
@@ -236,6 +274,8 @@ def _with_images(frame: pd.DataFrame, schema: Any, source: str, first_row: int, 
         if name in frame.columns:
             frame[name] = name_classes(frame[name], classes)
     frame.attrs["images"] = images
+    if (label_type := parquet_label_type(schema)) is not None:
+        frame.attrs[LABEL_TYPE] = label_type
     return frame
 
 

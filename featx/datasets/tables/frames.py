@@ -75,7 +75,12 @@ def _has_images(column: Any) -> bool:
     if getattr(column, "ndim", 1) != 1:  # several columns of pandas have this name
         return False
     values = column.dropna() if hasattr(column, "dropna") else column.drop_nulls()
-    return len(values) > 0 and is_in_memory(_Column(values)[0])
+    return len(values) > 0 and is_in_memory(_Column(values)[0]) and not _is_list_of_text(_Column(values)[0])
+
+
+def _is_list_of_text(value: Any) -> bool:
+    """Return whether a value is a list as pyarrow gives it to pandas: an array, which is no image if it holds text."""
+    return getattr(value, "ndim", 0) == 1 and getattr(getattr(value, "dtype", None), "kind", "") in ("O", "U", "T")
 
 
 def _open_arrow(table: Any) -> Frame:
@@ -181,6 +186,11 @@ def choose_images(
             f"columns {listed}."
         )
     return None
+
+
+def images_note(source: str, column: str) -> str:
+    """Return the note that a table contains images in several columns."""
+    return f"Images of {source!r} are those of the column {column!r}. Pass another as path_column (--path-column)."
 
 
 def named_images(frame: Frame, column: str, first: int = 0) -> list[str]:

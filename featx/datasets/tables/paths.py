@@ -75,7 +75,7 @@ def join_path(folder: str, path: str) -> str:
 
 def path_exists(path: str) -> bool:
     """Return whether a file exists, also in an archive. That of a URL is taken for granted."""
-    if remote.is_url(path) or os.path.exists(path):
+    if remote.is_url(path) or os.path.isfile(path):
         return True
     member = split_member_path(path)
     return member is not None and has_member(*member)

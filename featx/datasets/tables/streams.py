@@ -6,9 +6,10 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from featx.datasets.folders.layout import normalize_splits
 from featx.datasets.image_table import ImageTable
 from featx.datasets.source_options import SourceOptions
-from featx.datasets.tables.columns import table_from_frame
+from featx.datasets.tables.columns import splits_by_name_error, table_from_frame
 from featx.errors import FeatxError, SourceError
 from featx.images.image_lists import NamedImage
 
@@ -21,7 +22,8 @@ def read_stream(
 ) -> Iterator[ImageTable]:
     """Yield the images of a streamed data set in parts that fit into memory.
 
-    An image has the path that its row has, else the name ``images[ROW]``.
+    An image has the path that its row has, else the name ``images[ROW]``. The names in a split column are unchanged,
+    as their meaning depends on the others: see :func:`normalize_splits`.
 
     Parameters
     ----------
@@ -38,11 +40,17 @@ def read_stream(
     SourceError
         The data set cannot be read to its end, or :func:`find_images` would raise it for a part.
     """
-    for dataset in source.values() if isinstance(source, Mapping) else [source]:
+    splits = normalize_splits(list(map(str, source))) if isinstance(source, Mapping) and len(source) > 1 else [None]
+    datasets = list(source.values()) if isinstance(source, Mapping) else [source]
+    if len(datasets) > 1 and options.split_column is not None:
+        raise splits_by_name_error(options.split_column)
+    for dataset, split in zip(datasets, splits, strict=True):
         part: list[ImageTable] = []
         n_rows = n_bytes = n_read = 0
         for batch in _batches(dataset, min(_BATCH_ROWS, part_rows)):
-            part.append(_with_paths(table_from_frame(batch, options, name=type(dataset).__name__, first=n_read)))
+            name = type(dataset).__name__
+            table = _with_paths(table_from_frame(batch, options, name=name, first=n_read, is_part=True))
+            part.append(table if split is None else dataclasses.replace(table, splits=[split] * len(table)))
             n_read, n_rows, n_bytes = n_read + len(batch), n_rows + len(batch), n_bytes + batch.nbytes
             if n_rows >= part_rows or n_bytes >= part_bytes:
                 yield _joined(part)
@@ -82,8 +90,12 @@ def _with_paths(table: ImageTable) -> ImageTable:
 
 
 def _joined(tables: list[ImageTable]) -> ImageTable:
+    splits = [split for table in tables for split in table.splits or [None] * len(table)]
+    groups = [group for table in tables for group in table.groups or [None] * len(table)]
     return ImageTable(
         paths=[path for table in tables for path in table.paths],
         labels=[label for table in tables for label in table.labels],
+        splits=splits if any(table.splits for table in tables) else None,
+        groups=groups if any(table.groups for table in tables) else None,
         notes=tuple(dict.fromkeys(note for table in tables for note in table.notes)),
     )

@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 
 from featx.datasets.failures import Failure, all_unreadable_error
+from featx.datasets.folders.layout import normalize_splits
 from featx.datasets.image_table import ImageTable
 from featx.datasets.pixel_range import pixel_range_note
 from featx.errors import SourceError
@@ -73,9 +74,11 @@ class _StreamedRows:
         self._n_images = 0
         self._digests = [np.empty((0, DIGEST_SIZE), dtype=np.uint8)]
         self._failures: list[Failure] = []
-        self._written = WrittenRows([], [], self._digests[0], self._failures, 0, 0, 0)
-        self._paths: list[str] = []
         self._labels: list[object] = []
+        self._splits: list[str | None] = []
+        self._groups: list[str | None] = []
+        self._images = ImageTable([], self._labels)
+        self._written = WrittenRows(self._images, self._digests[0], self._failures, 0, 0, 0)
 
     def add(self, part: ImageTable, cache: Path | None, progress: Stage, *, raise_on_error: bool) -> None:
         """Extract the images of a part."""
@@ -87,8 +90,7 @@ class _StreamedRows:
         failed = {failure.position for failure in failures}
         kept = [index for index in range(len(part)) if index not in failed]
         self.matrix.append(rows[kept])
-        self._paths += [str(part.paths[index]) for index in kept]  # a name in memory would keep its image
-        self._labels += [part.labels[index] for index in kept]
+        self._keep(part.select(kept))
         self._digests.append(ledger.digests[kept])
         self._failures += [
             dataclasses.replace(failure, position=self._n_images + failure.position) for failure in failures
@@ -97,6 +99,14 @@ class _StreamedRows:
         self._written.n_computed += ledger.n_computed
         self._written.n_cached += ledger.n_cached
         self._written.n_padded += len(ledger.padded)
+
+    def _keep(self, part: ImageTable) -> None:
+        """Add the images of a part, which have a row."""
+        none: list[str | None] = [None] * len(part)
+        self._images.paths.extend(map(str, part.paths))  # a name in memory would keep its image
+        self._labels.extend(part.labels)
+        self._splits.extend(part.splits or none)
+        self._groups.extend(part.groups or none)
 
     def written(self) -> WrittenRows:
         """Return the rows.
@@ -108,8 +118,12 @@ class _StreamedRows:
         """
         if not self._n_images:
             raise SourceError("The data set has no rows. Pass another one, or another split of it.")
-        if not self._paths:
+        images = self._images
+        if not images.paths:
             raise all_unreadable_error(self._n_images, self._failures[0])
-        return dataclasses.replace(
-            self._written, paths=self._paths, labels=self._labels, digests=np.concatenate(self._digests)
+        images = dataclasses.replace(
+            images,
+            splits=normalize_splits(self._splits) if any(self._splits) else None,
+            groups=self._groups if any(self._groups) else None,
         )
+        return dataclasses.replace(self._written, images=images, digests=np.concatenate(self._digests))

@@ -9,10 +9,12 @@ from typing import Literal
 from featx.datasets.failures import readable_positions
 from featx.datasets.image_table import ImageTable
 from featx.datasets.pixel_range import pixel_range_note
+from featx.datasets.tables.stored import check_tags_of_text
 from featx.extraction.extract import extract_into
 from featx.extraction.options import ExtractionOptions, Resolved, check_on_error
 from featx.extraction.writing.summary import ExtractionSummary
 from featx.extraction.writing.written_rows import AUDIT_BLOCK_ROWS, WrittenRows, as_resource_error
+from featx.features.csv_table import PARQUET_SUFFIX
 from featx.features.npy_writer import NpyWriter
 from featx.features.outputs import check_output, replacing_outputs
 from featx.system.terminal.progress import stage
@@ -45,6 +47,8 @@ def extract_to_file(
     """
     check_output(output)
     check_on_error(on_error)
+    if output.suffix != PARQUET_SUFFIX:
+        check_tags_of_text(table.labels)
     started = time.perf_counter()
     with replacing_outputs(output) as files:
         rows = NpyWriter(files.matrix, len(table), resolved.n_features)
@@ -56,8 +60,7 @@ def extract_to_file(
         kept = readable_positions(len(table), failures)
         rows.keep(kept)
         written = WrittenRows(
-            [table.paths[index] for index in kept],
-            [table.labels[index] for index in kept],
+            table.select(kept.tolist()),
             ledger.digests[kept],
             failures,
             ledger.n_computed,

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from featx.datasets.failures import Failure
+from featx.datasets.image_table import ImageTable
 from featx.errors import FeatxError, ResourceError
 from featx.extraction.options import ExtractionOptions, Resolved
 from featx.extraction.recorded import portable_options
@@ -20,6 +21,7 @@ from featx.extraction.row_cache import RowCache, open_row_cache
 from featx.extraction.writing.summary import ExtractionSummary
 from featx.features.csv_table import write_failures
 from featx.features.outputs import OutputFiles, audit_error
+from featx.features.table_rows import TableRow
 from featx.system.array_types import DigestArray, FloatArray
 
 #: Number of rows that are checked at a time.
@@ -32,17 +34,15 @@ class WrittenRows:
 
     Attributes
     ----------
-    paths : sequence of str
-    labels : sequence of object
-        None: no label.
+    images : ImageTable
+        Images of the rows, in order.
     digests : ndarray of uint8 of shape (n_rows, 16)
     failures : sequence of Failure
         Images that cannot be read, and have no row.
     n_computed, n_cached, n_padded : int
     """
 
-    paths: Sequence[str]
-    labels: Sequence[Any]
+    images: ImageTable
     digests: DigestArray
     failures: Sequence[Failure]
     n_computed: int
@@ -66,28 +66,32 @@ class WrittenRows:
         AuditError
             What was read differs.
         """
-        shape = len(self.paths), resolved.n_features
+        shape = len(self.images), resolved.n_features
         files.write_table(self._lines, shape, _record(resolved, options))
         row_cache = open_row_cache(cache, resolved.recipe, resolved.n_features)
         _audit(files, self.digests, row_cache, block_rows)
         write_failures(output, self.failures)
 
-    def _lines(self) -> Iterator[tuple[str, Any, str]]:
-        for path, label, digest in zip(self.paths, self.labels, self.digests, strict=True):
-            yield path, label, digest.tobytes().hex()
+    def _lines(self) -> Iterator[TableRow]:
+        images = self.images
+        none: list[str | None] = [None] * len(images)
+        splits, groups = images.splits or none, images.groups or none
+        for row in zip(images.paths, images.labels, self.digests, splits, groups, strict=True):
+            path, label, digest, split, group = row
+            yield TableRow(path, label, digest.tobytes().hex(), split, group)
 
     def summary(self, resolved: Resolved, output: Path, started: float, notes: list[str]) -> ExtractionSummary:
         """Return counts, speed since `started`, and recipe."""
         seconds = time.perf_counter() - started
         return ExtractionSummary(
-            rows=len(self.paths),
+            rows=len(self.images),
             features=resolved.n_features,
             computed=self.n_computed,
             cached=self.n_cached,
             failed=len(self.failures),
             padded=self.n_padded,
             seconds=round(seconds, 3),
-            images_per_second=round((len(self.paths) + len(self.failures)) / seconds, 1),
+            images_per_second=round((len(self.images) + len(self.failures)) / seconds, 1),
             backbone=resolved.recipe.backbone,
             precision=resolved.recipe.precision,
             engine=resolved.engine_and_device,

@@ -22,6 +22,7 @@ from featx.features.job_tables import column_texts
 from featx.features.npy_part import FeatureFolder
 from featx.features.parquet.schema import FEATURES, FORMAT, METADATA
 from featx.features.shard_table import TableColumns
+from featx.features.table_rows import PART_COLUMNS
 from featx.system.array_types import FloatArray, IntArray
 from featx.system.files.parquet import import_pyarrow
 from featx.system.formatting import first_line
@@ -42,6 +43,8 @@ class ParquetFeatures:
         Number of rows and of features.
     record : dict
         Recipe and the like that the file records; empty if another program wrote it.
+    part_columns : tuple of str
+        Which of the columns ``split`` and ``group`` the file has.
 
     Raises
     ------
@@ -59,6 +62,7 @@ class ParquetFeatures:
                 f"expected the columns path (text) and {FEATURES} (lists of floats), got {', '.join(schema.names[:20])}"
             )
         self._names = set(schema.names)
+        self.part_columns = tuple(name for name in PART_COLUMNS if name in self._names)
         self.record: dict[str, Any] = self._parse_record((schema.metadata or {}).get(METADATA))
         counts = [self._footer.row_group(group).num_rows for group in range(self._footer.num_row_groups)]
         self._starts: IntArray = np.cumsum([0, *counts], dtype=np.int64)
@@ -191,6 +195,11 @@ class ParquetTable:
 
     def __init__(self, features: ParquetFeatures) -> None:
         self._features = features
+
+    @property
+    def part_columns(self) -> tuple[str, ...]:
+        """Which of the columns ``split`` and ``group`` the file has."""
+        return self._features.part_columns
 
     @functools.cached_property
     def n_failed(self) -> int:

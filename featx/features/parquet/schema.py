@@ -6,21 +6,22 @@ import dataclasses
 import itertools
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
+from featx.datasets.label_types import type_of_labels
+from featx.datasets.tables.stored import FEATURES_METADATA, GROUP, SPLIT
 from featx.errors import AuditError
-from featx.features.job_tables import text_columns
+from featx.features.job_tables import arrow_label_type, label_columns, text_columns
+from featx.features.table_rows import PART_COLUMNS, TableRow
 from featx.system.files.parquet import import_pyarrow
 from featx.system.files.url_secrets import redact_secrets
 
 #: Key in the metadata of the schema, and number of the format that it records.
-METADATA, FORMAT = b"featx.features", 1
+METADATA, FORMAT = FEATURES_METADATA, 2
 #: Column of the rows.
 FEATURES = "features"
-#: Path, label (None: no label) and digest of a row.
-TableRow: TypeAlias = "tuple[str, Any, str]"
 #: Bytes of a row group: what is read for a single row, and held in memory to write.
 _GROUP_BYTES = 16 * 2**20
 _MAX_GROUP_ROWS = 65_536
@@ -33,30 +34,36 @@ class FeatureSchema:
     Attributes
     ----------
     n_features : int
-    label_type : {"bool", "int64", "double", "string", "null"}
-        Arrow type of the labels. "null": no row has a label.
+    label_type : {"bool", "int", "float", "str", "tags", "null"}
+        Type of the labels. "null": no row has a label.
+    part_columns : tuple of str
+        Which of the columns ``split`` and ``group`` there are.
     is_utf8 : bool
-        Whether all paths and labels are valid UTF-8. Otherwise columns ``path_bytes`` and ``label_bytes`` hold those
-        that are not.
+        Whether all paths, labels and groups are valid UTF-8. Otherwise columns such as ``path_bytes`` hold those that
+        are not.
     record : mapping
         Recipe and the like, which the file records.
     """
 
     n_features: int
     label_type: str
+    part_columns: tuple[str, ...]
     is_utf8: bool
     record: Mapping[str, Any]
 
     @classmethod
     def of(cls, rows: Iterable[TableRow], n_features: int, record: Mapping[str, Any]) -> FeatureSchema:
         """Return the schema that fits all rows of a table."""
-        types: set[type] = set()
+        types: set[type] = {type(None)}
         is_utf8 = True
-        for path, label, _ in rows:
-            types.add(type(label))
-            texts = [path, label] if isinstance(label, str) else [path]
+        parts = dict.fromkeys(PART_COLUMNS, False)
+        for row in rows:
+            types.add(type(row.label))
+            parts = {name: has or getattr(row, name) is not None for name, has in parts.items()}
+            texts = [row.path, row.group or "", row.label if isinstance(row.label, str) else ""]
             is_utf8 = is_utf8 and all(map(_is_utf8, texts))
-        return cls(n_features, _label_type(types - {type(None)}), is_utf8, record)
+        label_type = "null" if types == {type(None)} else type_of_labels(types)
+        return cls(n_features, label_type, tuple(name for name, has in parts.items() if has), is_utf8, record)
 
     @property
     def group_rows(self) -> int:
@@ -66,9 +73,11 @@ class FeatureSchema:
     def arrow_schema(self) -> Any:
         """Return the schema of Arrow."""
         pa = import_pyarrow()
-        label = pa.type_for_alias(self.label_type)
-        texts = [("path", pa.string()), ("label", label), ("digest", pa.string())]
-        raw = [] if self.is_utf8 else [("path_bytes", pa.binary()), ("label_bytes", pa.binary())]
+        texts = [("path", pa.string()), ("label", arrow_label_type(self.label_type)), ("digest", pa.string())]
+        texts += [(name, pa.string()) for name in self.part_columns]
+        is_text = self.label_type == "str"
+        names = ["path", *(["label"] if is_text else []), *(name for name in self.part_columns if name == GROUP)]
+        raw = [] if self.is_utf8 else [(f"{name}_bytes", pa.binary()) for name in names]
         features = pa.field(FEATURES, pa.list_(pa.field("element", pa.float32(), nullable=False), self.n_features))
         record = json.dumps({"format": FORMAT, **self.record}, sort_keys=True).encode()
         return pa.schema(
@@ -81,18 +90,13 @@ class FeatureSchema:
             raise _mismatch(len(features))
         pa = import_pyarrow()
         schema = self.arrow_schema()
-        paths, labels, digests = zip(*rows, strict=True) if rows else ((), (), ())
         columns = {
-            **text_columns("path", list(map(redact_secrets, paths))),
-            "digest": pa.array([digest or None for digest in digests], pa.string()),
+            **text_columns("path", [redact_secrets(row.path) for row in rows]),
+            **label_columns([row.label for row in rows], self.label_type),
+            "digest": pa.array([row.digest or None for row in rows], pa.string()),
+            **text_columns(GROUP, [row.group for row in rows]),
+            SPLIT: pa.array([row.split for row in rows], pa.string()),
         }
-        if self.label_type == "string":
-            columns |= text_columns("label", [None if label is None else str(label) for label in labels])
-        else:
-            columns |= {
-                "label": pa.array(labels, schema.field("label").type),
-                "label_bytes": pa.nulls(len(rows), pa.binary()),
-            }
         values = pa.array(np.ascontiguousarray(features, dtype=np.float32).ravel())
         columns[FEATURES] = pa.FixedSizeListArray.from_arrays(values, type=schema.field(FEATURES).type)
         return pa.record_batch([columns[name] for name in schema.names], schema=schema)
@@ -107,8 +111,8 @@ class FeatureSchema:
         read : callable
             Function of start and stop that returns rows of features.
         n_rows : int
-        table : iterable of (str, object, str)
-            Path, label and digest of each row.
+        table : iterable of TableRow
+            Table of the rows.
         """
         remaining = iter(table)
         for start in range(0, n_rows, self.group_rows):
@@ -123,18 +127,6 @@ def _mismatch(n_rows: int) -> AuditError:
         f"The table has another number of lines than the {n_rows:,} rows of features. Nothing was written. Repeat the "
         "command, and please report this."
     )
-
-
-def _label_type(types: set[type]) -> str:
-    if not types:
-        return "null"
-    if types <= {bool, np.bool_}:
-        return "bool"
-    if all(issubclass(kind, int | np.integer) and kind is not bool for kind in types):
-        return "int64"
-    if all(issubclass(kind, int | float | np.number) and kind is not bool for kind in types):
-        return "double"
-    return "string"
 
 
 def _is_utf8(text: str) -> bool:

@@ -9,8 +9,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from featx.features.parquet.schema import FeatureSchema, TableRow
-from featx.features.shard_table import ROW_COLUMNS, TableColumns
+from featx.features.parquet.schema import FeatureSchema
+from featx.features.shard_table import TableColumns
+from featx.features.table_rows import ROW_COLUMNS, TableRow
 from featx.system.files.atomic import atomic_write
 from featx.system.files.output_paths import as_output_error
 from featx.system.files.parquet import import_pyarrow
@@ -29,6 +30,10 @@ class Features(Protocol):
 
     def __getitem__(self, key: Any) -> Any:
         """Return rows by slice."""
+
+    @property
+    def part_columns(self) -> tuple[str, ...]:
+        """Return which of the columns ``split`` and ``group`` there are."""
 
     def metadata(self, rows: Any, names: Sequence[str] = ROW_COLUMNS) -> TableColumns:
         """Return path, label and digest of rows."""
@@ -51,7 +56,7 @@ def write_parquet(
     shape : (int, int)
         Number of rows and of features.
     table : callable
-        Function that returns path, label and digest of each row. It is called twice: the first pass finds the types.
+        Function that returns the rows of the table. It is called twice: the first pass finds the types.
     record : mapping
         Recipe and the like, in JSON types.
 
@@ -92,9 +97,11 @@ def as_arrow_stream(features: Features, requested_schema: object) -> object:
 
 
 def _table_rows(features: Features) -> Iterator[TableRow]:
+    names = (*ROW_COLUMNS, *features.part_columns)
     for start in range(0, features.shape[0], _TABLE_ROWS):
-        columns = features.metadata(slice(start, start + _TABLE_ROWS))
-        yield from zip(*(columns[name] for name in ROW_COLUMNS), strict=True)
+        columns = features.metadata(slice(start, start + _TABLE_ROWS), names)
+        for values in zip(*(columns[name] for name in names), strict=True):
+            yield TableRow(**dict(zip(names, values, strict=True)))
 
 
 def _record(features: Features) -> dict[str, Any]:

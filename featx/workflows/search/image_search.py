@@ -16,7 +16,7 @@ from featx.extraction.text.text_rows import check_has_text, check_text_support, 
 from featx.features.matrix import FeatureMatrix
 from featx.features.open import open_features
 from featx.features.search.nearest import IndexName, check_top, find_similar, make_index
-from featx.features.shard_table import ROW_COLUMNS
+from featx.features.table_rows import ROW_COLUMNS
 from featx.images.image import describe_image
 from featx.system.array_types import FloatArray
 from featx.system.files import remote

@@ -14,7 +14,9 @@ from featx.baselines.estimators import ZERO_SHOT, EstimatorsLike, TaskOption
 from featx.baselines.scaling.limits import ScaleLimits
 from featx.datasets.image_table import ImageTable, LabelsLike
 from featx.datasets.labels import validate_labels
-from featx.datasets.tags import Tags, check_separator, split_tags
+from featx.datasets.source_options import check_separator
+from featx.datasets.tables.groups import notes_of_groups
+from featx.datasets.tags import Tags, split_tags, untagged_notes
 from featx.errors import ComparisonError, OptionError
 from featx.extraction.options import ExtractionOptions, resolve_cache
 from featx.extraction.recorded import resolve_with_recipe
@@ -89,9 +91,10 @@ def compare_features(
     repeats : int, default=1
         Number of times that cross-validation is repeated with other shuffles.
     test_mask : array-like of bool of shape (n_rows,), Series, iterable or None, default=None
-        Whether each row belongs to the test split. None: there is no test split.
+        Whether each row belongs to the test split. None: the splits with which the rows were extracted, if any.
     groups : array-like of shape (n_rows,), Series, iterable or None, default=None
         Group of each row, for example a patient. Rows of one group are never split between training and test set.
+        None: the groups with which the rows were extracted, if any.
     duplicate_groups : bool, default=True
         Whether to keep duplicates and near-duplicates on the same side of every split, too. Of more than 300,000 rows,
         only those of equal features, with a note: a search of near-duplicates among a million takes twenty minutes.
@@ -171,18 +174,36 @@ def compare_features(
     check_feature_estimators(config)
     with reporting(verbose, progress):
         matrix = features if isinstance(features, FeatureMatrix) else open_features(_as_location(features))
-        paths = _paths(matrix, has_labels=y is not None)
-        labels: Any = y
-        if y is None:
-            labels = matrix.labels if label_separator is None else _tags(matrix, label_separator)
-        return _compare(
-            matrix, as_image_table(paths, labels, groups=groups, test_mask=test_mask), config, resolve_cache(cache)
-        )
+        table = _image_table(matrix, has_labels=y is not None, separator=label_separator)
+        if test_mask is not None or groups is not None or y is not None:
+            table = as_image_table(table, y, groups=groups, test_mask=test_mask)
+        return _compare(matrix, table, config, resolve_cache(cache))
 
 
-def _tags(matrix: FeatureMatrix, separator: str) -> list[Tags]:
-    check_separator(separator)
-    return [split_tags("" if label is None else str(label), separator) for label in matrix.labels]
+def _image_table(matrix: FeatureMatrix, *, has_labels: bool, separator: str | None) -> ImageTable:
+    """Return path, label, split and group of each row; its number instead of the path if the file has no table."""
+    if separator is not None:
+        check_separator(separator)
+    if not matrix.has_table:
+        if not has_labels:
+            raise ComparisonError(
+                f"Cannot compare baselines on {matrix.address!r}: it has no table beside it, and therefore no labels. "
+                "Pass y from Python, or put the .csv file of the extraction beside it."
+            )
+        return ImageTable([f"row {row}" for row in range(len(matrix))], [None] * len(matrix))
+    columns = matrix.metadata(slice(None), ("path", "label", *matrix.part_columns))
+    labels = columns["label"]
+    if separator is not None:
+        labels = [label if isinstance(label, Tags) else split_tags(str(label or ""), separator) for label in labels]
+    splits, groups = columns.get("split"), columns.get("group")
+    n_untagged = sum(isinstance(label, Tags) and not label.names for label in labels)
+    return ImageTable(
+        columns["path"],
+        labels,
+        splits=splits if splits and any(splits) else None,
+        groups=groups if groups and any(groups) else None,
+        notes=(*_describe_parts(matrix), *untagged_notes(n_untagged), *notes_of_groups(groups)),
+    )
 
 
 def _as_location(features: object) -> str:
@@ -192,19 +213,6 @@ def _as_location(features: object) -> str:
             f"{type(features).__name__}. For an array, use compare_baselines(X, y)."
         )
     return os.fspath(features)
-
-
-def _paths(matrix: FeatureMatrix, *, has_labels: bool) -> list[str]:
-    """Return the path of each row, or its number if the file has no table."""
-    if matrix.has_table:
-        paths: list[str] = matrix.paths[:].tolist()
-        return paths
-    if not has_labels:
-        raise ComparisonError(
-            f"Cannot compare baselines on {matrix.address!r}: it has no table beside it, and therefore no labels. Pass "
-            "y from Python, or put the .csv file of the extraction beside it."
-        )
-    return [f"row {row}" for row in range(len(matrix))]
 
 
 def _compare(matrix: FeatureMatrix, table: ImageTable, config: ComparisonConfig, cache: Path | None) -> ImageComparison:
@@ -246,6 +254,14 @@ def _bind(
     resolved = resolve_with_recipe(ExtractionOptions(**(matrix.options or {})), matrix.recipe)
     notes += validate_zero_shot(config, [resolved], y)
     return bind_texts(config, resolved, y, cache)
+
+
+def _describe_parts(matrix: FeatureMatrix) -> list[str]:
+    """Return a note on splits and groups that are stored with the features."""
+    if not matrix.part_columns:
+        return []
+    parts = " and ".join(f"{name}s" for name in matrix.part_columns)
+    return [f"The {parts} of images are those with which the features were extracted."]
 
 
 def _describe_missing(matrix: FeatureMatrix) -> list[str]:
