@@ -56,11 +56,11 @@ def make_graph(extractor: Any) -> GraphOfModel:
     cache = resolve_cache(extractor.cache)
     try:
         graph = _graph_of(resolved, resolved.backbone, cache and cache / "compiled")
+        network = _describe_network(resolved.backbone, os.fspath(extractor.backbone), resolved.recipe)
     except FeatxError as error:  # the training is done, and must not be lost
         warnings.warn(f"The model is saved without its graph: {error}", FeatxWarning, stacklevel=3)
         return GraphOfModel()
     card = describe_graph(graph, resolved.backbone, resolved.recipe)
-    network = _describe_network(resolved.backbone, os.fspath(extractor.backbone), resolved.recipe)
     return GraphOfModel({XML_MEMBER: graph.xml, BIN_MEMBER: graph.bin}, card, network)
 
 
