@@ -115,14 +115,16 @@ def readable_positions(n_images: int, failures: Sequence[Failure]) -> np.ndarray
 
 def all_unreadable_error(n_images: int, first: Failure) -> SourceError:
     """Return the error for a source without a readable image, with a remedy that fits the first one."""
-    first_image = f"{shorten(first.image, 200)!r}: {first.reason}. {remedy_for(first)}"
+    first_image = f"{shorten(first.image, 200)!r}: {first.reason}. {remedy_for(first)}".rstrip()
     if n_images == 1:
         return SourceError(f"Cannot read the image {first_image}")
     return SourceError(f"Cannot read any of the {n_images:,} images. The first is {first_image}")
 
 
-#: Remedies by words in the reason. The first that occurs is used.
+#: Remedies by words in the reason. The first that occurs is used; none is added to a reason that has one.
 _REMEDIES = (
+    *((words, "") for words in ("with bands, for example", "pass bands=", "and no band", "convert it with Xcode")),
+    ("complex numbers", "Take the absolute value of the pixels, and save them again."),
     ("pass the range of all images", "Values outside of it become black and white."),
     ("a NumPy array", 'Save arrays with their labels in an npz file: numpy.savez("data.npz", images=X, labels=y).'),
     ("in base64", "Pass the decoded bytes, or write them to files."),
@@ -151,7 +153,7 @@ _SUFFIXES = (".jpg", ".jpeg", ".png", ".JPG", ".tif", ".webp")
 
 
 def remedy_for(failure: Failure) -> str:
-    """Return what to do about an image that cannot be read.
+    """Return what to do about an image that cannot be read. Empty: the reason has it.
 
     Examples
     --------
@@ -160,10 +162,11 @@ def remedy_for(failure: Failure) -> str:
     """
     if "No such file" in failure.reason or "contains no file" in failure.reason:
         return missing_file_hint(failure.image)
-    by_reason = next((remedy for words, remedy in _REMEDIES if words in failure.reason), "")
-    return by_reason or _REMEDIES_BY_ERROR.get(
+    by_reason = next((remedy for words, remedy in _REMEDIES if words in failure.reason), None)
+    by_error = _REMEDIES_BY_ERROR.get(
         failure.error, "Open the files in an image viewer, and restore those that it cannot open."
     )
+    return by_error if by_reason is None else by_reason
 
 
 def missing_file_hint(path: str) -> str:

@@ -146,3 +146,13 @@ def test_images_as_text_in_base64(photo: Path) -> None:
         decode = re.search(r"base64\.b64decode\(.*?\)(?=\. Pass)", text)
         assert decode is not None
         extracts([eval(decode[0], {"base64": base64, "text": start + encoded})])
+
+
+def test_bands_have_no_second_remedy(in_folder: Path) -> None:
+    tifffile = pytest.importorskip("tifffile")
+    pixels = np.random.default_rng(0).integers(0, 4000, (16, 16, 7)).astype(np.uint16)
+    tifffile.imwrite("a.tif", pixels, photometric="minisblack", planarconfig="contig")
+    text = message(["a.tif"])
+    assert text.endswith("for example bands=(4, 3, 2) (--bands 4,3,2).")
+    extracts(["a.tif"], bands=(4, 3, 2))
+    assert message(["a.tif"], bands=(4, 3, 9)).endswith("the TIFF has 7 bands, and no band 9 (--bands).")

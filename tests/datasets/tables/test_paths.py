@@ -342,3 +342,12 @@ def test_sheets_of_excel_files(folder: Path) -> None:
     assert assert_same(source, folder) == (
         f"{source!r}: the sheet 'Train' is read, and 'Readme', 'Test' not. Save another sheet as CSV to read it.",
     )
+
+
+def test_tables_of_other_kinds_name_their_conversion(folder: Path) -> None:
+    records = [{"path": f"img/{name}", "label": label} for name, label in zip(IMAGES, LABELS, strict=True)]
+    (folder / "t.json").write_text(json.dumps(records))
+    with pytest.raises(SourceError, match="Convert a list of records to CSV: ") as caught:
+        find_images(str(folder / "t.json"))
+    exec(str(caught.value).partition("to CSV: ")[2].rstrip("."), {"pandas": pd})
+    assert_same(str(folder / "t.csv"), folder)
