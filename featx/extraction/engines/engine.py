@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import collections
 import ctypes
+import functools
 import importlib.util
 import os
 import threading
 import typing
 import weakref
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -35,8 +37,6 @@ _CAPABILITIES = {"float16": "FP16", "bfloat16": "BF16", "int8": "INT8"}
 #: Variables that limit the instructions of OpenVINO's kernels, and values without bfloat16. OpenVINO still reports it.
 _INSTRUCTION_LIMITS = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
 _WITHOUT_BFLOAT16 = {"SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX512_CORE", "AVX512_CORE_VNNI"}
-#: Length of the key of a started engine; that of a graph in a model file has its digest in addition.
-_KEY_LENGTH = 7
 #: Number of engines that stay started.
 MAX_STARTED = 2
 
@@ -163,17 +163,45 @@ class _StartedEngines:
     """
 
     def __init__(self) -> None:
+        #: Of the dictionaries, which are never locked while a network starts: others must not wait for a conversion.
         self.lock = threading.Lock()
+        #: One for each network, so that it is started once.
+        self.start_locks: dict[tuple[str, ...], threading.Lock] = {}
         self.engines: collections.OrderedDict[tuple[str, ...], Engine] = collections.OrderedDict()
         #: All that somebody holds, such as a Predictor, also if others were used later.
         self.held: weakref.WeakValueDictionary[tuple[str, ...], Engine] = weakref.WeakValueDictionary()
         self.has_begun = False
         self.is_forked = False
 
+    def find(self, keys: Sequence[tuple[str, ...]], network: tuple[str, ...] | None) -> Engine | None:
+        """Return an engine of a network, or of the first key that has one; it counts as used last."""
+        with self.lock:
+            running: dict[tuple[str, ...], Engine] = {**dict(self.held.items()), **self.engines}
+            same = [key for key in running if key[:-1] == network]
+            key = next((key for key in (*same, *keys) if key in running), None)
+            return None if key is None else self._use(key, running[key])
+
+    def add(self, key: tuple[str, ...], engine: Engine) -> Engine:
+        """Add an engine and return it."""
+        with self.lock:
+            return self._use(key, engine)
+
+    def start_lock(self, network: tuple[str, ...]) -> threading.Lock:
+        """Return the lock to hold while a network starts."""
+        with self.lock:
+            return self.start_locks.setdefault(network, threading.Lock())
+
+    def _use(self, key: tuple[str, ...], engine: Engine) -> Engine:
+        self.engines[key] = self.held[key] = engine
+        self.engines.move_to_end(key)
+        while len(self.engines) > MAX_STARTED:
+            self.engines.popitem(last=False)
+        return engine
+
     def after_fork(self) -> None:
         """Adjust the state in a forked child process."""
         self.is_forked = self.is_forked or self.has_begun
-        self.lock = threading.Lock()  # another thread may have held it
+        self.lock, self.start_locks = threading.Lock(), {}  # another thread may have held one
         for engine in {**dict(self.held.items()), **self.engines}.values():
             # Its destructor would wait for threads that do not exist here: it must never run.
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(engine))
@@ -258,24 +286,18 @@ def start_engine(
     network = (engine, recipe.graph_fingerprint, recipe.pooling, recipe.precision, *place)
     # The folder is part of the key, so that a second cache gets the compiled graph as well.
     key: tuple[str, ...] = (*network, str(compiled.resolve()) if compiled else "")
-    engines = _started.engines
-    with _started.lock:
-        running: dict[tuple[str, ...], Engine] = {**dict(_started.held.items()), **engines}
-        if compiled is None:
-            key = next((started for started in running if started[:-1] == network), key)
-        if key not in running and archived is not None:
-            archived_key = (*key, archived.sha256)  # other files, and rows for the cache, do not use this engine
-            if archived_key in running or load_known(backbone, recipe, compiled) is None:
-                key = archived_key
-        if key not in running:
-            _started.has_begun = True
-            given = archived if len(key) > _KEY_LENGTH else None
-            running[key] = _start(backbone, recipe, weights_path, engine, compiled, place=place, archived=given)
-        engines[key] = _started.held[key] = running[key]
-        engines.move_to_end(key)
-        while len(engines) > MAX_STARTED:
-            engines.popitem(last=False)
-        return engines[key]
+    archived_key = (*key, archived.sha256 if archived else "")  # other files, and rows for the cache, do not use it
+    find = functools.partial(_started.find, (key, archived_key), network if compiled is None else None)
+    if started := find():
+        return started
+    with _started.start_lock(network):
+        if started := find():  # another thread has started it meanwhile
+            return started
+        if archived is not None and load_known(backbone, recipe, compiled) is not None:
+            archived = None
+        _started.has_begun = True
+        started = _start(backbone, recipe, weights_path, engine, compiled, place=place, archived=archived)
+        return _started.add(key if archived is None else archived_key, started)
 
 
 def stop_engines() -> None:

@@ -8,7 +8,9 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import platform
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ import pytest
 
 from featx import KerasBackbone, available_backbones
 from featx.backbones.registry import load_backbone
-from featx.errors import MissingDependencyError, OptionError, WeightsError
+from featx.errors import EngineError, MissingDependencyError, OptionError, WeightsError
 from featx.extraction.engines.engine import (
     MAX_STARTED,
     count_started,
@@ -30,6 +32,7 @@ from featx.extraction.engines.engine import (
 from featx.extraction.engines.keras import KerasEngine
 from featx.extraction.options import ExtractionOptions
 from featx.recipe import Recipe
+from featx.store.compiled_graphs import Graph
 from featx.system.array_types import AnyArray
 from featx.testing import CountingBackbone
 from tests.extraction.engines.conftest import rows_of
@@ -243,6 +246,31 @@ def test_weights_of_another_network_are_refused(weights_of: Callable[[str], str]
 def test_started_engine_is_reused(compiled_cache: Path) -> None:
     resolved = ExtractionOptions().resolve()
     assert resolved.start(compiled_cache / "compiled") is resolved.start(None)
+
+
+def test_started_engine_does_not_wait_for_another_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A conversion may take minutes."""
+    running, other = ExtractionOptions().resolve(), ExtractionOptions(image_size=160).resolve()
+    first = running.start(None)
+    begins, ends = threading.Event(), threading.Event()
+
+    def convert(*args: Any) -> Graph:
+        begins.set()
+        assert ends.wait(10)
+        raise EngineError("no conversion")
+
+    monkeypatch.setattr("featx.extraction.engines.engine.load_or_compile", convert)
+    with ThreadPoolExecutor(3) as threads:
+        conversion = threads.submit(other.start, None)
+        assert begins.wait(10)
+        begins.clear()
+        same = threads.submit(other.start, None)  # waits, then tries itself
+        assert threads.submit(running.start, None).result(10) is first
+        assert not begins.is_set()
+        ends.set()
+        for future in (conversion, same):
+            with pytest.raises(EngineError, match="no conversion"):
+                future.result(10)
 
 
 def test_number_of_started_engines_is_limited(tmp_path: Path) -> None:
