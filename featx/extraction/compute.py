@@ -17,7 +17,7 @@ from featx.extraction.row_cache import RowCache
 from featx.images.tta import ViewSet
 from featx.system.array_types import BoolArray, DigestArray, FloatArray
 from featx.system.formatting import format_count
-from featx.system.locks import FairLock
+from featx.system.locks import FairLock, wait_lock
 
 #: Maximum size of the pixels that are passed to the network at a time, whatever the batch size.
 _MAX_BATCH_BYTES = 64 * 2**20
@@ -82,8 +82,10 @@ class RowComputer:
         """
         self._acquire()
         missing, rows = self._cache.read_views(digests)
-        if missing.any():
+        if missing.any() and self._engine is None:
             self._start()
+            missing, rows = self._cache.read_views(digests)  # others have computed meanwhile
+        if missing.any():
             views = self._views.cut(pixels, digests, missing)
             rows[missing] = self._validate_rows(self._run(views), len(views))
             if not getattr(self._engine, "is_from_model_file", False):  # the cache is shared with others
@@ -104,9 +106,16 @@ class RowComputer:
             self._cache.refresh()
 
     def _start(self) -> None:
-        if self._engine is None:
-            self._cache.prepare()  # fails before the network is loaded
-            self._engine = self._resolved.start(self._folder / "compiled" if self._folder else None)
+        """Start the network. Others compute meanwhile, as a conversion takes minutes, but only one process converts."""
+        self._cache.prepare()  # fails before the network is loaded
+        folder = self._folder / "compiled" if self._folder else None
+        if not self._lock.locked or self._resolved.engine == "direct":
+            self._engine = self._resolved.start(folder)
+            return
+        self.release()
+        with wait_lock(f"starting {folder} {self._resolved.recipe.graph_fingerprint}"):
+            self._engine = self._resolved.start(folder)
+        self._acquire()
 
     def _run(self, views: np.ndarray[Any, Any]) -> FloatArray:
         assert self._engine is not None

@@ -168,6 +168,18 @@ def try_lock(name: str) -> Iterator[bool]:
             _unlock_file(descriptor)
 
 
+@contextlib.contextmanager
+def wait_lock(name: str, max_seconds: float = 600.0) -> Iterator[None]:
+    """Hold the lock `name`. After `max_seconds`, the block runs without it: its holder may be stopped."""
+    deadline = time.monotonic() + max_seconds
+    while True:
+        with try_lock(name) as is_locked:
+            if is_locked or time.monotonic() > deadline:
+                yield
+                return
+        time.sleep(_POLL_SECONDS)
+
+
 def _is_in_place(descriptor: int, path: Path) -> bool:
     """Return whether an open file is still the one with this path."""
     try:

@@ -6,13 +6,14 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from featx.system import locks
-from featx.system.locks import FairLock, try_lock
+from featx.system.locks import FairLock, try_lock, wait_lock
 from featx.testing import CountingBackbone
 from tests.extraction.helpers import extract
 from tests.store.processes import computed, finish, start
@@ -136,6 +137,23 @@ def test_try_lock_does_not_wait(name: str) -> None:
         assert (first, second, other) == (True, False, True)
     with try_lock(name) as again:
         assert again
+
+
+def test_wait_lock(name: str) -> None:
+    def hold() -> str:
+        with wait_lock(name):
+            return "held"
+
+    with ThreadPoolExecutor(1) as threads:
+        with try_lock(name):
+            waiting = threads.submit(hold)
+            time.sleep(0.1)
+            assert not waiting.done()
+            with wait_lock(name, max_seconds=0.05), try_lock(name) as is_locked:  # a holder that is stopped
+                assert not is_locked
+        assert waiting.result(10) == "held"
+    with wait_lock(name), try_lock(name) as is_locked:
+        assert not is_locked
 
 
 def test_lock_files_are_few_and_in_one_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from featx import KerasBackbone, available_backbones
+from featx import FeatureExtractor, KerasBackbone, available_backbones
 from featx.backbones.registry import load_backbone
 from featx.errors import EngineError, MissingDependencyError, OptionError, WeightsError
 from featx.extraction.engines.engine import (
@@ -271,6 +271,30 @@ def test_started_engine_does_not_wait_for_another_network(monkeypatch: pytest.Mo
         for future in (conversion, same):
             with pytest.raises(EngineError, match="no conversion"):
                 future.result(10)
+
+
+def test_others_compute_while_a_network_starts(
+    compiled_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A conversion takes minutes; a process with another network must not wait for it."""
+    gray = [np.full((8, 8, 3), level, dtype=np.uint8) for level in range(3)]
+    extractor = FeatureExtractor(cache=tmp_path).fit([])
+    extractor.transform(gray[:1])
+    begins, ends = threading.Event(), threading.Event()
+
+    def convert(*args: Any) -> Graph:
+        begins.set()
+        assert ends.wait(10)
+        raise EngineError("no conversion")
+
+    monkeypatch.setattr("featx.extraction.engines.engine.load_or_compile", convert)
+    with ThreadPoolExecutor(2) as threads:
+        conversion = threads.submit(FeatureExtractor(image_size=160, cache=compiled_cache).fit_transform, gray)
+        assert begins.wait(10)
+        assert threads.submit(extractor.transform, gray).result(10).shape == (3, 1024)
+        ends.set()
+        with pytest.raises(EngineError, match="no conversion"):
+            conversion.result(10)
 
 
 def test_number_of_started_engines_is_limited(tmp_path: Path) -> None:
