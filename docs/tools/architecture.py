@@ -27,7 +27,7 @@ PURPOSES = {
     "system": "files, processes, locks, network, terminal",
     "errors": "exceptions and warnings",
 }
-_WIDTH, _MARGIN, _GAP, _LINE = 430, 38, 10, 17
+_WIDTH, _MARGIN, _GAP, _LINE = 460, 38, 10, 17
 #: Dark text on light boxes, and gray outside of them: readable on a light and on a dark page.
 _STYLE = """\
     text { font-family: system-ui, sans-serif; font-size: 13px; fill: #16324a; }
