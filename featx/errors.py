@@ -43,10 +43,11 @@ builtin error, so that ``except ValueError`` and the like work.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import urllib.parse
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 #: ``https://user:password@host/``.
@@ -102,6 +103,21 @@ class FeatxError(Exception):
 
     def __str__(self) -> str:
         return _shorten_quoted(redact_secrets(super().__str__()))
+
+
+@contextlib.contextmanager
+def notes_on_errors(notes: Sequence[str]) -> Iterator[None]:
+    """Add notes on the data to an error of the block, which they often explain.
+
+    An invalid option is independent of the data, and its error has no notes.
+    """
+    try:
+        yield
+    except FeatxError as error:
+        for note in dict.fromkeys(notes):
+            if not isinstance(error, OptionError) and note not in getattr(error, "__notes__", ()):
+                error.add_note(note)
+        raise
 
 
 class OptionError(FeatxError, ValueError):

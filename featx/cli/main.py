@@ -53,6 +53,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             if signals.first:  # the error may be a consequence of the interrupt
                 return _interrupted(args.command, signals)
             write_line(f"Error: {in_option_words(str(error), options_of(parser, args.command))}")
+            for note in getattr(error, "__notes__", ()):
+                write_line(f"Note: {in_option_words(note, options_of(parser, args.command))}")
             return 2 if isinstance(error, OptionError) else 1
         except ReaderGoneError:
             return 1

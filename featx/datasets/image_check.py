@@ -210,9 +210,11 @@ class ImageCheck(TextResult):
         lines += [
             f"{name}: {_format_counts(summary[name])}" for name in ("formats", "modes", "classes") if summary[name]
         ]
+        if summary["classes"] and summary["without_label"]:
+            lines[-1] += f"; {summary['without_label']:,} without a label"
         if summary["width"]:
-            width, height = (f"{summary[side]['min']}–{summary[side]['max']}" for side in ("width", "height"))
-            lines.append(f"pixels: width {width}, height {height}")
+            sides = (f"{side} {summary[side]['min']}–{summary[side]['max']}" for side in ("width", "height"))
+            lines.append(f"pixels: {', '.join(sides)}")
         if self.ignored:
             lines.append(f"ignored: {format_ignored(self.ignored)}")
         lines += _format_list("unreadable", [(image.path, image.reason) for image in self.unreadable])
@@ -387,9 +389,7 @@ def _count(kinds: Iterable[str]) -> dict[str, int]:
 
 
 def _range(sides: list[int]) -> dict[str, float] | None:
-    if not sides:
-        return None
-    return {"min": min(sides), "median": float(np.median(sides)), "max": max(sides)}
+    return {"min": min(sides), "median": float(np.median(sides)), "max": max(sides)} if sides else None
 
 
 def _format_counts(counts: dict[str, int]) -> str:

@@ -16,7 +16,7 @@ from featx.baselines.estimators import EstimatorsLike, TaskOption
 from featx.baselines.metrics import best_row, misleading_accuracy
 from featx.datasets.image_table import ImagesLike, ImageTable, LabelsLike
 from featx.datasets.labels import validate_labels
-from featx.errors import InputError
+from featx.errors import InputError, notes_on_errors
 from featx.extraction.options import ExtractionOptions, check_on_error, resolve_cache
 from featx.features.duplicates.find import DUPLICATE_THRESHOLD
 from featx.models.zero_shot.prompts import PromptsLike
@@ -214,31 +214,32 @@ def compare_tables(
     started = time.perf_counter()
     check_on_error(on_error)
     notes: list[str] = []
-    table = prepare_table(table, test, notes)
-    config = validate_request(table, config)
-    notes += filter(None, [config.task_note])
-    notes += validate_image_estimators(config, options)
-    all_resolved = [option.resolve() for option in options]
-    options_by_recipe = {backbone.recipe: option for backbone, option in zip(all_resolved, options, strict=True)}
-    resolved = unique_recipes(all_resolved, notes)
-    notes += validate_zero_shot(config, resolved, validate_labels(label_column(table.labels), config.task))
-    detector = duplicate_detector(options).resolve()
-    images = extract_readable(table, resolved, detector, notes, cache=cache, on_error=on_error)
-    y = validate_labels(label_column(images.table.labels), config.task)
-    grouped = split_with_groups(images, y, config, notes)
-    experiment = Experiment(images.table, y, config, grouped, limits or ExperimentLimits())
-    backbones = []
-    for position, (name, backbone, features) in enumerate(
-        zip(backbone_names(resolved), resolved, images.feature_sets, strict=True)
-    ):
-        with_texts = dataclasses.replace(config, estimators=bind_texts(config, backbone, y, cache))
-        estimators = bind_images(with_texts, images.table, options_by_recipe[backbone.recipe], cache)
-        with describing(name):
-            comparison = experiment.compare(features.rows, estimators, share=1 / (len(resolved) - position))
-        backbones.append(
-            BackboneComparison(name, backbone, features.rows, comparison, features.n_computed, features.seconds)
-        )
-    return summarize(experiment, images, backbones, notes, cache=cache, started=started)
+    with notes_on_errors(notes):
+        table = prepare_table(table, test, notes)
+        config = validate_request(table, config)
+        notes += filter(None, [config.task_note])
+        notes += validate_image_estimators(config, options)
+        all_resolved = [option.resolve() for option in options]
+        options_by_recipe = {backbone.recipe: option for backbone, option in zip(all_resolved, options, strict=True)}
+        resolved = unique_recipes(all_resolved, notes)
+        notes += validate_zero_shot(config, resolved, validate_labels(label_column(table.labels), config.task))
+        detector = duplicate_detector(options).resolve()
+        images = extract_readable(table, resolved, detector, notes, cache=cache, on_error=on_error)
+        y = validate_labels(label_column(images.table.labels), config.task)
+        grouped = split_with_groups(images, y, config, notes)
+        experiment = Experiment(images.table, y, config, grouped, limits or ExperimentLimits())
+        backbones = []
+        for position, (name, backbone, features) in enumerate(
+            zip(backbone_names(resolved), resolved, images.feature_sets, strict=True)
+        ):
+            with_texts = dataclasses.replace(config, estimators=bind_texts(config, backbone, y, cache))
+            estimators = bind_images(with_texts, images.table, options_by_recipe[backbone.recipe], cache)
+            with describing(name):
+                comparison = experiment.compare(features.rows, estimators, share=1 / (len(resolved) - position))
+            backbones.append(
+                BackboneComparison(name, backbone, features.rows, comparison, features.n_computed, features.seconds)
+            )
+        return summarize(experiment, images, backbones, notes, cache=cache, started=started)
 
 
 def summarize(

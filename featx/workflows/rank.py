@@ -14,7 +14,7 @@ from featx.baselines.ranking.ranking import Ranking
 from featx.datasets.failures import Failure
 from featx.datasets.image_table import ImagesLike, ImageTable, LabelsLike
 from featx.datasets.labels import validate_labels
-from featx.errors import ComparisonError
+from featx.errors import ComparisonError, notes_on_errors
 from featx.extraction.options import ExtractionOptions, Resolved, check_on_error, resolve_cache
 from featx.features.duplicates.find import DUPLICATE_THRESHOLD
 from featx.system.formatting import format_count
@@ -187,35 +187,36 @@ def rank_tables(
     """
     check_on_error(on_error)
     notes: list[str] = []
-    table = _exclude_test_images(prepare_table(table, None, notes), notes)
-    config = validate_request(table, config)
-    notes += filter(None, [config.task_note])
-    resolved = unique_recipes([option.resolve() for option in options], notes)
-    detector = duplicate_detector(options).resolve()
-    images = extract_readable(table, resolved, detector, notes, cache=cache, on_error=on_error)
-    y = validate_labels(label_column(images.table.labels), config.task)
-    grouped = split_with_groups(images, y, config, notes)
-    duplicates = grouped.duplicates
-    ranking, kept = rank_matrices(
-        list(zip(_describe_backbones(resolved), [features.rows for features in images.feature_sets], strict=True)),
-        y,
-        task=config.task,
-        groups=grouped.groups,
-        duplicate_groups=duplicates.groups if config.duplicate_groups and len(duplicates) else None,
-        notes=notes,
-    )
-    if len(duplicates):
-        notes.append(f"{duplicates.describe()}. {_describe_handling(config)}")
-    return ImageRanking(
-        table=ranking,
-        task=config.task,
-        n_rows=len(kept),
-        n_classes=count_classes(y[kept], config.task),
-        notes=notes,
-        failures=images.failures,
-        duplicates=duplicates,
-        n_computed=sum(features.n_computed for features in images.feature_sets),
-    )
+    with notes_on_errors(notes):
+        table = _exclude_test_images(prepare_table(table, None, notes), notes)
+        config = validate_request(table, config)
+        notes += filter(None, [config.task_note])
+        resolved = unique_recipes([option.resolve() for option in options], notes)
+        detector = duplicate_detector(options).resolve()
+        images = extract_readable(table, resolved, detector, notes, cache=cache, on_error=on_error)
+        y = validate_labels(label_column(images.table.labels), config.task)
+        grouped = split_with_groups(images, y, config, notes)
+        duplicates = grouped.duplicates
+        ranking, kept = rank_matrices(
+            list(zip(_describe_backbones(resolved), [features.rows for features in images.feature_sets], strict=True)),
+            y,
+            task=config.task,
+            groups=grouped.groups,
+            duplicate_groups=duplicates.groups if config.duplicate_groups and len(duplicates) else None,
+            notes=notes,
+        )
+        if len(duplicates):
+            notes.append(f"{duplicates.describe()}. {_describe_handling(config)}")
+        return ImageRanking(
+            table=ranking,
+            task=config.task,
+            n_rows=len(kept),
+            n_classes=count_classes(y[kept], config.task),
+            notes=notes,
+            failures=images.failures,
+            duplicates=duplicates,
+            n_computed=sum(features.n_computed for features in images.feature_sets),
+        )
 
 
 def _describe_backbones(resolved: Sequence[Resolved]) -> list[dict[str, str]]:

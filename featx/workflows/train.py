@@ -22,7 +22,7 @@ from featx.baselines.libraries.classes import is_class_name, make_by_class_name
 from featx.datasets.image_table import ImagesLike, ImageTable, LabelsLike
 from featx.datasets.labels import validate_labels
 from featx.datasets.tags import tag_names
-from featx.errors import ModelFileError, OptionError
+from featx.errors import ModelFileError, OptionError, notes_on_errors
 from featx.extraction.options import ExtractionOptions, Resolved, check_on_error, resolve_cache
 from featx.features.duplicates.find import DUPLICATE_THRESHOLD
 from featx.models.card import format_scores
@@ -328,7 +328,9 @@ def train_table(
         See :func:`train_images`.
     """
     check_on_error(on_error)
-    config, baselines = _validate_training(prepare_table(table, None, []), config, calibrate)
+    data_notes: list[str] = []
+    with notes_on_errors(data_notes):
+        config, baselines = _validate_training(prepare_table(table, None, data_notes), config, calibrate)
     comparison = compare_tables(table, [options], config, cache=cache, on_error=on_error)
     best = next(baseline for baseline in baselines if baseline.name == comparison.best_row["estimator"])
     kept = _rows_to_fit(comparison)

@@ -23,7 +23,7 @@ BAD = {
     "report": (["compare", "photos", "--report", "absent/r.html"], "Choose another file"),
     "one group": (["compare", "table.csv", "--group-column", "site"], "at least two groups, got one"),
     "missing files": (["compare", "gone.csv", "--backbone", "counting"], "Cannot read any of the 4 images"),
-    "folds": (["compare", "photos", "--cv", "1"], "integer of at least 2"),
+    "folds": (["compare", "photos", "--cv", "1"], "number of folds of at least 2"),
     "backbone": (["extract", "photos", "--backbone", "mobilnet"], "Did you mean 'mobilenet'?"),
     "estimator": (["compare", "photos", "--estimator", "svn"], "Did you mean 'svm'?"),
     "cache": (["extract", "photos", "--cache", "empty/file.txt"], "Cannot write to the feature cache"),
@@ -70,6 +70,24 @@ def test_bad_input_prints_one_line_with_remedy(
     assert code == (2 if is_usage else 1)
     out, err = capsys.readouterr()
     assert out == ""
-    assert err.count("\n") == 1
-    assert err.startswith("Error: ")
-    assert remedy in err
+    error, *notes = err.splitlines()
+    assert error.startswith("Error: ")
+    assert all(note.startswith("Note: ") for note in notes)
+    assert remedy in error
+
+
+@pytest.mark.parametrize("command", ["compare", "rank", "train"])
+def test_notes_on_the_data_follow_the_error(
+    command: str, in_folder: Path, photo_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (in_folder / "one").mkdir()
+    (in_folder / "one" / "china").symlink_to(photo_folder / "china")
+    (in_folder / "one" / "1.jpg").symlink_to(next(photo_folder.glob("flower/*.jpg")))
+    output = ["-o", "model.skops"] if command == "train" else []
+    assert cli.main([command, "one", "--backbone", "color_histogram", *output, "--quiet"]) == 1
+    error, *notes = capsys.readouterr().err.splitlines()
+    assert "got one class, 'china'" in error
+    assert notes == [
+        "Note: Images directly in 'one' have no label: they are beside class folders.",
+        "Note: 1 image without a label excluded: one/1.jpg.",
+    ]

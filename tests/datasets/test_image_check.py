@@ -62,6 +62,13 @@ def test_identical_images_with_different_labels_are_noted(photo_folder: Path) ->
     assert note.endswith("x.jpg (flower).")
 
 
+def test_images_without_a_label_are_counted(photo_folder: Path) -> None:
+    (photo_folder / "1.jpg").symlink_to(next(photo_folder.glob("china/*.jpg")))
+    text = check_images(photo_folder).as_text()
+    assert "china 12, flower 12; 1 without a label" in text
+    assert "have no label: they are beside class folders" in text.replace("\n  ", " ")
+
+
 def test_command_prints_text_json_and_csv(messy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["check", str(messy), "--csv", str(messy / "f.csv"), "--quiet"]) == 1
     text = capsys.readouterr().out

@@ -245,9 +245,7 @@ def test_tables_at_urls(name: str, s3: Proxy, fault: Callable[[Fault], None], tm
         assert open_features(tmp_path / f"job{at}").labels[:].tolist() == list(range(9))
     fault(lambda method, path, number: 404 if "absent" in path else 403)
     for source in (web.replace("list", "absent"), web, f"s3://bucket/{name}", f"s3://bucket/absent/{name}"):
-        with pytest.raises(
-            SourceError, match="Cannot read .*: .*Check .*credentials"
-        ):
+        with pytest.raises(SourceError, match="Cannot read .*: .*Check .*credentials"):
             plan(source, str(tmp_path / "other"))
     assert not (tmp_path / "other" / "job.json").exists()
 

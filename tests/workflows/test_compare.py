@@ -45,8 +45,8 @@ def test_unreadable_and_unlabeled_images_are_excluded(photo_folder: Path) -> Non
     assert result.n_rows == 23
     assert [Path(failure.image).name for failure in result.failures] == ["00.jpg"]
     assert result.as_dict()["failed"] == 1
-    assert result.notes[0].startswith("1 image without a label excluded: ")
-    assert re.match(r"1 unreadable image excluded: .*00.jpg \(", result.notes[1])
+    assert result.notes[1].startswith("1 image without a label excluded: ")
+    assert re.match(r"1 unreadable image excluded: .*00.jpg \(", result.notes[2])
     with pytest.raises(UnreadableImageError, match=r"00\.jpg"):
         compare(find_images([photo_folder]), on_error="raise")
 

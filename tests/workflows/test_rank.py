@@ -39,8 +39,8 @@ def test_unreadable_and_unlabeled_images_are_excluded(photo_folder: Path) -> Non
     assert [Path(failure.image).name for failure in ranking.failures] == ["00.jpg"]
     values = json.loads(json.dumps(ranking.as_dict()))
     assert (values["failed"], values["rows"]) == (1, 23)
-    assert ranking.notes[0].startswith("1 image without a label excluded: ")
-    assert ranking.notes[1].startswith("1 unreadable image excluded: ")
+    assert ranking.notes[1].startswith("1 image without a label excluded: ")
+    assert ranking.notes[2].startswith("1 unreadable image excluded: ")
 
 
 def test_requests_are_checked_before_the_extraction(photo_folder: Path, counting: CountingBackbone) -> None:

@@ -17,7 +17,7 @@ from featx.datasets.labels import validate_labels
 from featx.datasets.source_options import check_separator
 from featx.datasets.tables.groups import notes_of_groups
 from featx.datasets.tags import Tags, split_tags, untagged_notes
-from featx.errors import ComparisonError, OptionError
+from featx.errors import ComparisonError, OptionError, notes_on_errors
 from featx.extraction.options import ExtractionOptions, resolve_cache
 from featx.extraction.recorded import resolve_with_recipe
 from featx.features.duplicates.find import DUPLICATE_THRESHOLD, Duplicates, find_equal_rows
@@ -218,25 +218,26 @@ def _as_location(features: object) -> str:
 def _compare(matrix: FeatureMatrix, table: ImageTable, config: ComparisonConfig, cache: Path | None) -> ImageComparison:
     started = time.perf_counter()
     notes: list[str] = []
-    rows = _used_rows(table)
-    if not len(rows):
-        raise ComparisonError(
-            f"Cannot compare baselines on {matrix.address!r}: no row has a label. Pass y from Python, or extract with "
-            "labels (a folder per class, or a table with a label column)."
-        )
-    prepared = prepare_table(table, None, notes)
-    config = validate_request(prepared, config)
-    notes += filter(None, [config.task_note])
-    notes += _describe_missing(matrix)
-    images = _as_images(matrix, prepared, rows, exact=config.exact)
-    y = validate_labels(label_column(prepared.labels), config.task)
-    grouped = _split(images, y, config, notes)
-    experiment = Experiment(prepared, y, config, grouped)
-    backbone = stored_backbone(matrix)
-    features = images.feature_sets[0].rows
-    comparison = experiment.compare(features, _bind(matrix, config, y, cache, notes))
-    compared = BackboneComparison(backbone.backbone.name, backbone, features, comparison, 0, 0.0)
-    return summarize(experiment, images, [compared], notes, cache=None, started=started)
+    with notes_on_errors(notes):
+        rows = _used_rows(table)
+        if not len(rows):
+            raise ComparisonError(
+                f"Cannot compare baselines on {matrix.address!r}: no row has a label. Pass y from Python, or extract "
+                "with labels (a folder per class, or a table with a label column)."
+            )
+        prepared = prepare_table(table, None, notes)
+        config = validate_request(prepared, config)
+        notes += filter(None, [config.task_note])
+        notes += _describe_missing(matrix)
+        images = _as_images(matrix, prepared, rows, exact=config.exact)
+        y = validate_labels(label_column(prepared.labels), config.task)
+        grouped = _split(images, y, config, notes)
+        experiment = Experiment(prepared, y, config, grouped)
+        backbone = stored_backbone(matrix)
+        features = images.feature_sets[0].rows
+        comparison = experiment.compare(features, _bind(matrix, config, y, cache, notes))
+        compared = BackboneComparison(backbone.backbone.name, backbone, features, comparison, 0, 0.0)
+        return summarize(experiment, images, [compared], notes, cache=None, started=started)
 
 
 def _bind(
