@@ -138,7 +138,7 @@ class RowComputer:
         returned = "NaN or infinite values" if rows.shape == expected else f"shape {rows.shape}"
         raise EngineError(
             f"Backbone {self._resolved.backbone.name!r} must return finite rows of shape {expected}, got {returned}. "
-            f"No row was cached. {_remedy(self._resolved.backbone, self._resolved.weights_path)}"
+            f"None of these rows was cached. {_remedy(self._resolved.backbone, self._resolved.weights_path)}"
         )
 
 

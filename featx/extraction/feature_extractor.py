@@ -383,7 +383,7 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
         StoreError, ResourceError
             The cache cannot be read or written; the process is out of memory, file handles or threads.
         AuditError
-            Rows and images do not match. No row was cached.
+            Rows and images do not match.
 
         Warns
         -----

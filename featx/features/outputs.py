@@ -26,7 +26,7 @@ from featx.features.parquet.reader import ParquetFeatures, is_feature_table
 from featx.features.parquet.writer import write_parquet
 from featx.features.table_rows import TableRow
 from featx.system.array_types import FloatArray
-from featx.system.files.atomic import atomic_write, remove_abandoned, sync_folder, temporary_path
+from featx.system.files.atomic import atomic_write, remove_abandoned, sync_file, sync_folder, temporary_path
 from featx.system.files.output_paths import (
     as_output_error,
     check_output_file,
@@ -67,6 +67,9 @@ class OutputFiles(Protocol):
 
     def read_back(self, block_rows: int) -> Iterator[tuple[FloatArray, list[str]]]:
         """Yield rows and their digests in blocks, from the files as they were written."""
+
+    def sync(self) -> None:
+        """Make the files durable, which takes seconds for gigabytes, before those of an earlier output change."""
 
 
 def check_output(output: Path, *, alternative: str = "") -> None:
@@ -176,6 +179,10 @@ class _NpyOutput:
                 start += len(rows)
                 yield rows, [line["digest"] for line in block]
 
+    def sync(self) -> None:
+        sync_file(self.matrix)
+        sync_file(self._listing)
+
 
 class _ParquetOutput:
     """A Parquet file, written from a matrix that is removed."""
@@ -198,10 +205,13 @@ class _ParquetOutput:
             stop = min(start + block_rows, features.shape[0])
             yield features.rows(start, stop), features.columns(np.arange(start, stop), ["digest"])["digest"]
 
+    def sync(self) -> None:
+        sync_file(self._path)
+
 
 def audit_error(problem: str) -> AuditError:
     """Return the error of files that do not match each other."""
     return AuditError(
-        f"The matrix and the table of its rows do not match: {problem}. Neither was kept; the cache was not changed. "
-        "Repeat the command, and please report this."
+        f"The matrix and the table of its rows do not match: {problem}. Neither was kept. Repeat the command, and "
+        "please report this."
     )

@@ -166,6 +166,7 @@ def merge_job(
         with reporting(verbose, progress), stage("merge", n_images) as advance:
             _join(opened, shards, files.matrix, advance)
         files.write_table(lambda: _table_rows(opened, shards), (counts["rows"], n_features), record)
+        files.sync()
         write_failures(path, _failures(opened, shards))
     return JobMerge(
         rows=counts["rows"],

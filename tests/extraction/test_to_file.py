@@ -18,6 +18,7 @@ from featx.extraction.writing.summary import ExtractionSummary
 from featx.extraction.writing.table_to_file import extract_to_file
 from featx.features.csv_table import failures_path, table_path
 from featx.testing import CountingBackbone
+from featx.testing.faults import Killed, killing, recording
 
 pytestmark = pytest.mark.usefixtures("counting")
 
@@ -317,6 +318,20 @@ def test_audit_detects_nan_without_a_cache(
     monkeypatch.setattr(outputs.NpyWriter, "keep", spoil)
     with pytest.raises(AuditError, match="does not belong to its image"):
         extract(photo_folder, in_folder / "features.npy", cache=None)
+
+
+def test_kill_while_the_new_output_is_synced_leaves_the_old_one(photo_folder: Path, in_folder: Path) -> None:
+    output = in_folder / "features.npy"
+    extract(photo_folder, output, cache=None)
+    before = table_path(output).read_bytes()
+    with recording() as calls:
+        extract(photo_folder, output, cache=None)
+    syncs = [index for index in range(calls.index("replace features.csv")) if calls[index].startswith("fsync")]
+    assert len(syncs) == 3  # the matrix, its table, and the empty table in place of the old one
+    for index in syncs:
+        with pytest.raises(Killed), killing(index):
+            extract(photo_folder, output, cache=None)
+        assert table_path(output).read_bytes() == before
 
 
 def test_leftovers_of_a_killed_run_are_removed(photo_folder: Path, in_folder: Path) -> None:

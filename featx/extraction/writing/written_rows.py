@@ -70,6 +70,7 @@ class WrittenRows:
         files.write_table(self._lines, shape, _record(resolved, options))
         row_cache = open_row_cache(cache, resolved.recipe, resolved.n_features)
         _audit(files, self.digests, row_cache, block_rows)
+        files.sync()
         write_failures(output, self.failures)
 
     def _lines(self) -> Iterator[TableRow]:

@@ -61,8 +61,7 @@ def atomic_write(path: Path, *, durable: bool = True, tag: str = "") -> Iterator
     try:
         yield temporary
         if durable:
-            with open(temporary, "rb+") as file:
-                os.fsync(file.fileno())
+            sync_file(temporary)
         os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):  # the first error matters more
@@ -97,6 +96,12 @@ def open_regular_file(path: Path) -> io.FileIO:
         os.close(descriptor)
         raise ValueError("not a regular file")
     return io.FileIO(descriptor, "r")
+
+
+def sync_file(path: Path) -> None:
+    """Make the contents of a file durable."""
+    with open(path, "rb+") as file:
+        os.fsync(file.fileno())
 
 
 def sync_folder(folder: Path) -> None:
