@@ -16,7 +16,7 @@ from featx.datasets.label_types import LabelTypeInferrer, cast_label
 from featx.datasets.source_options import SourceOptions
 from featx.datasets.tables.array_sources import MAX_SOURCES, ArrayPart, find_array_parts
 from featx.datasets.tables.columns import JOINED, ImageColumns, describe_columns
-from featx.datasets.tables.file import TABLE_SUFFIXES, is_table_name, read_batches
+from featx.datasets.tables.file import TABLE_SUFFIXES, check_is_read, is_table_name, read_batches
 from featx.datasets.tables.metadata import find_metadata, metadata_note
 from featx.datasets.tables.shards import data_files_in, expand_sources, is_data_file, splits_of_files
 from featx.datasets.tags import SEPARATOR, Tags, split_tags, untagged_notes
@@ -333,7 +333,7 @@ def find_tables(sources: Sequence[str | os.PathLike[str]], options: SourceOption
         A table is not the only source, or an option of tables is given but no source is a table.
     """
     paths = [os.fspath(source) for source in sources]
-    _check_is_read(paths)
+    check_is_read(paths)
     tables = [path for path in paths if is_table_name(path, is_only_source=len(paths) == 1)]
     if tables and (os.path.isfile(tables[0]) or remote.is_url(tables[0])):
         if len(sources) > 1 and not all(is_data_file(path) and os.path.isfile(path) for path in paths):
@@ -355,20 +355,6 @@ def find_tables(sources: Sequence[str | os.PathLike[str]], options: SourceOption
                 "option, or pass a table."
             )
     return []
-
-
-#: Functions of pandas that read tables which featx does not read.
-_READERS = {".json": "read_json", ".xls": "read_excel", ".ods": "read_excel"}
-
-
-def _check_is_read(paths: Sequence[str]) -> None:
-    """Raise SourceError for a single table of a kind that is not read."""
-    stem, suffix = os.path.splitext(paths[0])
-    if len(paths) == 1 and (reader := _READERS.get(suffix.lower())) and os.path.isfile(paths[0]):
-        raise SourceError(
-            f"Tables must be one of {' '.join(TABLE_SUFFIXES)}, got {paths[0]!r}. Convert a list of records to CSV: "
-            f"pandas.{reader}({paths[0]!r}).to_csv({stem + '.csv'!r}, index=False)."
-        )
 
 
 def missing_sources(sources: Sequence[str | os.PathLike[str]]) -> list[str]:

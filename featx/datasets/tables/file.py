@@ -7,7 +7,7 @@ import itertools
 import json
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from featx.datasets.tables.columns import has_path_column
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 #: Suffixes of tables. Those of text may be followed by ``.gz``.
 TABLE_SUFFIXES = (".csv", ".tsv", ".tab", ".jsonl", ".ndjson", ".parquet", ".pq", ".feather", ".arrow", ".xlsx")
+#: Functions of pandas that read tables which featx does not read.
+_READERS = {".json": "read_json", ".xls": "read_excel", ".ods": "read_excel"}
 _JSON = (".jsonl", ".ndjson")
 #: Lists of images, which have no names of columns. Another file with this suffix is no table beside other sources.
 _LIST_SUFFIX = ".txt"
@@ -45,6 +47,21 @@ def is_table_name(source: str, *, is_only_source: bool = True) -> bool:
     """Return whether a path or URL is a table by its suffix."""
     name = _without_query(source).lower().removesuffix(".gz")
     return name.endswith(TABLE_SUFFIXES) or (is_only_source and name.endswith(_LIST_SUFFIX))
+
+
+def check_is_read(paths: Sequence[str]) -> None:
+    """Raise an error for a single table of a kind that is not read, with its conversion.
+
+    Raises
+    ------
+    SourceError
+    """
+    stem, suffix = os.path.splitext(paths[0])
+    if len(paths) == 1 and (reader := _READERS.get(suffix.lower())) and os.path.isfile(paths[0]):
+        raise SourceError(
+            f"Tables must be one of {' '.join(TABLE_SUFFIXES)}, got {paths[0]!r}. Convert a list of records to CSV: "
+            f"pandas.{reader}({paths[0]!r}).to_csv({stem + '.csv'!r}, index=False)."
+        )
 
 
 def read_batches(
