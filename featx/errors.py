@@ -183,7 +183,7 @@ class UnreadableImageError(FeatxError, OSError):
 
     @property
     def remedy(self) -> str:
-        """What to do about the file, without a period."""
+        """Remedy for the file, without a period."""
         return self._remedy
 
     def __str__(self) -> str:
@@ -218,7 +218,7 @@ class UnreachableImageError(UnreadableImageError):
 
     @property
     def remedy(self) -> str:
-        """What to do about the file, without a period."""
+        """Remedy for the file, without a period."""
         if "No such file" in self.reason and not os.path.isabs(self.image):
             return f"Relative paths start at the working directory, {os.getcwd()!r}. Correct the path"
         if "no credentials" in self.reason:

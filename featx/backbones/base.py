@@ -12,6 +12,7 @@ from featx.backbones.layers import LayerInfo
 from featx.errors import OptionError
 from featx.recipe import Recipe
 from featx.system.array_types import AnyArray
+from featx.system.formatting import first_line
 from featx.system.notebook.cards import Record
 from featx.system.option_checks import is_integer
 
@@ -275,7 +276,7 @@ class DirectBackbone(Backbone):
         try:
             n_features = self.n_features("avg")
         except Exception as error:  # code of a user or of another package raises anything
-            return f"n_features of {kind} raised {type(error).__name__}: {str(error).rstrip('.')}. Fix it."
+            return f"n_features of {kind} raised {type(error).__name__}: {first_line(error)}. Fix it."
         if not is_integer(n_features, 1):
             return (
                 f"n_features of {kind} must return an integer of at least 1, got {n_features!r}. Return the length of "

@@ -17,6 +17,7 @@ from collections.abc import Container
 
 from featx.backbones.base import Backbone
 from featx.errors import FeatxWarning
+from featx.system.formatting import first_line
 
 GROUP = "featx.backbones"
 
@@ -93,7 +94,7 @@ def _load(point: importlib.metadata.EntryPoint, package: str) -> Backbone | None
             backbone = backbone()
         problem = _problem(backbone, point.name)
     except Exception as error:  # code of another package raises anything
-        problem = f"{type(error).__name__}: {str(error).rstrip('.')}."
+        problem = f"{type(error).__name__}: {first_line(error)}."
     if not problem:
         return backbone  # type: ignore[no-any-return]
     warnings.warn(

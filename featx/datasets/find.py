@@ -1,4 +1,4 @@
-"""Finds the images of any source: the public :func:`featx.find_images`, half of whose lines are its parameters."""
+"""Find the images of any source: the public :func:`featx.find_images`, half of whose lines are its parameters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checks images without a network: unreadable files, duplicates, unusual or poor images, formats, sizes and classes.
+"""Check images without a network: unreadable files, duplicates, unusual or poor images, formats, sizes and classes.
 
 A quarter of this file is the documentation of its public class and function.
 """

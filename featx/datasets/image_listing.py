@@ -30,7 +30,7 @@ from featx.system.formatting import shorten
 
 @dataclasses.dataclass
 class Remarks:
-    """What was noticed while the images of a source were listed.
+    """Notes and counts collected while the images of a source are listed.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""Infers the type of labels that are written as text: numbers, booleans or class names."""
+"""Infer the type of labels that are written as text: numbers, booleans or class names."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _BOOLEANS = (("True", "False"), ("true", "false"), ("TRUE", "FALSE"))
 
 
 class LabelTypeInferrer:
-    """Infers the type of labels from all of them. It keeps each distinct integer, in 16 bytes, and no text.
+    """Inference of the type of labels from all of them. It keeps each distinct integer, in 16 bytes, and no text.
 
     Examples
     --------

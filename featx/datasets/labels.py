@@ -144,13 +144,14 @@ def _continuous_targets(y: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     try:
         targets = y.astype(np.float64)
     except (TypeError, ValueError):
-        wrong = next(label for label in y.tolist() if not _is_number(label))
+        row, wrong = next((row, label) for row, label in enumerate(y.tolist()) if not _is_number(label))
         raise ComparisonError(
-            f"Labels for regression must be numbers, got {wrong!r}. Drop that row, or pass "
+            f"Labels for regression must be numbers, got {wrong!r} in row {row}. Drop that row, or pass "
             'task="classification" (--task classification).'
         ) from None
-    if not np.isfinite(targets).all():
-        raise ComparisonError("Labels for regression must be finite, got an infinite one. Drop that row.")
+    if not (is_finite := np.isfinite(targets)).all():
+        row = int(np.flatnonzero(~is_finite)[0])
+        raise ComparisonError(f"Labels for regression must be finite, got {targets[row]} in row {row}. Drop that row.")
     return targets
 
 

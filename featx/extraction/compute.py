@@ -16,7 +16,7 @@ from featx.extraction.options import Resolved
 from featx.extraction.row_cache import RowCache
 from featx.images.tta import ViewSet
 from featx.system.array_types import BoolArray, DigestArray, FloatArray
-from featx.system.formatting import format_count
+from featx.system.formatting import first_line, format_count
 from featx.system.locks import FairLock, wait_lock
 
 #: Maximum size of the pixels that are passed to the network at a time, whatever the batch size.
@@ -128,7 +128,7 @@ class RowComputer:
                 raise
             raise EngineError(
                 f"Backbone {self._resolved.backbone.name!r} failed on {format_count(len(views), 'image')} "
-                f"({type(error).__name__}: {' '.join(str(error).split())}). Fix its extract method."
+                f"({type(error).__name__}: {first_line(error)}). Fix its extract method."
             ) from error
 
     def _validate_rows(self, rows: FloatArray, n_views: int) -> FloatArray:

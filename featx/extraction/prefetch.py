@@ -1,4 +1,4 @@
-"""Reads and decodes images in background threads, ahead of the network and in the order of the input."""
+"""Read and decodes images in background threads, ahead of the network and in the order of the input."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ def prefetch(
 def _find_files(
     images: Sequence[Image], indices: Sequence[int], lookup_size: int, cache: RowCache | None
 ) -> Iterator[tuple[int, Source | None]]:
-    """Yield each index, with the source of files that need not be read."""
+    """Yield the index of each image, and its source if the file need not be read, else None."""
     for start in range(0, len(indices), lookup_size):
         chunk = indices[start : start + lookup_size]
         sources = {} if cache is None else cache.find_files(images, chunk)

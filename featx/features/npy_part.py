@@ -12,6 +12,7 @@ import numpy as np
 from featx.errors import FeaturesError, FeaturesNotFoundError, OutputError
 from featx.system.array_types import FloatArray, IntArray
 from featx.system.files.folder import open_folder
+from featx.system.formatting import first_line
 
 #: The header of a .npy file of floats is smaller than this.
 _MAX_HEADER_BYTES = 1024
@@ -54,7 +55,7 @@ class FeatureFolder:
             return self._folder.open(name)
 
     def read_with(self, name: str, read: Callable[[BinaryIO], _Result]) -> _Result:
-        """Return what `read` returns for the open file, of which it reads a part only."""
+        """Return the result of `read` for the open file, of which it reads a part."""
         with self._errors(name):
             return self._folder.read_with(name, read)
 
@@ -180,7 +181,7 @@ class MatrixPart:
         except FileNotFoundError as error:
             raise self._corrupt("the file is missing") from error
         except (OSError, ValueError, EOFError) as error:
-            raise self._corrupt(str(error)) from error
+            raise self._corrupt(first_line(error)) from error
         self._check(rows.shape, rows.flags.f_contiguous and not rows.flags.c_contiguous, rows.dtype)
         return rows
 
@@ -201,7 +202,7 @@ class MatrixPart:
             read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
             return read(file)
         except (ValueError, EOFError) as error:
-            raise self._corrupt(str(error)) from error
+            raise self._corrupt(first_line(error)) from error
 
     def _check(self, shape: tuple[int, ...], is_fortran: bool, dtype: Any) -> None:
         if shape != self.shape or dtype != np.dtype("<f4") or is_fortran:

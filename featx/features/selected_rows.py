@@ -14,7 +14,7 @@ _BLOCK_ROWS = 8192
 
 
 class Rows(Protocol):
-    """What code that reads rows in blocks needs: an array, a memory map, a FeatureMatrix or SelectedRows."""
+    """Interface of rows that are read in blocks: an array, a memory map, a FeatureMatrix or SelectedRows."""
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -84,7 +84,7 @@ class ShardTable:
         except FeaturesError:
             raise
         except ValueError as error:
-            raise _corrupt(folder, name, str(error)) from error
+            raise _corrupt(folder, name, first_line(error)) from error
         return cls(folder, name, shard * manifest.shard_size, footer, manifest.part_columns)
 
     @property

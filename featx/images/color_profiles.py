@@ -1,4 +1,4 @@
-"""Converts images with an ICC profile to sRGB, the color space of the images that networks are trained on."""
+"""Convert images with an ICC profile to sRGB, the color space of the images that networks are trained on."""
 
 from __future__ import annotations
 

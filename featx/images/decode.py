@@ -1,4 +1,4 @@
-"""Decodes the content of an image to upright RGB uint8 pixels of a given size."""
+"""Decode the content of an image to upright RGB uint8 pixels of a given size."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from featx.images.to_rgb import LARGE_IMAGE, load_upright, to_upright_rgb
 from featx.images.truncated import pad_truncated
 from featx.recipe import Window
 from featx.system.array_types import PixelArray
+from featx.system.formatting import first_line
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PILImage
@@ -189,7 +190,7 @@ def load_decoders() -> None:
         import simplejpeg  # noqa: F401  # checks that it can be imported
     except ImportError as error:
         raise MissingDependencyError(
-            f"Cannot decode images: {error}. Install the decoders again: "
+            f"Cannot decode images: {first_line(error)}. Install the decoders again: "
             "pip install --force-reinstall pillow simplejpeg."
         ) from error
     PIL.Image.init()
@@ -257,7 +258,7 @@ def _as_unreadable(data: bytes = b"") -> Iterator[None]:
 
 
 def _unreadable_error(error: Exception, data: bytes, messages: Sequence[str]) -> UnreadableImageError:
-    reason = error.reason if isinstance(error, UnreadableImageError) else str(error) or type(error).__name__
+    reason = error.reason if isinstance(error, UnreadableImageError) else first_line(error)
     if messages:
         reason = f"{reason} ({messages[0]})"
     n_declared = declared_size(data)

@@ -1,4 +1,4 @@
-"""Opens images by their content, names the formats that are not supported, and reads parts of file headers."""
+"""Open images by their content, name the formats that are not supported, and read parts of file headers."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from featx.images.decoders.deep_colors import correct_planes
 from featx.images.decoders.dicom import is_dicom, open_dicom
 from featx.images.decoders.tiff_bands import open_bands
 from featx.recipe import Window
+from featx.system.formatting import first_line
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PILImage
@@ -185,8 +186,8 @@ def _open_with(opener: Any, data: bytes, name: str) -> PILImage:
             image = opener(io.BytesIO(stripped), "")
     except (SyntaxError, IndexError, TypeError, struct.error) as error:  # what Pillow's openers raise
         if "unknown pixel mode" in str(error):
-            raise UnreadableImageError(f"this kind of {name} image is not supported ({error})") from error
-        raise UnreadableImageError(f"the header of the {name} image is corrupt ({error})") from error
+            raise UnreadableImageError(f"this kind of {name} image is not supported ({first_line(error)})") from error
+        raise UnreadableImageError(f"the header of the {name} image is corrupt ({first_line(error)})") from error
     # All data at once: Pillow's decoder of arithmetic JPEGs cannot wait for more.
     image.decodermaxblock = max(len(data), 2**16)  # type: ignore[attr-defined]  # only images with a file have it
     return image

@@ -1,4 +1,4 @@
-"""Reads images: the content of one image in any form, and the digest that identifies the content."""
+"""Read images: the content of one image in any form, and the digest that identifies the content."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from featx.images.image_lists import NamedImage, as_numpy
 from featx.recipe import Window
 from featx.system.files import remote
 from featx.system.files.url_secrets import redact_secrets
-from featx.system.formatting import format_bytes
+from featx.system.formatting import first_line, format_bytes
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PILImage
@@ -260,7 +260,7 @@ def _read_stream(file: Any, max_bytes: int) -> bytes:
     except MemoryError:
         raise
     except Exception as error:  # of another library
-        raise UnreachableImageError(f"read() raised {type(error).__name__}: {error}") from error
+        raise UnreachableImageError(f"read() raised {type(error).__name__}: {first_line(error)}") from error
     if not isinstance(data, bytes):
         raise UnreadableImageError(f"expected a file opened in binary mode, got {type(data).__name__} from read()")
     if len(data) > max_bytes:

@@ -10,6 +10,7 @@ import numpy as np
 
 from featx.errors import InputError, UnreadableImageError
 from featx.images.arrays import as_batch
+from featx.system.formatting import first_line
 
 _KINDS_OF_NUMBERS = "fuib"
 
@@ -69,7 +70,7 @@ class NamedImage(str):
         except MemoryError:
             raise
         except Exception as error:  # collections of other libraries decode images here
-            raise UnreadableImageError(str(error) or type(error).__name__) from error
+            raise UnreadableImageError(first_line(error)) from error
 
 
 def name_images(images: Sequence[Any], name: str) -> list[str]:
@@ -182,7 +183,7 @@ def as_image_list(images: Any, name: str = "images") -> Sequence[Any]:
     except TypeError:
         raise InputError(
             f"{name} must be a list, tuple, array, Series or one-column DataFrame of paths, bytes, Pillow images or "
-            f"arrays, got {type(images).__name__}."
+            f"arrays, got {type(images).__name__}. Pass for example a list of paths."
         ) from None
 
 
@@ -200,7 +201,7 @@ def as_numpy(array: Any, name: str = "images") -> np.ndarray[Any, Any]:
         raise
     except Exception as error:  # of another library
         raise InputError(
-            f"{name} must be arrays that NumPy can read, got {type(array).__name__}: {str(error)[:200]}. Pass "
+            f"{name} must be arrays that NumPy can read, got {type(array).__name__}: {first_line(error)}. Pass "
             "tensors of torch with .detach().cpu()."
         ) from error
 

@@ -1,4 +1,4 @@
-"""Resizes images to the input size of a network, and decides how far a JPEG may be reduced while it is decoded."""
+"""Resize images to the input size of a network, and decide how far a JPEG may be reduced while it is decoded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Converts an opened image to upright RGB.
+"""Convert an opened image to upright RGB.
 
 The fast path decodes JPEG files at a reduced size. All other images take the reference path, through Pillow.
 """

@@ -1,4 +1,4 @@
-"""Fills the missing end of a truncated JPEG or PNG, so that a decoder accepts it. Missing pixels are gray or black."""
+"""Fill the missing end of a truncated JPEG or PNG, so that a decoder accepts it. Missing pixels are gray or black."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import zlib
 
 from featx.errors import TruncatedImageError
 from featx.images.formats import PNG_SIGNATURE, png_chunks
+from featx.system.formatting import first_line
 
 #: Start and step of columns and rows in each pass of a PNG, by its interlace method (PNG specification, section 8).
 _PASSES = {
@@ -49,7 +50,7 @@ def _pad_png(data: bytes) -> bytes:
     try:
         scanlines = zlib.decompressobj().decompress(b"".join(compressed), n_bytes)
     except zlib.error as error:
-        raise TruncatedImageError(f"the file is truncated, and its data is corrupt ({error})") from error
+        raise TruncatedImageError(f"the file is truncated, and its data is corrupt ({first_line(error)})") from error
     scanlines += bytes(n_bytes - len(scanlines))
     padded = [*chunks, (b"IDAT", zlib.compress(scanlines, 1)), (b"IEND", b"")]
     return PNG_SIGNATURE + b"".join(

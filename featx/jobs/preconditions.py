@@ -1,4 +1,4 @@
-"""Checks of where a job and its outputs may be, and of whether an existing job is the requested one."""
+"""Check of where a job and its outputs may be, and of whether an existing job is the requested one."""
 
 from __future__ import annotations
 

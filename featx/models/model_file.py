@@ -41,6 +41,7 @@ from featx.models.validation import (
 from featx.system.array_types import AnyArray, FloatArray
 from featx.system.files.atomic import atomic_write
 from featx.system.files.output_paths import as_output_error
+from featx.system.formatting import first_line
 from featx.system.option_checks import as_list, as_path
 from featx.system.version import __version__
 
@@ -301,7 +302,7 @@ def read_model(path: str | os.PathLike[str], *, trusted: Sequence[str] | None = 
     except (ModelFileError, StoreError):
         raise
     except _INVALID as error:
-        raise corrupt(name, f"its description is invalid: {error!r}") from error
+        raise corrupt(name, f"its description is invalid: {type(error).__name__}: {first_line(error)}") from error
     own = {member: content for member, content in members.items() if not member.startswith((ARRAYS, NETWORK))}
     load = functools.partial(_load_pipeline, name, own, network, card, head, trusted=_as_types(trusted))
     return Model(name, card, head, detector, load, archived)

@@ -74,7 +74,10 @@ class NoveltyDetector:
         return cls(unit.astype(np.float16), max(float(np.quantile(distances, _QUANTILE)), 1e-6))
 
     def novelty_score(self, rows: AnyArray) -> FloatArray:
-        """Return the novelty score of each row, of shape (n_samples,). Above 1, the row differs from the training."""
+        """Return the novelty score of each row, of shape (n_samples,).
+
+        A score above 1 means that the row differs from the training rows.
+        """
         distances = _distance_to_nearest(normalize_rows(np.asarray(rows, dtype=np.float32)), self._unit_rows)
         return distances / np.float32(self.threshold)
 
@@ -96,7 +99,7 @@ class NoveltyDetector:
         if not np.isfinite(rows).all():
             raise ValueError("its training rows contain NaN or infinity")
         if not 0 < self.threshold < 3:
-            raise ValueError(f"its novelty threshold is {self.threshold}")
+            raise ValueError(f"its novelty threshold must be between 0 and 3, got {self.threshold}")
 
 
 def _distance_to_nearest(unit: AnyArray, others: AnyArray, groups: AnyArray | None = None) -> FloatArray:

@@ -16,6 +16,7 @@ from featx.images.image import check_allow
 from featx.models.archive import corrupt, unzip
 from featx.models.card import ModelCard
 from featx.models.skops_import import import_skops
+from featx.system.formatting import first_line, format_list
 from featx.system.version import __version__
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def dump_pipeline(
         data = import_skops().dumps(type(pipeline)([(name, portable), *steps]))
     except Exception as error:  # skops raises errors of many types
         raise ModelFileError(
-            f"Cannot save this pipeline as a model: skops cannot write it ({error}). {_OTHER_FORMATS}"
+            f"Cannot save this pipeline as a model: skops cannot write it ({first_line(error)}). {_OTHER_FORMATS}"
         ) from error
     check_trusted(data, trusted)
     return unzip(data), network
@@ -114,7 +115,7 @@ def load_pipeline_data(
     try:
         if types := untrusted_types(data, trusted):
             raise ModelFileError(
-                f"Cannot load model {name!r}: it contains untrusted types ({', '.join(types)}) that could execute "
+                f"Cannot load model {name!r}: it contains untrusted types ({format_list(types)}) that could execute "
                 "code. Get the file from a trusted source, or train the model again. If you trust this file and these "
                 f"types, pass trusted={[*trusted, *types]}."
             )
@@ -122,7 +123,7 @@ def load_pipeline_data(
     except (ModelFileError, MemoryError):
         raise
     except Exception as error:  # skops raises errors of many types
-        raise corrupt(name, f"skops cannot read it ({error})") from error
+        raise corrupt(name, f"skops cannot read it ({first_line(error)})") from error
     if not isinstance(pipeline, Pipeline) or not hasattr(pipeline.steps[0][1], "recipe_"):
         raise corrupt(name, f"expected a Pipeline, got {type(pipeline).__name__}")
     extractor = pipeline.steps[0][1]

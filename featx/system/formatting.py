@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from featx.system.files.url_secrets import redact_secrets
@@ -66,15 +67,29 @@ def format_ties(ties: Sequence[str], where: str = "") -> str:
     return f"{len(ties)} others" + (where and f" ({where})")
 
 
-def first_line(error: BaseException) -> str:
-    r"""Return the first line of an error message without its period; the type of an error without a message.
+#: Lines of errors of libraries that name their source code, and objects that have no name.
+_INTERNAL_LINE = re.compile(r"Exception from |Check '|Traceback|File \"|.*\.(cpp|hpp|cc|py):\d+\W*$|[-=^~\s]*$")
+_OBJECT = re.compile(r"<[\w.]+ object at 0x[0-9a-f]+>")
+
+
+def first_line(error: BaseException, max_length: int = 200) -> str:
+    r"""Return the first line of an error message that means something, without its period; else the type of the error.
+
+    Lines that name source code of a library are skipped, a long line is shortened, and objects in memory are omitted.
 
     Examples
     --------
     >>> first_line(ValueError("The file is empty.\nAt line 1.")), first_line(MemoryError())
     ('The file is empty', 'MemoryError')
+    >>> first_line(RuntimeError("Exception from src/core.cpp:57:\nCheck 'ok' failed at src/a.cpp:8:\nUnable to read x"))
+    'Unable to read x'
     """
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(" .")
+    lines = [" ".join(line.split()) for line in str(error).splitlines()]
+    meaningful = [line for line in lines if line and not _INTERNAL_LINE.match(line)]
+    line = _OBJECT.sub("", next(iter(meaningful or filter(None, lines)), "")).rstrip(" .:")
+    if not line:
+        return type(error).__name__
+    return line if len(line) <= max_length else f"{line[: max_length - 1]}…"
 
 
 def format_list(names: Sequence[object], max_names: int = 3) -> str:

@@ -1,4 +1,4 @@
-"""Checks of parameters whose errors read the same everywhere: one of several values, or an integer of at least N."""
+"""Check of parameters whose errors read the same everywhere: one of several values, or an integer of at least N."""
 
 from __future__ import annotations
 

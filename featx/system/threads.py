@@ -1,4 +1,4 @@
-"""Process blocks in threads, ahead of the consumer; imports that one thread at a time may do."""
+"""Process blocks in threads, ahead of the consumer, and import modules in one thread at a time."""
 
 from __future__ import annotations
 

@@ -120,7 +120,7 @@ def make_rows(numbers: Iterable[int]) -> np.ndarray[Any, np.dtype[np.float32]]:
 
 
 class StoreHooks:
-    """What a test class must define for its store, and helpers of the tests."""
+    """Methods that a test class must define for its store, and helpers of the tests."""
 
     def open(self, cache: Path) -> RowStore:
         """Open a new handle of a store with rows of 5 features.

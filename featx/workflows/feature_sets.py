@@ -111,7 +111,8 @@ def unique_recipes(resolved: Sequence[Resolved], notes: list[str]) -> list[Resol
     for candidate in resolved:
         unique.setdefault(candidate.recipe.fingerprint, candidate)
     if len(unique) < len(resolved):
-        notes.append(f"{len(resolved) - len(unique)} of {len(resolved)} backbones repeat the recipe of another one.")
+        n_repeated = format_count(len(resolved) - len(unique), "backbone")
+        notes.append(f"{n_repeated} excluded: the features are those of another one in the list.")
     return list(unique.values())
 
 

@@ -264,7 +264,7 @@ def test_repeated_recipe_is_compared_once(compare_matrix: Callable[..., Any]) ->
     backbones = ["matrix", FeatureExtractor("matrix", image_size=2)]
     result = compare_matrix(rows, ["a", "b"] * 15, backbones=backbones)
     assert len(result.backbones) == 1
-    assert result.notes[0] == "1 of 2 backbones repeat the recipe of another one."
+    assert result.notes[0] == "1 backbone excluded: the features are those of another one in the list."
 
 
 def test_note_on_all_backbones_is_given_once(compare_matrix: Callable[..., Any]) -> None:

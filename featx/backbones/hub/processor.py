@@ -9,6 +9,7 @@ from typing import Any
 
 from featx.backbones.preprocessing import crop_share
 from featx.errors import WeightsError
+from featx.system.formatting import first_line
 
 #: Interpolation by its number in Pillow. featx has no others.
 _INTERPOLATIONS = {2: "bilinear", 3: "bicubic"}
@@ -58,7 +59,7 @@ def read_processor(path: Path, backbone: str) -> Processor:
         return _processor(config, size, crop)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, ZeroDivisionError) as error:
         raise WeightsError(
-            f"Cannot read the preprocessing of {backbone!r} from {str(path)!r}: {type(error).__name__}: {error}. "
+            f"Cannot read the preprocessing of {backbone!r} from {str(path)!r}: {first_line(error)}. "
             "Download the network, and pass its path, preprocessing (--preprocessing) and resize (--resize)."
         ) from error
 

@@ -1,4 +1,4 @@
-"""What is known about a network of timm, torchvision or open_clip."""
+"""Description of a network of timm, torchvision or open_clip."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FEATURES = "features"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Configuration:
-    """What the library states about a network and its weights, without building it.
+    """Configuration of a network and its weights in its library, read without building it.
 
     Attributes
     ----------

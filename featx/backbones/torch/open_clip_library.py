@@ -15,6 +15,7 @@ from featx.backbones.torch.description import Configuration
 from featx.backbones.torch.names import TorchName, nearest_names
 from featx.backbones.torch.network import TorchNetwork
 from featx.errors import EngineError, UnknownBackboneError, did_you_mean
+from featx.system.formatting import first_line
 
 _HUB_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 _RESIZES = {"shortest": "crop 1", "squash": "squash 1", "longest": "pad #000000"}
@@ -88,7 +89,7 @@ def create_model(name: TorchName, image_size: tuple[int, int] | None, checkpoint
         )
     except (ImportError, RuntimeError) as error:
         raise EngineError(
-            f"open_clip cannot build {name.text!r}: {str(error).splitlines()[0]}. Install what it asks for, or choose "
+            f"open_clip cannot build {name.text!r}: {first_line(error)}. Install what it asks for, or choose "
             "another network."
         ) from error
     if checkpoint is not None:

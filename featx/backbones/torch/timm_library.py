@@ -14,6 +14,7 @@ from featx.backbones.torch.description import Configuration, color
 from featx.backbones.torch.names import TorchName, nearest_names
 from featx.backbones.torch.network import TorchNetwork
 from featx.errors import OptionError, UnknownBackboneError
+from featx.system.formatting import first_line
 
 _HUB_FILES = ("model.safetensors", "pytorch_model.bin")
 #: Arguments of ``timm.create_model`` that a configuration of the hub may not set; a checkpoint could hold pickled code.
@@ -120,7 +121,7 @@ def _create(
             raise
         raise OptionError(
             f"{name.text!r} does not accept images of {arguments['img_size'][0]} × {arguments['img_size'][1]} pixels: "
-            f"{str(error).splitlines()[0] if str(error) else type(error).__name__}. Omit image_size (--image-size)."
+            f"{first_line(error)}. Omit image_size (--image-size)."
         ) from error
 
 

@@ -115,5 +115,5 @@ def make_instance(cls: Any) -> Any:
         return cls(**_QUIET.get(cls.__module__.partition(".")[0], {}))
     except TypeError as error:  # meta-estimators such as VotingClassifier
         raise OptionError(
-            f"Cannot create {cls.__name__} without arguments: {error}. Pass an instance from Python."
+            f"Cannot create {cls.__name__} without arguments: {first_line(error)}. Pass an instance from Python."
         ) from error

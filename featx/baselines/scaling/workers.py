@@ -27,7 +27,7 @@ Warned = list[tuple[Warning | str, type[Warning], str, int]]
 
 
 class WorkerKilledError(MemoryError):
-    """A process ended without a result: the system killed it, in general for its memory."""
+    """A process ended without a result. In most cases, the system killed it because memory was short."""
 
 
 class FoldWorkers:

@@ -53,7 +53,7 @@ class OutOfCore:
 
 
 class Streams:
-    """What baselines on the same rows share.
+    """Passes over the same rows that several baselines share.
 
     Parameters
     ----------
@@ -192,5 +192,5 @@ def _describe(n_rows: int, whole: Sequence[str], sampled: Sequence[str], limits:
             f"Fitted on {limits.subset_rows:,} training rows of each fold, stratified by class, and tested on all: "
             f"{', '.join(sampled)}."
         )
-    parts.append("Use exact=True (--exact) for the estimators of small comparisons.")
+    parts.append("Pass exact=True (--exact) to fit the estimators that smaller comparisons use.")
     return " ".join(parts)

@@ -1,4 +1,4 @@
-"""What the folders of a source mean: classes, parts of a split, or masks beside images.
+"""Meaning of the folders of a source: classes, parts of a split, or masks beside images.
 
 ``words``    the meaning of a folder name by its words
 ``names``    names of files and classes: which are images, which are ignored

@@ -21,6 +21,7 @@ from featx.images.arrays import as_batch
 from featx.images.containers.archives import has_member, is_archive, list_archive, read_member, split_archive_path
 from featx.images.containers.array_files import ArrayFile, cifar_names
 from featx.images.containers.members import open_rows
+from featx.system.formatting import first_line
 
 #: Words in the names of arrays in an npz file.
 _IMAGE_WORDS, _LABEL_WORDS = (
@@ -123,7 +124,7 @@ def _with_reason(source: str, work: Callable[[], _Result]) -> _Result:
     except MemoryError:
         raise
     except Exception as error:  # NumPy and zipfile raise many types for corrupt files
-        raise SourceError(f"Cannot read {source!r}: {error}. Download the file again.") from error
+        raise SourceError(f"Cannot read {source!r}: {first_line(error)}. Download the file again.") from error
 
 
 def _names_in(source: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Reads CSV, TSV, JSON Lines, Parquet, Feather and Excel files that list images, whole or in batches."""
+"""Read CSV, TSV, JSON Lines, Parquet, Feather and Excel files that list images, whole or in batches."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Finds where the paths of a table start, and how they are written."""
+"""Find where the paths of a table start, and how they are written."""
 
 from __future__ import annotations
 

@@ -34,6 +34,7 @@ from featx.features.search.cosine import mean_cosine
 from featx.system.array_types import AnyArray
 from featx.system.child_process import run_child
 from featx.system.files.temporary import temporary_place
+from featx.system.formatting import first_line
 from featx.system.option_checks import as_list
 from featx.system.processes import n_cores
 from featx.system.terminal.progress import ProgressFunction, Stage, reporting, stage
@@ -130,7 +131,9 @@ def benchmark_images(
         try:
             save_rates(folder, {result.backbone: result.pipeline for result in benchmark.results})
         except OSError as error:
-            warnings.warn(f"Cannot store the rates in the cache {str(folder)!r}: {error}.", FeatxWarning, stacklevel=2)
+            warnings.warn(
+                f"Cannot store the rates in the cache {str(folder)!r}: {first_line(error)}.", FeatxWarning, stacklevel=2
+            )
     return benchmark
 
 

@@ -1,4 +1,4 @@
-"""What :func:`featx.benchmark_images` measured, as data and as text."""
+"""Results of :func:`featx.benchmark_images`, as data and as text."""
 
 from __future__ import annotations
 

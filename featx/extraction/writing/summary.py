@@ -1,4 +1,4 @@
-"""What an extraction into a file did: :class:`featx.ExtractionSummary`."""
+"""Summary of an extraction into a file: :class:`featx.ExtractionSummary`."""
 
 from __future__ import annotations
 

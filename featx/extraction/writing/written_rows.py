@@ -122,7 +122,9 @@ def as_resource_error() -> Iterator[None]:
     except OSError as error:
         if isinstance(error, FeatxError):
             raise
-        raise ResourceError(f"The operating system reported an error: {error}. Repeat the command.") from error
+        raise ResourceError(
+            f"The operating system reported an error: {error.strerror or error}. Repeat the command."
+        ) from error
 
 
 def _audit(files: OutputFiles, digests: DigestArray, cache: RowCache, block_rows: int) -> None:

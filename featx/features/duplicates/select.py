@@ -98,7 +98,7 @@ class DuplicateSelection:
 
 @dataclasses.dataclass(frozen=True)
 class _Candidate:
-    """What is compared of one image."""
+    """Properties of an image that decide which duplicate is kept."""
 
     labeled: bool
     largest: int = 0

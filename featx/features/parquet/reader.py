@@ -117,7 +117,7 @@ class ParquetFeatures:
             record: dict[str, Any] = json.loads(text or b"{}")
             version = record.get("format", FORMAT)
         except (ValueError, AttributeError) as error:
-            raise self._corrupt(f"what it records is invalid ({error})") from error
+            raise self._corrupt(f"what it records is invalid ({first_line(error)})") from error
         if version != FORMAT:
             raise self._corrupt(f"it has format {version!r} of another version of featx, expected {FORMAT}")
         return record

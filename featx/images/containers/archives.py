@@ -1,4 +1,4 @@
-"""Reads images in zip and tar archives without unpacking them."""
+"""Read images in zip and tar archives without unpacking them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import IO, Any, Literal
 from featx.errors import ImageTooLargeError, SourceError, UnreachableImageError
 from featx.images.containers.sequential import MAX_BUFFERED_BYTES, Item, SequentialReader, check_n_bytes
 from featx.images.containers.zip_names import ZIP_ENCODINGS, checked_zip_encoding, decode_zip_name
-from featx.system.formatting import format_count
+from featx.system.formatting import first_line, format_count
 
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz", ".tbz2", ".tar.xz", ".txz")
 _ZIP_SIGNATURES = (b"PK\3\4", b"PK\5\6", b"PK\7\x08")
@@ -72,7 +72,7 @@ def list_archive(archive: str, zip_encoding: str | None = None) -> tuple[list[st
     except MemoryError:
         raise
     except Exception as error:  # libraries raise many types for corrupt archives
-        problem = getattr(error, "strerror", None) or str(error)
+        problem = getattr(error, "strerror", None) or first_line(error)
     if problem:
         raise SourceError(
             f"Cannot read archive {archive!r}: {problem}. Download or create it again, or unpack what can be unpacked "
@@ -113,7 +113,7 @@ def read_member(archive: str, name: str, max_bytes: int) -> tuple[bytes, os.stat
     except (UnreachableImageError, ImageTooLargeError, MemoryError):
         raise
     except Exception as error:  # libraries raise many types for corrupt archives
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        reason = getattr(error, "strerror", None) or first_line(error)
         raise UnreachableImageError(f"this part of the archive cannot be read ({reason})") from error
 
 
@@ -185,7 +185,7 @@ class _Archive(abc.ABC):
                         self.ignored["links and special files"] += 1
                 self.problem = _problem_at_end(tar)
             except Exception as error:  # tarfile raises many types for corrupt archives
-                self.problem = str(error) or type(error).__name__
+                self.problem = first_line(error)
 
     def has(self, name: str) -> bool:
         """Return whether a file exists."""

@@ -1,4 +1,4 @@
-"""Reads images in files of arrays: ``.npz``, MNIST's IDX files, and the batches of CIFAR-10 and CIFAR-100."""
+"""Read images in files of arrays: ``.npz``, MNIST's IDX files, and the batches of CIFAR-10 and CIFAR-100."""
 
 from __future__ import annotations
 

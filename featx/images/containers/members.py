@@ -11,6 +11,7 @@ from featx.errors import ImageTooLargeError, ResourceError, UnreachableImageErro
 from featx.images.containers import archives
 from featx.images.containers.array_files import ArrayFile
 from featx.images.containers.tables import ARROW_SUFFIXES, PARQUET_SUFFIXES, ArrowRows, ImageRows, ParquetRows
+from featx.system.formatting import first_line
 
 _ROW = re.compile(r"(?:.+/)?\d+", re.DOTALL)
 
@@ -66,7 +67,7 @@ def read_member(container: str, name: str, max_bytes: int) -> tuple[Any, os.stat
     except (UnreadableImageError, ImageTooLargeError, ResourceError, MemoryError):
         raise
     except Exception as error:  # libraries raise many types for corrupt files
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        reason = getattr(error, "strerror", None) or first_line(error)
         raise UnreachableImageError(f"this part of the file cannot be read ({reason})") from error
 
 

@@ -1,4 +1,4 @@
-"""Reads items that are stored one after another, such as the files of a compressed tar, without reading any twice."""
+"""Read items that are stored one after another, such as the files of a compressed tar, without reading any twice."""
 
 from __future__ import annotations
 

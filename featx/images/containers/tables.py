@@ -1,4 +1,4 @@
-"""Reads images in the rows of Parquet and Arrow files, and finds the columns that have them."""
+"""Read images in the rows of Parquet and Arrow files, and find the columns that have them."""
 
 from __future__ import annotations
 

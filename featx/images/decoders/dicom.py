@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from featx.errors import ImageTooLargeError, UnknownFormatError, UnreadableImageError
+from featx.system.formatting import first_line
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PILImage
@@ -76,7 +77,7 @@ def open_dicom(data: bytes, max_pixels: int | None = None) -> PILImage:
             pixels = pixel_functions.pixel_array(file, index=0)  # type: ignore[attr-defined]  # not in __all__
         # pydicom: no decoder is installed, the compression is unknown, or an element is missing.
         except (RuntimeError, NotImplementedError, AttributeError) as error:
-            reason = " ".join(str(error).split())
+            reason = first_line(error)
             raise UnreadableImageError(f"pydicom cannot decode the DICOM image ({reason})") from error
         if file.get("PhotometricInterpretation") == "PALETTE COLOR":
             return _named(PIL.Image.fromarray(_palette_colors(pixels, file)))
@@ -96,7 +97,7 @@ def _palette_colors(pixels: np.ndarray[Any, Any], file: Any) -> np.ndarray[Any, 
     try:
         colors: np.ndarray[Any, Any] = pixel_functions.apply_color_lut(pixels, file)  # type: ignore[attr-defined]
     except (AttributeError, ValueError, KeyError, IndexError) as error:
-        raise UnreadableImageError(f"the palette of the DICOM image cannot be read ({error})") from error
+        raise UnreadableImageError(f"the palette of the DICOM image cannot be read ({first_line(error)})") from error
     return (colors >> 8).astype(np.uint8) if colors.dtype == np.uint16 else colors
 
 

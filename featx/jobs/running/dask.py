@@ -1,4 +1,4 @@
-"""Runs the tasks of a job on a Dask cluster, through the futures of ``distributed``.
+"""Run the tasks of a job on a Dask cluster, through the futures of ``distributed``.
 
 Dask runs a task again if its worker dies, and gives it up with ``KilledWorker`` after
 ``distributed.scheduler.allowed-failures`` deaths; nannies restart workers. Tasks wait for a
@@ -35,7 +35,7 @@ _ADDRESS = re.compile(r"([a-z][a-z0-9+]*)://(\[[^\]]+\]|[^:/\[\]@]+):(\d{1,5})/?
 
 
 class DaskExecutor(TaskExecutor):
-    """Runs tasks on the workers of a connected ``distributed.Client``."""
+    """Executor on the workers of a connected ``distributed.Client``."""
 
     def __init__(self, client: Any, address: str) -> None:
         self._executor = client.get_executor(pure=False)

@@ -29,7 +29,7 @@ class WorkerLostError(Exception):
 
 
 class TaskExecutor:
-    """Runs tasks as the executors of ``concurrent.futures`` do. This one runs them in the process of the client."""
+    """Executor like those of ``concurrent.futures``, which runs tasks in the process of the client."""
 
     max_pending = 1  # tasks to submit ahead
 

@@ -57,7 +57,7 @@ _Note = TypeVar("_Note", Heartbeat, "Client")
 
 
 class HeartbeatWriter:
-    """Writes the heartbeats of a worker, at most one in `seconds`. They exist as long as it is at the shard."""
+    """Writer of the heartbeats of a worker, at most one in `seconds`. They exist while it processes the shard."""
 
     def __init__(self, folder: Folder, shard: int, client: str, round: int, seconds: float) -> None:  # noqa: A002
         self._folder = folder
@@ -139,7 +139,7 @@ class Client:
 
     @property
     def token(self) -> str:
-        """What heartbeats of its workers are marked with."""
+        """Mark of the heartbeats of its workers."""
         return self.name.partition("/")[2].removesuffix(".json")
 
     def __str__(self) -> str:

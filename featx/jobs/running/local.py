@@ -1,4 +1,4 @@
-"""Runs the tasks of a job in processes of this machine, which store what they have computed before they end.
+"""Run the tasks of a job in processes of this machine, which store what they have computed before they end.
 
 No library covers this: loky and ``concurrent.futures`` kill a worker at once, or let it finish its task; a worker whose
 client was killed goes on with its task; and if one process of a pool dies, all of them end, and the task that was
@@ -37,7 +37,7 @@ _THREAD_VARIABLES = (
 
 
 class LocalExecutor(TaskExecutor):
-    """Runs each task in an idle process, or in a new one; a context manager."""
+    """Executor that runs each task in an idle process, or in a new one; a context manager."""
 
     def __init__(self, n_jobs: int) -> None:
         self.max_pending = n_jobs if n_jobs > 0 else max(1, n_cores() + 1 + n_jobs)

@@ -1,4 +1,4 @@
-"""Runs the tasks of a job on a Ray cluster, or on this machine.
+"""Run the tasks of a job on a Ray cluster, or on this machine.
 
 Ray runs a task again if its worker dies (``max_retries``), and then raises an error that belongs to the task.
 """
@@ -16,12 +16,13 @@ from typing import Any
 from featx.errors import JobError, missing_dependency
 from featx.jobs.running.executors import PENDING_ON_CLUSTER, ClusterLostError, TaskExecutor, WorkerLostError
 from featx.jobs.running.rounds import MAX_FAILURES
+from featx.system.formatting import first_line
 
 _CONNECT_SECONDS = 5.0
 
 
 class RayExecutor(TaskExecutor):
-    """Runs tasks as remote functions of Ray, each on one core; `n_jobs` at a time (-1: one per core of the cluster)."""
+    """Executor of remote functions of Ray, each on one core; `n_jobs` at a time (-1: one per core of the cluster)."""
 
     def __init__(self, ray: Any, n_jobs: int) -> None:
         self._ray = ray
@@ -40,7 +41,7 @@ class RayExecutor(TaskExecutor):
     def convert(self, error: BaseException) -> BaseException:
         """Return the error of a task."""
         errors = self._ray.exceptions
-        reason = " ".join(str(error).split())[:200]
+        reason = first_line(error)
         if isinstance(error, errors.RayTaskError) and isinstance(cause := getattr(error, "cause", None), BaseException):
             return cause
         if isinstance(error, errors.WorkerCrashedError | errors.OutOfMemoryError | errors.NodeDiedError):
@@ -61,7 +62,7 @@ def ray_executor(address: str | None, n_jobs: int) -> Iterator[RayExecutor]:
     try:
         yield RayExecutor(ray, n_jobs)
     except (ray.exceptions.RaySystemError, ConnectionError) as error:
-        raise ClusterLostError(" ".join(str(error).split())[:200]) from error
+        raise ClusterLostError(first_line(error)) from error
     finally:
         if is_started:
             ray.shutdown()
@@ -103,7 +104,5 @@ def _start(ray: Any, address: str | None) -> None:
         has_dashboard = None if address else False
         ray.init(address=address, logging_level="error", log_to_driver=False, include_dashboard=has_dashboard)
     except Exception as error:  # of many types, some without a common base
-        raise JobError(
-            f"Cannot connect to Ray: {' '.join(str(error).split())[:200]}. Check scheduler (--scheduler) and `ray "
-            "status`."
-        ) from error
+        reason = f"{first_line(error)}. Check scheduler (--scheduler) and `ray status`"
+        raise JobError(f"Cannot connect to Ray: {reason}.") from error

@@ -38,7 +38,7 @@ class ShardFailure:
 
 @dataclasses.dataclass
 class RunState:
-    """What is known about the shards of a run, and about its last rounds."""
+    """State of the shards of a run, and of its last rounds."""
 
     suspects: set[int] = dataclasses.field(default_factory=set)  # shards that may have ended a worker in an earlier run
     failures: dict[int, ShardFailure] = dataclasses.field(default_factory=dict)  # in this run
@@ -57,7 +57,7 @@ class Round:
 
 
 def next_round(pending: Sequence[int], state: RunState) -> Round:
-    """Return the shards that run next; `pending` is in their order. None: no image of them is reachable."""
+    """Return the shards to run next, in the order of `pending`; none if no image of them is reachable."""
     reachable = tuple(shard for shard in pending if shard not in state.unreachable)
     fresh = tuple(shard for shard in reachable if shard not in state.failures)
     failed = tuple(shard for shard in reachable if shard in state.failures and not state.failures[shard].has_died)

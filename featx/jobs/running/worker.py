@@ -20,6 +20,7 @@ from featx.jobs.job import Job, open_job
 from featx.jobs.running.heartbeats import HeartbeatWriter
 from featx.jobs.running.local import interruptible
 from featx.jobs.running.shard import UnreachableSourceError, run_shard
+from featx.system.formatting import first_line
 
 #: A worker of a cluster may have several threads; the network uses all cores for one shard.
 _one_at_a_time = threading.Lock()
@@ -103,7 +104,7 @@ def _failed(task: Task, error: Exception, resolved: Resolved) -> Outcome:
             'the CPU does, or plan the job again under a new name with precision="float32" (--precision float32).'
         ) from error
     if status != "stop":
-        message = str(error) if isinstance(error, FeatxError) else f"{type(error).__name__}: {error}"
+        message = str(error) if isinstance(error, FeatxError) else f"{type(error).__name__}: {first_line(error)}"
         return Outcome(status, " ".join(message.split()))
     if isinstance(error, OSError) and not isinstance(error, FeatxError):
         raise OutputError(

@@ -72,7 +72,7 @@ def read_url(url: str, max_bytes: int) -> bytes:
     ImageTooLargeError
         The file has more than `max_bytes`.
     MissingDependencyError
-        fsspec is not installed, or aiohttp for a URL of the web.
+        fsspec is not installed, or aiohttp for http and https.
     """
     try:
         system, path = _system(url)
@@ -164,7 +164,7 @@ def download(url: str, copy: str) -> None:
     SourceError
         The file cannot be read.
     MissingDependencyError
-        fsspec is not installed, or aiohttp for a URL of the web.
+        fsspec is not installed, or aiohttp for http and https.
     """
     try:
         system, path = _system(url, total=None)
@@ -206,7 +206,7 @@ def list_names(url: str) -> Iterator[str]:
     SourceError
         The URL cannot be listed.
     MissingDependencyError
-        fsspec is not installed, or aiohttp for a URL of the web.
+        fsspec is not installed, or aiohttp for http and https.
     """
     system, path = open_filesystem(url)
     root = path.rstrip("/")

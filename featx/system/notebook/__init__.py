@@ -1,4 +1,4 @@
-"""What a notebook shows of a result.
+"""Results as notebooks show them.
 
 ``cards``  title, facts, tables, bars and notes of a result
 ``html``   tables and text, escaped, in the colors of the page

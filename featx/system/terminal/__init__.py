@@ -1,4 +1,4 @@
-"""What a person sees in a terminal: progress and messages on standard error, and tables.
+"""Output in a terminal: progress and messages on standard error, and tables.
 
 ``bars``      progress bars
 ``encoding``  characters that a terminal without Unicode cannot show

@@ -1,4 +1,4 @@
-"""What is known about the backbone of stored features, in the form in which results and reports show backbones."""
+"""Description of the backbone of stored features, in the form in which results and reports show backbones."""
 
 from __future__ import annotations
 
