@@ -1,4 +1,7 @@
-"""Lists the images of a source one after another, with their labels, splits and groups."""
+"""List the images of a source one after another, with their labels, splits and groups.
+
+This file is long because each kind of source has its own errors and notes.
+"""
 
 from __future__ import annotations
 

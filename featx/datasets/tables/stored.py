@@ -31,7 +31,7 @@ _BLOCK_ROWS = 8192
 
 @dataclasses.dataclass(frozen=True)
 class StoredColumns:
-    """What is kept of some images, besides path and label.
+    """Columns of some images that are stored besides path and label.
 
     Attributes
     ----------
