@@ -9,9 +9,10 @@ import io
 import os
 import re
 import stat
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -26,6 +27,7 @@ _MANIFEST_NAME = re.compile(r"[0-9a-f]{32}\.json")
 _ROWS_NAME = re.compile(r"[0-9a-f]{32}\.npy")
 _BLOCK_BYTES = 2**20
 _MAX_FEATURES = 2**24
+_Result = TypeVar("_Result")
 
 
 class CorruptSegmentError(Exception):
@@ -72,6 +74,8 @@ class Segment:
         Number of features.
     nbytes : int
         Size of the file of rows.
+    retry_seconds : tuple of float, default=(0.1, 1.0)
+        Pauses before a file that the disk cannot read is read again.
 
     Raises
     ------
@@ -83,6 +87,8 @@ class Segment:
         The files cannot be read now.
     """
 
+    retry_seconds = (0.1, 1.0)
+
     def __init__(self, manifest: Path, n_features: int | None = None) -> None:
         self.name = manifest.name
         self.manifest = manifest
@@ -90,7 +96,7 @@ class Segment:
         self._is_verified = False
         self._state = self._current_state()
         with self._detecting_corruption(manifest):
-            fields = self._load_manifest()
+            fields = self._repeat(manifest, self._load_manifest)
             self._checksum: str = fields["rows_checksum"]
             digests = np.frombuffer(bytes.fromhex(fields["digests"]), dtype=np.uint8)
             self.digests: DigestArray = digests.reshape(-1, DIGEST_SIZE)
@@ -150,6 +156,9 @@ class Segment:
         CorruptSegmentError, OSError
         """
         distinct, inverse = np.unique(offsets, return_inverse=True)
+        return self._repeat(self._path, lambda: self._read(distinct))[inverse]
+
+    def _read(self, distinct: IntArray) -> FloatArray:
         rows = np.empty((len(distinct), self.n_features), dtype=np.float32)
         with self._detecting_corruption(self._path), open_regular_file(self._path) as file:
             if not self._is_verified:
@@ -163,7 +172,7 @@ class Segment:
                 if _read_into(file, block) != block.nbytes:
                     raise EOFError("the file was truncated")
                 n_read += len(run)
-        return rows[inverse]
+        return rows
 
     def read_all(self) -> FloatArray:
         """Return all rows, from the same bytes whose checksum was verified.
@@ -176,6 +185,9 @@ class Segment:
         ------
         CorruptSegmentError, OSError
         """
+        return self._repeat(self._path, self._read_all)
+
+    def _read_all(self) -> FloatArray:
         with self._detecting_corruption(self._path), open_regular_file(self._path) as file:
             data = file.readall()
             if data[: len(self._header)] != self._header or hashlib.blake2b(data).hexdigest() != self._checksum:
@@ -189,6 +201,9 @@ class Segment:
         ------
         CorruptSegmentError, OSError
         """
+        self._repeat(self._path, self._read_to_verify)
+
+    def _read_to_verify(self) -> None:
         with self._detecting_corruption(self._path), open_regular_file(self._path) as file:
             self._verify(file)
 
@@ -212,10 +227,24 @@ class Segment:
             raise
         except checksummed_json.CORRUPT as error:
             raise CorruptSegmentError(self.manifest, path, error) from error
-        except OSError as error:
-            if error.errno != errno.EIO:
-                raise
-            raise CorruptSegmentError(self.manifest, path, "the disk cannot read it") from error
+
+    def _repeat(self, path: Path, read: Callable[[], _Result]) -> _Result:
+        """Return what `read` returns, and repeat it if the disk cannot read a file: a network file system may time out.
+
+        The file is corrupt if that lasts, but not if the manifest cannot be read either.
+        """
+        pauses = list(self.retry_seconds)
+        while True:
+            try:
+                return read()
+            except OSError as error:
+                if error.errno != errno.EIO:
+                    raise
+                if not pauses:
+                    if path != self.manifest:
+                        self.manifest.read_bytes()
+                    raise CorruptSegmentError(self.manifest, path, "the disk cannot read it") from error
+            time.sleep(pauses.pop(0))
 
 
 def find_manifests(folder: Path) -> set[str]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import os
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from featx.store import segments
 from featx.store.segments import (
     CorruptSegmentError,
     Segment,
@@ -152,12 +154,33 @@ def test_kill_during_removal(manifest: Path) -> None:
         assert os.listdir(folder) == []
 
 
-def test_unreadable_sector(manifest: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("n_failures", "error"), [(1, None), (2, None), (3, CorruptSegmentError)])
+def test_unreadable_sector(
+    n_failures: int, error: type[Exception] | None, manifest: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that cannot read a file once may be a network file system that timed out."""
+    monkeypatch.setattr(Segment, "retry_seconds", (0.0, 0.0))
+    segment, open_file = Segment(manifest), segments.open_regular_file
+    failures = [OSError(errno.EIO, os.strerror(errno.EIO))] * n_failures
+
+    def bad(path: Path) -> Any:
+        if failures:
+            raise failures.pop()
+        return open_file(path)
+
+    monkeypatch.setattr(segments, "open_regular_file", bad)
+    with pytest.raises(error, match="the disk cannot read it") if error else contextlib.nullcontext():
+        segment.verify()
+
+
+def test_file_system_that_is_away_is_no_corruption(manifest: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Segment, "retry_seconds", (0.0, 0.0))
     segment = Segment(manifest)
 
-    def bad(path: Path) -> None:
+    def bad(path: Path) -> Any:
         raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
 
-    monkeypatch.setattr("featx.store.segments.open_regular_file", bad)
-    with pytest.raises(CorruptSegmentError, match="the disk cannot read it"):
+    monkeypatch.setattr(segments, "open_regular_file", bad)
+    monkeypatch.setattr(Path, "read_bytes", bad)
+    with pytest.raises(OSError, match=os.strerror(errno.EIO)):
         segment.verify()
