@@ -63,7 +63,7 @@ class ListedImage(NamedTuple):
 
 
 class ImageListing:
-    """Lists the images of a source once, in order.
+    """Lister of the images of a source once, in order.
 
     Parameters
     ----------

@@ -23,7 +23,7 @@ from featx.system.files.url_secrets import check_no_secrets
 
 
 class ShardListing(ImageListing):
-    """Lists the images of a source in the parts of a plan. Their number and digest are known at the end."""
+    """Lister of the images of a source in the parts of a plan. Their number and digest are known at the end."""
 
     def __init__(self, sources: Sequence[str], options: SourceOptions) -> None:
         super().__init__(sources, options)

@@ -1,4 +1,4 @@
-"""Lists the images of one source: a folder, an archive, a URL or a single file.
+"""List the images of one source: a folder, an archive, a URL or a single file.
 
 Each lister works in two passes: `layout` finds how folders define labels and splits, `names` yields the images. Memory
 stays bounded for millions of images: a folder is walked twice where that is needed, the names of a URL are kept in a
@@ -32,7 +32,7 @@ _MAX_LABEL_BYTES = 2**20
 
 
 class Lister(abc.ABC):
-    """Lists the images of one source.
+    """Lister of the images of one source.
 
     Parameters
     ----------
