@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from featx.datasets.folders.layout import Layout, normalize_splits
 from featx.datasets.folders.listers import IgnoredCounter, make_lister
 from featx.datasets.folders.words import FolderName
-from featx.datasets.label_types import LabelTypeInferrer, cast_label
+from featx.datasets.label_types import LabelTypeInferrer, TagCounts, cast_label
 from featx.datasets.source_options import SourceOptions
 from featx.datasets.tables.array_sources import MAX_SOURCES, ArrayPart, find_array_parts
 from featx.datasets.tables.columns import JOINED, ImageColumns, describe_columns
@@ -86,9 +86,7 @@ class ImageListing:
         sources = expand_sources(sources)
         self._sources, self._options, self._keep_missing = sources, options or SourceOptions(), keep_missing
         self.remarks = Remarks()
-        #: Whether some labels are tags, which of them have names, and whether others are text.
-        self._has_tags = self._has_names = self._has_texts = False
-        self._n_untagged = 0
+        self._tags = TagCounts()
         self._stored_types: set[str | None] = set()
         self._arrays = self._find_arrays()
         if any(part.has_tags for part in self._arrays):
@@ -182,15 +180,9 @@ class ImageListing:
         if self._options.has_tags:
             separator = self._options.label_separator or JOINED
             labels = [label if isinstance(label, Tags) else split_tags(label or "", separator) for label in labels]
-        texts = [label for label in labels if isinstance(label, str)]
-        self._has_texts |= bool(texts)
-        for label in labels:
-            if isinstance(label, Tags):
-                self._has_tags = True
-                self._has_names |= bool(label.names)
-                self._n_untagged += not label.names
+        self._tags.add(labels)
         if self._label_types is not None:
-            self._label_types.add(texts)
+            self._label_types.add(label for label in labels if isinstance(label, str))
         return labels
 
     @property
@@ -210,13 +202,8 @@ class ImageListing:
         SourceError
             The labels mix numbers with fractions and text, or tags and single labels.
         """
-        if self._has_tags and self._has_texts:
-            raise SourceError(
-                f"Labels of {self._name!r} mix lists of tags and single labels. Write a list in each row, also for one "
-                "tag."
-            )
-        if self._has_tags:
-            return "tags" if self._has_names else "str"
+        if self._tags.label_type(self._name) is not None:
+            return str(self._tags.label_type(self._name))
         stored = next(iter(self._stored_types), None) if len(self._stored_types) == 1 else None
         return stored or ("str" if self._label_types is None else self._label_types.label_type(self._name))
 
@@ -230,7 +217,7 @@ class ImageListing:
     def notes(self) -> list[str]:
         """Return remarks on how the source was interpreted. Complete when all images were listed."""
         if self.label_type == "tags":
-            return [*self.remarks.notes, *untagged_notes(self._n_untagged)]
+            return [*self.remarks.notes, *untagged_notes(self._tags.n_untagged)]
         is_inferred = self._label_types is not None and not any(self._stored_types)
         return [*self.remarks.notes, *(self._label_types.notes() if is_inferred and self._label_types else ())]
 

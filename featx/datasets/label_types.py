@@ -212,6 +212,45 @@ class LabelTypeInferrer:
         return has_fractions or is_continuous(*self._count())
 
 
+class TagCounts:
+    """Counts labels that are tags while a source is listed.
+
+    Attributes
+    ----------
+    n_untagged : int
+        Number of images whose tags are none.
+    """
+
+    def __init__(self) -> None:
+        self._n_tagged = self.n_untagged = 0
+        self._has_texts = False
+
+    def add(self, labels: Iterable[Any]) -> None:
+        """Add labels. None is a missing label."""
+        for label in labels:
+            if isinstance(label, Tags):
+                self._n_tagged += bool(label.names)
+                self.n_untagged += not label.names
+            elif label is not None:
+                self._has_texts = True
+
+    def label_type(self, source: str) -> LabelType | None:
+        """Return the type of the labels: "str" if no image has a tag. None: they are single labels.
+
+        Raises
+        ------
+        SourceError
+            Some labels are tags, and others are single labels.
+        """
+        if not self._n_tagged + self.n_untagged:
+            return None
+        if self._has_texts:
+            raise SourceError(
+                f"Labels of {source!r} mix lists of tags and single labels. Write a list in each row, also for one tag."
+            )
+        return "tags" if self._n_tagged else "str"
+
+
 def type_of_labels(types: Iterable[type]) -> LabelType:
     """Return the type of labels in memory by the types of their values.
 

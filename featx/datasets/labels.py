@@ -187,7 +187,7 @@ def as_label_array(labels: Any, name: str = "y") -> np.ndarray[Any, Any]:
         array[:] = labels
         return array
     try:
-        column: Any = np.asarray(labels)
+        column: Any = np.asarray(labels.toarray() if hasattr(labels, "toarray") else labels)
     except ValueError:
         raise ComparisonError(
             f"{name} must have one label for each image, or a list of str for tags, got lists of other types or "
@@ -197,9 +197,21 @@ def as_label_array(labels: Any, name: str = "y") -> np.ndarray[Any, Any]:
         column = column[:, 0]
     elif column.ndim == 2 and is_one_hot(column):
         raise ComparisonError(
-            f"{name} must have one label per image, got one-hot labels of shape {column.shape}. Pass {name}.argmax(1)."
+            f"{name} must have one label per image, got one-hot labels of shape {column.shape}. Pass "
+            f"{_decoded(labels, name)}."
         )
     return column  # type: ignore[no-any-return]
+
+
+def _decoded(one_hot: Any, name: str) -> str:
+    """Return the code that turns one-hot labels into classes: their names in a DataFrame, else their numbers."""
+    if hasattr(one_hot, "idxmax"):
+        return f"{name}.idxmax(axis=1)"
+    if hasattr(one_hot, "to_pandas"):
+        return f"{name}.to_pandas().idxmax(axis=1)"
+    if hasattr(one_hot, "toarray"):
+        return f"{name}.toarray().argmax(1)"
+    return f"{name}.argmax(1)" if hasattr(one_hot, "argmax") else f"numpy.argmax({name}, axis=1)"
 
 
 def validate_data(X: Any, y: Any) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], IntArray, list[str]]:

@@ -15,6 +15,7 @@ from featx.datasets.image_table import ImagesLike, ImageTable, LabelsLike
 from featx.datasets.label_names import missing_labels_note, similar_names_note, unify_labels, unknown_classes_note
 from featx.datasets.labels import as_label_array, is_missing
 from featx.datasets.tables.frames import is_dataset_dict, is_frame
+from featx.datasets.tables.groups import normalize_groups, notes_of_groups
 from featx.datasets.tags import Tags
 from featx.errors import ComparisonError, SourceError
 from featx.images.image_lists import as_image_list, name_images
@@ -47,7 +48,7 @@ def as_image_table(
     Raises
     ------
     ComparisonError
-        If the lengths differ, or there are no labels.
+        If the lengths differ, there are no labels, or `test_mask` has other values than True and False.
     """
     table = _as_table(images, has_labels=y is not None)
     given = {"y": y, "groups": groups, "test_mask": test_mask}
@@ -60,10 +61,22 @@ def as_image_table(
         labels = [None if is_missing(label) else label for label in columns["y"]]
         changes |= {"labels": labels, "no_labels_reason": ""}
     if "groups" in columns:
-        changes["groups"] = columns["groups"]
+        changes["groups"] = normalize_groups(columns["groups"])
+        changes["notes"] = (*table.notes, *notes_of_groups(changes["groups"]))
     if "test_mask" in columns:
-        changes["splits"] = ["test" if is_test else "train" for is_test in columns["test_mask"]]
+        changes["splits"] = ["test" if is_test else "train" for is_test in _checked_mask(columns["test_mask"])]
     return dataclasses.replace(table, **changes)
+
+
+def _checked_mask(values: list[Any]) -> list[bool]:
+    """Return a mask of bool. Text such as "False" would be true."""
+    for index, value in enumerate(values):
+        if not isinstance(value, bool | int | float) or value not in (0, 1):
+            raise ComparisonError(
+                f"test_mask must have True or False (or 1 or 0) for each image, got {value!r} at index {index}. For "
+                'names of splits, pass test_mask=[name == "test" for name in splits].'
+            )
+    return [bool(value) for value in values]
 
 
 def _as_table(images: ImagesLike, *, has_labels: bool) -> ImageTable:

@@ -121,6 +121,7 @@ def test_closed_standard_input(model: Path) -> None:
         (["model.skops", "-", "a.png"], 2, "cannot be combined with other sources"),
         (["model.skops", "DIGIT", "--top", "0"], 2, "--top must be an integer of at least 1, got 0"),
         (["model.skops", "DIGIT", "--threshold", "2"], 2, "between 0 and 1"),
+        (["model.skops", "DIGIT", "--threshold", "a=0.9", "--threshold", "a=0.1"], 2, "given twice for the tag 'a'"),
         (["model.skops", "DIGIT", "--path-column", "file"], 2, "Remove the option, or pass a table"),
         (["model.skops", "DIGIT", "-o", "model.skops"], 1, "was not written by featx"),
         (["model.skops", "DIGIT", "-o", "nowhere/p.csv"], 1, "Cannot write"),

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
 
+from featx.baselines.folds.groups import group_codes
 from featx.datasets.image_table import ImageTable
 from featx.errors import ComparisonError, InputError
 from featx.workflows.labeled_images import as_image_table
@@ -30,3 +33,25 @@ def test_paths_require_labels() -> None:
 def test_single_path_is_an_error() -> None:
     with pytest.raises(InputError, match="single"):
         as_image_table("photos", ["a"])
+
+
+@pytest.mark.parametrize("mask", [["False", "True"], [None, True], [0, 2], [float("nan"), 1]])
+def test_a_mask_of_other_values_is_an_error(mask: list[Any]) -> None:
+    with pytest.raises(ComparisonError, match=r'test_mask must have True or False .*test_mask=\[name == "test"'):
+        as_image_table(["a.jpg", "b.jpg"], ["a", "b"], test_mask=mask)
+
+
+@pytest.mark.parametrize("mask", [[False, True], np.array([0, 1]), [0.0, 1.0], pd.Series([False, True])])
+def test_a_mask_of_numbers_is_a_mask(mask: Any) -> None:
+    assert as_image_table(["a.jpg", "b.jpg"], ["a", "b"], test_mask=mask).splits == ["train", "test"]
+
+
+def test_groups_are_the_same_with_blanks_around_them() -> None:
+    table = as_image_table(list("abcde"), [0, 1, 0, 1, 0], groups=["P1", "P1 ", "nan", "p1", None])
+    assert table.groups == ["P1", "P1", None, "p1", None]
+    assert table.notes == (
+        "Groups with similar names are different groups: 'P1' and 'p1'. Rename them if they are the same, so that no "
+        "split divides them.",
+        "2 images without a group: each is a group of its own.",
+    )
+    assert group_codes(["P1", "P1 ", "p1"], 3).tolist() == [0, 0, 1]

@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import PIL.Image
+import polars as pl
 import pytest
+import scipy.sparse
 
 import featx
 from featx.errors import ComparisonError, FeatxError
@@ -191,6 +193,16 @@ def test_one_hot_labels_are_named_with_the_remedy(function: str) -> None:
     np.testing.assert_array_equal(
         WITH_LABELS[function](PIXELS, one_hot.argmax(1)), WITH_LABELS[function](PIXELS, Y), err_msg="the remedy"
     )
+
+
+@pytest.mark.parametrize("kind", [pd.DataFrame, pl.DataFrame, scipy.sparse.csr_array, np.ndarray.tolist])
+def test_the_remedy_for_one_hot_labels_fits_their_type(kind: Any) -> None:
+    y = kind(np.eye(2, dtype=int)[Y])
+    with pytest.raises(ComparisonError, match="one-hot labels") as error:
+        as_image_table(PIXELS, y)
+    code = str(error.value).partition("Pass ")[2].removesuffix(".")
+    labels = as_image_table(PIXELS, eval(code, {"y": y, "numpy": np})).labels
+    assert [int(str(label)[-1]) for label in labels] == list(Y)
 
 
 @pytest.mark.parametrize("function", FEW_FUNCTIONS)

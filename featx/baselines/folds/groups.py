@@ -28,7 +28,7 @@ def group_codes(groups: Any, n_samples: int) -> IntArray:
     code_by_group: dict[Any, int] = {}
     codes = np.empty(n_samples, dtype=np.int64)
     for index, value in enumerate(values):
-        group = ("missing", index) if is_missing(value) else value
+        group = ("missing", index) if is_missing(value) else value.strip() if isinstance(value, str) else value
         codes[index] = code_by_group.setdefault(group, len(code_by_group))
     if len(code_by_group) < 2:
         raise ComparisonError(

@@ -239,13 +239,19 @@ def _thresholds(texts: Sequence[str] | None) -> float | dict[str, float] | None:
     """Return the minimum probability: one for all classes, or one for each tag that is named."""
     if texts is None:
         return None
-    named = {name: _probability(value) for name, _, value in (text.rpartition("=") for text in texts)}
+    pairs = [text.rpartition("=") for text in texts]
+    named = {name: _probability(value) for name, _, value in pairs}
     if set(named) == {""}:
         if len(texts) > 1:
             raise OptionError(f"--threshold must be one number, or TAG=P for each tag, got {', '.join(texts)}.")
         return named[""]
     if "" in named:
         raise OptionError("--threshold must be one number, or TAG=P for each tag, got both. Remove one of them.")
+    if len(named) < len(pairs):
+        name = next(
+            name for index, (name, _, _) in enumerate(pairs) if name in [other for other, _, _ in pairs[:index]]
+        )
+        raise OptionError(f"--threshold is given twice for the tag {name!r}. Remove one of them.")
     return named
 
 

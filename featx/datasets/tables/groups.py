@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from featx.datasets.folders.names import normalize_label
 from featx.datasets.label_names import similar_names
+from featx.datasets.labels import is_missing
 from featx.system.formatting import format_count
 
 #: Groups that are missing, as programs write them.
 _MISSING = ("", "nan", "NaN", "<NA>", "NaT", "None", "null")
 
 
-def normalize_groups(groups: Sequence[str | None]) -> list[str | None]:
-    """Return groups without blanks around them, with None for empty ones and for the text of a missing value.
+def normalize_groups(groups: Sequence[Any]) -> list[Any]:
+    """Return groups without blanks around them, with None for empty ones and for a missing value, also as text.
 
     Examples
     --------
     >>> normalize_groups(["P1", "P1 ", "nan"])
     ['P1', 'P1', None]
     """
-    names = [None if group is None else normalize_label(group) for group in groups]
-    return [None if name in _MISSING else name for name in names]
+    names = [normalize_label(group) if isinstance(group, str) else group for group in groups]
+    return [None if is_missing(name) or (isinstance(name, str) and name in _MISSING) else name for name in names]
 
 
-def notes_of_groups(groups: Sequence[str | None] | None) -> tuple[str, ...]:
+def notes_of_groups(groups: Sequence[Any] | None) -> tuple[str, ...]:
     """Return notes on images without a group, and on groups that may be the same one."""
     if groups is None:
         return ()

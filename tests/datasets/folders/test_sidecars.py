@@ -84,3 +84,14 @@ def test_boxes_and_folders_of_classes_are_kept(tmp_path: Path) -> None:
 def test_one_bad_label_costs_no_other(tmp_path: Path) -> None:
     files = {**shard(0, ".json"), "0001.json": b"{", "0002.json": b"[1]", "0004.png": png(4)}
     assert find_images(write_tar(tmp_path / "a.tar", files)).labels == [0, None, None, 1, None]
+
+
+@pytest.mark.parametrize("first", ["tar", "folder"])
+def test_labels_of_an_archive_and_of_folders_have_one_type(first: str, tmp_path: Path) -> None:
+    tar = write_tar(tmp_path / "a.tar", shard(0))
+    (tmp_path / "photos" / "cat").mkdir(parents=True)
+    (tmp_path / "photos" / "cat" / "1.png").write_bytes(png(9))
+    sources = [tar, tmp_path / "photos"] if first == "tar" else [tmp_path / "photos", tar]
+    labels = find_images(sources).labels
+    assert labels == (["0", "1", "0", "1", "cat"] if first == "tar" else ["cat", "0", "1", "0", "1"])
+    assert find_images(tar).labels == [0, 1, 0, 1]

@@ -205,3 +205,32 @@ def test_batches_of_a_table_need_little_memory(tmp_path: Path) -> None:
         assert pa.total_allocated_bytes() - before < 8e6  # and the paths take 10 MB
         n_seen += len(frame)
     assert n_seen == n_rows
+
+
+def test_groups_with_blanks_around_them_are_one_group(tmp_path: Path) -> None:
+    file = tmp_path / "t.csv"
+    file.write_text("path,site\na.jpg,P1\nb.jpg,P1 \nc.jpg,p1\nd.jpg,nan\n")
+    table = find_images(file, group_column="site")
+    assert table.groups == ["P1", "P1", "p1", None]
+    assert [note.partition(":")[0] for note in table.notes] == [
+        "Groups with similar names are different groups",
+        "1 image without a group",
+    ]
+
+
+@pytest.mark.parametrize("n_rows", [None, 1])
+def test_surplus_cells_are_an_error(tmp_path: Path, n_rows: int | None) -> None:
+    file = tmp_path / "t.csv"
+    file.write_text("path,value\na.jpg,1,234\nb.jpg,2,345\n")
+    with pytest.raises(SourceError, match="more cells than there are names of columns. Put text"):
+        list(read_batches(str(file), n_rows))
+    file.write_text('path,value\na.jpg,"1,234"\nb.jpg,"2,345"\n')  # the remedy
+    assert find_images(file).paths == [f"{tmp_path}/a.jpg", f"{tmp_path}/b.jpg"]
+    file.write_text("path,label\na.jpg,cat,\nb.jpg,dog,\n")  # a comma at the end is no cell
+    assert find_images(file).labels == ["cat", "dog"]
+
+
+def test_a_folder_is_no_image_of_a_table(tmp_path: Path) -> None:
+    (tmp_path / "other" / "a").mkdir(parents=True)
+    (tmp_path / "t.csv").write_text("path,label\na,cat\n")
+    assert find_images(tmp_path / "t.csv").notes == ()

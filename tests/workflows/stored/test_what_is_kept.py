@@ -190,3 +190,18 @@ def test_lists_beside_single_labels_are_an_error(images: list[str]) -> None:
     Path("t.jsonl").write_text(f'{{"path": "{images[0]}", "label": [0.5]}}\n')
     with pytest.raises(SourceError, match="must have text or integers, got 0.5"):
         find_images("t.jsonl")
+
+
+def test_commands_that_need_no_labels_take_options_of_tags(
+    images: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = [f"{path},{number % 2},{number // 2 % 2}" for number, path in enumerate(images)]
+    Path("t.csv").write_text("\n".join(["path,red,blue", *lines]))
+    columns = ["--label-column", "red", "--label-column", "blue", "--quiet"]
+    assert cli.main(["check", "t.csv", *columns]) == 0
+    options = [*columns, "--backbone", "color_histogram", "--no-cache"]
+    assert cli.main(["extract", "t.csv", *options, "-o", "f.npy"]) == 0
+    assert cli.main(["job", "plan", "t.csv", *options, "-o", "job", "--sample", "0"]) == 0
+    assert cli.main(["extract", "t.csv", *options, "-o", "job/"]) == 0  # the same job, which is resumed
+    for name in ("f.npy", "job"):
+        assert open_features(name).labels[:3].tolist() == [Tags([]), Tags(["red"]), Tags(["blue"])]
