@@ -416,7 +416,7 @@ def missing_dependency(feature: str, package: str, install: str = "", instead: s
     Parameters
     ----------
     feature : str
-        What needs the package: the subject of the message.
+        Feature that needs the package: the subject of the message.
     package : str
         Name of the package that cannot be imported.
     install : str, default=""

@@ -72,3 +72,5 @@ def test_docstrings_begin_with_a_noun_or_an_imperative() -> None:
     )
     texts_of_docstrings = (match.group() for text in texts("featx").values() for match in start.finditer(text))
     assert list(texts_of_docstrings) == []
+    described = re.compile(r"\n {4,}\S[^\n]* : [^\n]*\n {8,}(?:What|As for|Of the) [^\n]*")
+    assert [match.group() for text in texts("featx").values() for match in described.finditer(text)] == []

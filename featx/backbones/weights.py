@@ -71,7 +71,7 @@ def local_weights(path: Path, network: str, expected: str = _KERAS_WEIGHTS) -> W
     network : str
         Name of the network, for error messages.
     expected : str
-        What the option may be set to, for error messages.
+        Valid values of the option, for error messages.
 
     Raises
     ------

@@ -33,7 +33,7 @@ class SourceOptions:
     label_column : str, tuple of str or None, default=None
         Column of labels, or columns of tags.
     label_separator : str or None, default=None
-        What separates tags in a column.
+        Separator of tags in a column.
     class_level : int or None, default=None
         Option of folders, archives and URLs.
     zip_encoding : str or None, default=None

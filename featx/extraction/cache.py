@@ -139,7 +139,7 @@ def compact_cache(
     Returns
     -------
     CacheCompaction
-        What was merged, for each recipe.
+        Merged segments of each recipe.
 
     Raises
     ------

@@ -112,7 +112,7 @@ class CacheCompaction(TextResult):
     Attributes
     ----------
     recipes : dict of str to Compaction
-        What was merged, for the fingerprint of each recipe.
+        Merged segments, by the fingerprint of the recipe.
 
     See Also
     --------

@@ -71,7 +71,7 @@ def extract_into(
 ) -> Ledger:
     """Fill an array with the rows of images, from the cache or by running the backbone.
 
-    What is computed is committed to the cache even if an error ends the call.
+    Computed rows are committed to the cache even if an error ends the call.
 
     Parameters
     ----------

@@ -337,7 +337,7 @@ class Resolved:
     archived : ArchivedGraph or None
         Graph of the network in a model file.
     options : ExtractionOptions or None
-        What it was resolved from, to find the weights if the graph proves corrupt.
+        Options that were resolved, to find the weights if the graph proves corrupt.
     license : str
         License of the weights, as far as it is known.
     """

@@ -104,7 +104,7 @@ class MatrixPart:
     shape : tuple of (int, int), default=None
         Expected shape. None accepts any.
     remedy : str
-        What to do if the file is corrupt.
+        Remedy for a corrupt file.
 
     Raises
     ------

@@ -109,7 +109,7 @@ def merge_job(
     Returns
     -------
     JobMerge
-        What was joined.
+        Number of rows and of shards, and path of the output.
 
     Raises
     ------

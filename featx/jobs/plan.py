@@ -182,7 +182,7 @@ def plan_job(
     Returns
     -------
     JobPlan
-        What was planned.
+        Number of images and shards, and the estimated cost.
 
     Raises
     ------

@@ -171,7 +171,7 @@ def job_status(job: str | os.PathLike[str]) -> JobStatus:
     Returns
     -------
     JobStatus
-        What is done and what is left.
+        Number of images and shards that are done, and of those that are left.
 
     Raises
     ------

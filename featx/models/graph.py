@@ -27,7 +27,7 @@ class GraphOfModel:
     members : dict of str to bytes
         Members of the archive.
     card : dict
-        What the card of the model records of it.
+        Entry of the card of the model.
     network : str
         Description of the network, without which its library would be needed; "" if the network is part of featx, or
         of the model.

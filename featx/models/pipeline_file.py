@@ -44,7 +44,7 @@ def dump_pipeline(
 ) -> tuple[dict[str, bytes], tuple[str, bytes] | None]:
     """Return a fitted pipeline as the files of a skops archive, and the network that belongs to it.
 
-    What concerns one machine only (``cache``, ``verbose``) is not part of it.
+    Parameters of one machine (``cache``, ``verbose``) are not part of it.
 
     Parameters
     ----------

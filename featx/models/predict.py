@@ -263,7 +263,7 @@ class Predictor:
         Parameters
         ----------
         images : sequence of images
-            As for :meth:`predict`.
+            See :meth:`predict`.
         verbose : bool or None, default=None
             Whether to show progress on standard error. None: in a terminal or notebook only.
         progress : callable or None, default=None

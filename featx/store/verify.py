@@ -33,7 +33,7 @@ class Finding:
     path : str
     problem : str
     consequence : str
-        What featx will do about it.
+        Treatment of the file.
     is_corrupt : bool
         Whether the file is corrupt. False for leftovers and other formats.
     """

@@ -48,7 +48,7 @@ def run_child(
     task : dict
         JSON types.
     purpose : str
-        What the child does, for error messages: ``"compiling 'resnet50' for OpenVINO"``.
+        Purpose of the child, for error messages: ``"compiling 'resnet50' for OpenVINO"``.
     remedy : str
         Last sentence of the error if the child fails.
     on_step : callable or None, default=None

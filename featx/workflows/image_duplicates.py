@@ -39,7 +39,7 @@ class DuplicateGroup(Record):
     rows : ndarray of int of shape (n_images_of_group,)
         Indices of its images.
     kind : {"identical files", "identical pixels", "near-duplicates"}
-        What holds for all images of the group.
+        Kind of similarity of all images of the group.
     labels : list
         Distinct labels.
 

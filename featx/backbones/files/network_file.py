@@ -234,7 +234,7 @@ def restore_network(data: bytes, name: str, descriptions: Mapping[str, Any]) -> 
     name : str
         Name of the file.
     descriptions : dict
-        What :func:`describe_for_models` returned.
+        Result of :func:`describe_for_models`.
 
     Raises
     ------

@@ -27,7 +27,7 @@ class HubFile(NetworkFile):
     address : str
         Name as users write it.
     processor : Processor or None
-        What ``preprocessor_config.json`` states; None without such a file.
+        Preprocessing of ``preprocessor_config.json``; None without such a file.
     license : str
         License that the card of the repository states.
     """

@@ -66,7 +66,7 @@ class TorchDescription:
     Attributes
     ----------
     configuration : Configuration
-        What the library states.
+        Configuration in the library.
     layers : tuple of LayerInfo
         Outputs of blocks in their order, and the output of the network without its head.
     native_pooling : {"native", "avg", "cls"}

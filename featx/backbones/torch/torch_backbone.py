@@ -29,7 +29,7 @@ class TorchBackbone(NetworkBackbone):
     source : TorchName
         Library, architecture and weights.
     description : TorchDescription
-        What is known about the network at its default image size.
+        Description of the network at its default image size.
     config : Path or None
         Configuration of a model of the hub.
     """

@@ -32,7 +32,7 @@ def pair_votes(estimator: Any, X: Any) -> AnyArray:
     estimator : SVC
         Fitted estimator for which :func:`has_pair_votes` is true.
     X : ndarray
-        What its ``predict`` takes.
+        Input of its ``predict``.
 
     Returns
     -------

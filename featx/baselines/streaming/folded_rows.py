@@ -105,7 +105,7 @@ class FoldedRows:
         Parameters
         ----------
         label : str
-            What the pass is for, shown as progress.
+            Purpose of the pass, shown as progress.
         n_columns : int, default=0
             Number of columns that are computed from a block, if it is larger than that of the features.
         n_passes : int, default=1

@@ -66,7 +66,7 @@ def score_linear(data: FoldedRows, fit: LinearFit, label: str, *, keeps_probabil
     data : FoldedRows
     fit : LinearFit
     label : str
-        What the pass is for, shown as progress.
+        Purpose of the pass, shown as progress.
     keeps_probabilities : bool
         Whether results have probabilities, if the models have any.
     """

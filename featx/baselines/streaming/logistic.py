@@ -142,7 +142,7 @@ def fit_logistic(data: FoldedRows, moments: FoldMoments, strength: float, label:
     strength : float
         Inverse strength of regularization, C of scikit-learn.
     label : str
-        What the passes are for, shown as progress.
+        Purpose of the passes, shown as progress.
 
     Warns
     -----

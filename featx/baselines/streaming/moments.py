@@ -145,13 +145,13 @@ class FoldMoments:
 def collect_moments(
     data: FoldedRows, label: str, transform: Callable[[FloatArray], FloatArray] | None = None, *, n_columns: int = 0
 ) -> FoldMoments:
-    """Read all rows once.
+    """Return the moments of all rows, which are read once.
 
     Parameters
     ----------
     data : FoldedRows
     label : str
-        What the pass is for, shown as progress.
+        Purpose of the pass, shown as progress.
     transform : callable or None, default=None
         Function that computes the columns from a block of rows. None: the rows.
     n_columns : int, default=0

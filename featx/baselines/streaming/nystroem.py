@@ -115,7 +115,7 @@ def fit_nystroem(data: FoldedRows, landmarks: Landmarks, alphas: Sequence[float]
     alphas : sequence of float
         Penalties, of which generalized cross-validation on the training rows selects one for each fold.
     label : str
-        What the pass is for, shown as progress.
+        Purpose of the pass, shown as progress.
     """
     started = time.perf_counter()
     n_landmarks = len(landmarks.rows)

@@ -320,7 +320,7 @@ def get_column(
     source : str
         Name of the table, for error messages.
     purpose : str
-        What the column is for, for error messages.
+        Purpose of the column, for error messages.
     name : str or None
         None: the first of `default_names` that exists, in any case.
     default_names : sequence of str

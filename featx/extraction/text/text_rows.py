@@ -37,7 +37,7 @@ def check_text_support(resolved: Resolved, purpose: str) -> None:
     resolved : Resolved
         Backbone and recipe of the images.
     purpose : str
-        What texts are needed for, for the error message.
+        Purpose of the texts, for the error message.
 
     Raises
     ------

@@ -46,7 +46,7 @@ def extract_stream(
         Cache folder. None: no caching.
     on_error : {"skip", "raise"}, default="skip"
     options : ExtractionOptions or None, default=None
-        What `resolved` was resolved from; see :func:`extract_to_file`.
+        Options of `resolved`; see :func:`extract_to_file`.
     """
     check_output(output)
     check_on_error(on_error)

@@ -30,7 +30,7 @@ class ExtractionSummary(TextResult):
     seconds, images_per_second : float
         Wall-clock time of the extraction, and number of images divided by it.
     backbone, precision, engine : str
-        What was run.
+        Network that was run.
     fingerprint : str
         Fingerprint of the recipe. It names the folder in the cache, unless views are averaged: then each view has a
         folder of its own.

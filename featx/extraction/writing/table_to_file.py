@@ -41,7 +41,7 @@ def extract_to_file(
         Cache folder. None: no caching.
     on_error : {"skip", "raise"}, default="skip"
     options : ExtractionOptions or None, default=None
-        What `resolved` was resolved from: a Parquet file records it with the recipe. None: it records neither.
+        Options of `resolved`: a Parquet file records it with the recipe. None: it records neither.
     audit_block_rows : int, default=4096
         Number of rows that are checked at a time at the end.
     """

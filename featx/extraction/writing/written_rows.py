@@ -64,7 +64,7 @@ class WrittenRows:
         Raises
         ------
         AuditError
-            What was read differs.
+            The rows that were read back differ.
         """
         shape = len(self.images), resolved.n_features
         files.write_table(self._lines, shape, _record(resolved, options))

@@ -49,7 +49,7 @@ class DuplicateSelection:
     kept : list of int
         The row of each group that is kept, in the order of ``Duplicates.clusters``.
     reasons : list of {"labeled", "largest", "sharpest", "first"}
-        What decided in each group.
+        Criterion that decided in each group.
     notes : list of str
         Remarks on groups that need a look.
 

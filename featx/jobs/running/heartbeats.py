@@ -165,8 +165,8 @@ def registered_client(folder: Folder, token: str, n_before: int) -> Iterator[Non
     """Show others that a client runs the job while the block runs, and warn of others that do; then clean up."""
     if others := running_clients(folder):
         warnings.warn(
-            f"This job is already being run by {', '.join(map(str, others))}. Both clients go on, and each "
-            "leaves the shards of the other to the end.",
+            f"This job is already being run by {', '.join(map(str, others))}. Both clients continue; each "
+            "processes the shards of the other last.",
             FeatxWarning,
             stacklevel=4,
         )

@@ -54,7 +54,7 @@ class ExportedModel(TextResult):
         Path of the file or folder.
     format : {"keras", "onnx", "openvino"}
     output : {"probabilities", "scores", "prediction"}
-        What the network returns.
+        Outputs of the network.
     max_difference : float
         Largest difference from the outputs of the model on random images, both in float32. For scores and
         predictions, it is relative to their spread.
@@ -121,7 +121,7 @@ def export_model(
     Returns
     -------
     ExportedModel
-        What was written, and how much its outputs differ from those of the model.
+        Files that were written, and the difference of their outputs from those of the model.
 
     Raises
     ------

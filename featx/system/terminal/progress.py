@@ -181,7 +181,7 @@ def stage(name: str, total: int | None, unit: str = "images", message: str = "")
     Parameters
     ----------
     name : str
-        What is done, as a verb.
+        Name of the stage, a verb.
     total : int or None
         Number of units. None: unknown.
     unit : str, default="images"

@@ -18,13 +18,13 @@ class Progress(Record):
     Attributes
     ----------
     stage : str
-        What is done, for example ``"extract"``, ``"compare"`` or ``"convert"``.
+        Name of the stage, for example ``"extract"``, ``"compare"`` or ``"convert"``.
     done : int
         Number of units that are done.
     total : int or None
         Number of units of the stage. None: not known yet.
     unit : str
-        What is counted: ``"images"``, ``"folds"``, ``"rows"``, ``"epochs"``, …
+        Unit of the counts: ``"images"``, ``"folds"``, ``"rows"``, ``"epochs"``, …
     seconds : float
         Seconds since the stage started.
     message : str
