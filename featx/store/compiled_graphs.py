@@ -1,8 +1,11 @@
-"""Compiled graphs in a cache: written once, and verified whenever one is loaded."""
+"""Compiled graphs in a cache: written once, and verified whenever one is loaded.
+
+The file of a graph is its manifest in one line, then the structure, then the weights. It gets its name when it is
+complete, so that two writers never mix their parts.
+"""
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import hashlib
 import json
@@ -14,13 +17,16 @@ from typing import NamedTuple
 
 from featx.errors import StoreError, StoreWarning
 from featx.store.layout import check_no_links, quarantine_folder
-from featx.system.files.atomic import atomic_write, make_folder, open_regular_file, remove_abandoned, write_text
+from featx.system.files.atomic import atomic_write, make_folder, open_regular_file, remove_abandoned
 
 #: Format of compiled graphs and revision of how they are made. A graph of another format is compiled again.
 GRAPH_FORMAT = 5
 _MAX_MANIFEST_BYTES = 10_000
-_GRAPH_FILE = re.compile(r"[0-9a-f]{16}\.(json|xml|bin)")
-_PARTS = (".xml", ".bin")
+_SUFFIX = ".graph"
+_GRAPH_FILE = re.compile(r"[0-9a-f]{16}\.graph")
+#: Earlier states had three files for each graph.
+_REMOVED_FILE = re.compile(r"[0-9a-f]{16}\.(graph|json|xml|bin)")
+_MANIFEST = re.compile(rb'\{"format": (\d+), "xml": (\d{1,18}), "bin": (\d{1,18}), ')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,24 +92,24 @@ class _OtherFormatError(ValueError):
 
 
 def _read_graph(folder: Path, name: str) -> Graph:
-    """Return an intact graph; raise ValueError if it is corrupt, FileNotFoundError if a part of it is missing."""
+    """Return an intact graph; raise ValueError if it is corrupt, FileNotFoundError if it is missing."""
     try:
-        with open_regular_file(folder / f"{name}.json") as file:
-            manifest = file.read(_MAX_MANIFEST_BYTES) or b""
-        if (match := re.match(rb'\{"format": (\d+), "xml"', manifest)) and int(match[1]) != GRAPH_FORMAT:
-            raise _OtherFormatError(f"expected format {GRAPH_FORMAT}, got {int(match[1])}")
-        parts = []
-        for suffix in _PARTS:
-            with open_regular_file(folder / (name + suffix)) as file:
-                size = os.fstat(file.fileno()).st_size
-                # Checked before reading: a corrupt file may be larger than the memory.
-                if f'"{suffix[1:]}": {size},'.encode() not in manifest:
-                    raise ValueError(f"the size of {name}{suffix}, {size} bytes, does not match the manifest")
-                parts.append(file.readall())
+        with open_regular_file(folder / (name + _SUFFIX)) as file:
+            manifest, newline, _ = (file.read(_MAX_MANIFEST_BYTES) or b"").partition(b"\n")
+            match = _MANIFEST.match(manifest)
+            if match is None:
+                raise ValueError("it does not begin with a manifest")
+            if int(match[1]) != GRAPH_FORMAT:
+                raise _OtherFormatError(f"expected format {GRAPH_FORMAT}, got {int(match[1])}")
+            size, start, n_xml = os.fstat(file.fileno()).st_size, len(manifest + newline), int(match[2])
+            # Checked before reading: a corrupt file may be larger than the memory.
+            if size != start + n_xml + int(match[3]):
+                raise ValueError(f"its size, {size} bytes, does not match the manifest")
+            file.seek(start)
+            graph = Graph(file.read(n_xml) or b"", file.readall())
     except NotADirectoryError as error:
         raise FileNotFoundError(*error.args) from error
-    graph = Graph(*parts)
-    if manifest != graph_manifest(graph).encode():
+    if manifest + newline != graph_manifest(graph).encode():
         raise ValueError("the checksum does not match")
     return graph
 
@@ -120,7 +126,7 @@ class GraphProblem(NamedTuple):
 
     path: Path
     reason: str
-    is_corrupt: bool = True  # False: another version wrote it, or a killed process did not finish it
+    is_corrupt: bool = True  # False: another version wrote it, or it is missing
 
 
 def graph_problem(folder: Path, name: str) -> GraphProblem | None:
@@ -131,20 +137,13 @@ def graph_problem(folder: Path, name: str) -> GraphProblem | None:
     OSError
         The files cannot be read.
     """
-    for suffix in (".json", *_PARTS):
-        path = folder / (name + suffix)
-        if not os.path.lexists(path):
-            return GraphProblem(path, "the file is missing", is_corrupt=suffix != ".json")  # it is written last
-        try:
-            open_regular_file(path).close()
-        except ValueError as error:
-            return GraphProblem(path, str(error))
+    path = folder / (name + _SUFFIX)
     try:
         _read_graph(folder, name)
-    except _OtherFormatError as error:
-        return GraphProblem(folder / f"{name}.json", str(error), is_corrupt=False)
+    except FileNotFoundError:
+        return GraphProblem(path, "the file is missing", is_corrupt=False)
     except ValueError as error:
-        return GraphProblem(folder / f"{name}.bin", str(error))
+        return GraphProblem(path, str(error), is_corrupt=not isinstance(error, _OtherFormatError))
     return None
 
 
@@ -152,9 +151,8 @@ def remove_graphs(folder: Path) -> None:
     """Remove all compiled graphs of a folder, and no other file."""
     if folder.is_dir() and not folder.is_symlink():
         remove_abandoned(folder)
-        # Manifests first: a graph without a manifest is not used.
-        for path in sorted(folder.iterdir(), key=lambda path: path.suffix != ".json"):
-            if _GRAPH_FILE.fullmatch(path.name):
+        for path in sorted(folder.iterdir()):
+            if _REMOVED_FILE.fullmatch(path.name):
                 path.unlink(missing_ok=True)
 
 
@@ -179,16 +177,13 @@ def save_graph(graph: Graph, folder: Path, name: str) -> None:
         remove_abandoned(folder)
         if graph_problem(folder, name) is None:
             return  # another process was faster, and may be reading it
-        for suffix, data in zip(_PARTS, (graph.xml, graph.bin), strict=True):
-            quarantine_folder(folder / (name + suffix))
-            with atomic_write(folder / (name + suffix)) as temporary:
-                temporary.write_bytes(data)
-        quarantine_folder(folder / f"{name}.json")
-        write_text(folder / f"{name}.json", graph_manifest(graph))
+        path = folder / (name + _SUFFIX)
+        quarantine_folder(path)
+        with atomic_write(path) as temporary, open(temporary, "xb") as file:
+            file.write(graph_manifest(graph).encode())
+            file.write(graph.xml)
+            file.write(graph.bin)
     except OSError as error:
-        for suffix in (".json", *_PARTS):
-            with contextlib.suppress(OSError):  # free the space of an incomplete graph on a full disk
-                (folder / (name + suffix)).unlink()
         raise StoreError(
             f"Cannot write the compiled graph to {str(folder)!r}: {error.strerror or error}. Fix the cause, or set "
             "another cache folder with cache= (--cache)."
@@ -196,7 +191,7 @@ def save_graph(graph: Graph, folder: Path, name: str) -> None:
 
 
 def graph_manifest(graph: Graph) -> str:
-    """Return the text of the file that commits a graph: its format, sizes and checksum."""
+    """Return the description of a graph in one line: its format, sizes and checksum."""
     checksum = hashlib.blake2b(graph.bin, key=hashlib.blake2b(graph.xml).digest()).hexdigest()
     sizes = {"xml": len(graph.xml), "bin": len(graph.bin)}
     return json.dumps({"format": GRAPH_FORMAT, **sizes, "checksum": checksum}) + "\n"

@@ -5,7 +5,7 @@
     cache/
       digests.sqlite                       file index: path and state of a file → digest of its bytes
       rates.json                           measured throughput of backbones on this machine
-      compiled/<fingerprint>.xml|.bin|.json      compiled graphs
+      compiled/<fingerprint>.graph               compiled graphs
       features/<fingerprint>/recipe.json         description of a recipe
       features/<fingerprint>/<uuid>.npy|.json    segments: rows, and the manifest that commits them
 """

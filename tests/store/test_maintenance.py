@@ -63,7 +63,7 @@ def test_describe_cache(cache: Path) -> None:
         (6, 1, 12),
         (24, 3, 12),
     ]
-    assert info.graphs == len(list((cache / "compiled").glob("*.json")))
+    assert info.graphs == len(list((cache / "compiled").glob("*.graph")))
     assert info.known_files == 24
     on_disk = sum(path.stat().st_size for path in cache.rglob("*") if path.is_file() and path.name not in MARKS)
     assert info.bytes == on_disk
@@ -87,7 +87,7 @@ def test_verify_corrupt_files(cache: Path, paths: list[str]) -> None:
     (large,) = (folder for folder in (cache / "features").iterdir() if len(list(folder.iterdir())) == 7)
     rows, other, _ = sorted(large.glob("*.npy"))
     manifest = other.with_suffix(".json")
-    graph = next((cache / "compiled").glob("*.bin"))
+    graph = next((cache / "compiled").glob("*.graph"))
     description = large / "recipe.json"
     for path in (rows, manifest, graph, description):
         flip(path)
@@ -338,8 +338,8 @@ def test_older_format(cache: Path) -> None:
         n_segments += path.name != "recipe.json"
         path.write_text(json.dumps({**fields, "format": 2, "seal": "0" * 32}, indent=2))
     (cache / "compiled").mkdir(exist_ok=True)
-    for suffix, text in ((".json", '{"format": 4, "xml": 1, "bin": 1, "checksum": ""}'), (".xml", "a"), (".bin", "b")):
-        (cache / "compiled" / f"{'ab' * 8}{suffix}").write_text(text)
+    manifest = '{"format": 4, "xml": 1, "bin": 1, "checksum": ""}'
+    (cache / "compiled" / f"{'ab' * 8}.graph").write_text(f"{manifest}\nab")
     verification = featx.verify_cache(cache)
     assert verification.n_corrupt == 0
     text = verification.as_text()
