@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from featx.datasets.folders.layout import Layout, normalize_splits
 from featx.datasets.folders.listers import IgnoredCounter, make_lister
-from featx.datasets.folders.words import FolderName
+from featx.datasets.folders.several import SeveralSources, read_together
 from featx.datasets.label_types import LabelTypeInferrer, TagCounts, cast_label
 from featx.datasets.source_options import SourceOptions
 from featx.datasets.tables.array_sources import MAX_SOURCES, ArrayPart, find_array_parts
@@ -250,16 +250,20 @@ def iter_images(
     if missing and (not keep_missing or len(missing) == len(sources)):
         raise SourceNotFoundError(source_not_found_message(missing[0]))
     is_only_source = len(sources) == 1
-    are_parts = not is_only_source and _are_parts(sources, remarks)
+    names = [os.fspath(source) for source in sources]
+    together = SeveralSources() if options.class_level is not None else read_together(names)
+    remarks.notes += together.notes
+    remarks.no_labels_reason = together.no_labels_reason
     is_empty = True
     folder_labels: dict[str | None, None] = {}
-    for source in sources:
+    for source in names:
         field = options.label_column if isinstance(options.label_column, str) else None
-        lister = make_lister(os.fspath(source), remarks.ignored, options.zip_encoding, field)
+        lister = make_lister(source, remarks.ignored, options.zip_encoding, field, together.trees.get(source))
         layout = lister.layout(options.class_level, is_only_source=is_only_source)
-        if are_parts and layout.label is not None:
-            layout = dataclasses.replace(layout, label=None, class_index=None)
+        layout = together.adapt(layout, source, has_labels=lister.labels is not None)
         _add_remarks(layout, remarks)
+        if not is_only_source and any(part.split for part in layout.parts.values()):
+            remarks.notes.append(f"Several sources are one data set: the split of {source!r} is not used.")
         prefix, labels, folder = lister.prefix, lister.labels, None
         if labels is not None:
             remarks.label_types = remarks.label_types or LabelTypeInferrer()
@@ -270,10 +274,11 @@ def iter_images(
                 label, split = layout.label_and_split(name)
                 if labels is None and not is_only_source:
                     folder_labels[label] = None
-                group = layout.group(name) if layout.has_groups else None
+                group = layout.group(name) if layout.has_groups else together.group(source)
                 split = split if is_only_source else None
             is_empty = False
             yield ListedImage(prefix + name, label if labels is None else labels[name], split, group)
+        remarks.notes += [note for note in lister.notes() if note not in remarks.notes]
     if is_empty:
         raise SourceError(_no_images_message(sources, remarks.ignored))
     if remarks.label_types is not None:  # names of folders and labels of archives have one type
@@ -283,25 +288,6 @@ def iter_images(
 def _add_remarks(layout: Layout, remarks: Remarks) -> None:
     remarks.notes += [note for note in layout.notes if note not in remarks.notes]
     remarks.no_labels_reason = remarks.no_labels_reason or layout.no_labels_reason
-
-
-def _are_parts(sources: Sequence[str | os.PathLike[str]], remarks: Remarks) -> bool:
-    """Return whether several sources are parts of a split by their names, and note it."""
-    names = [FolderName.parse(os.path.basename(os.path.normpath(os.fspath(source)))) for source in sources]
-    kinds = {name.kind for name in names}
-    if None in kinds or len(kinds) < 2 or len({name.rest for name in names}) > 1:
-        return False
-    train, test = os.fspath(sources[0]), os.fspath(sources[-1])
-    remarks.notes.append(
-        f"{train!r} and {test!r} are parts of a split by their names, and are read as one data set. To keep test "
-        f"images apart, pass test=find_images({test!r}) (--test {test})."
-    )
-    remarks.no_labels_reason = (
-        f"{train!r} and {test!r} are parts of a split by their names, not classes, and have no class folders. Pass a "
-        "table of paths and labels instead, such as labels.csv, or the folder around them with class_level=1 "
-        "(--class-level 1) if they are classes."
-    )
-    return True
 
 
 def is_table(sources: Sequence[str | os.PathLike[str]]) -> bool:

@@ -7,6 +7,8 @@
 ``class_level``  splits and groups around classes of a given depth
 ``questions``  why folders define no labels, with an option for each reading
 ``layout``   the result: label, split and group of an image by its name
+``several``  what the names of several sources mean
+``masks``    ignores masks and annotations of other images
 ``sidecars`` labels in files beside the images of an archive, as in WebDataset
 ``listers``  list the images of a folder, an archive or a URL, in two passes
 

@@ -1,4 +1,4 @@
-"""Decides from the folders of a source which of them are classes.
+"""Inference of the class folders among the folders of a source.
 
 A guess that is nearly always right becomes a note. Where two readings are plausible, no image has a label, and the
 reason names an option for each reading.

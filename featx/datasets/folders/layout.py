@@ -86,6 +86,11 @@ class Layout:
         return None if part is None else part.group
 
     @property
+    def defines_labels(self) -> bool:
+        """Whether folders define labels, or would with an option."""
+        return bool(self.class_index is not None or self.parts or self.no_labels_reason)
+
+    @property
     def has_groups(self) -> bool:
         """Whether folders define groups."""
         return any(part.group is not None for part in self.parts.values())

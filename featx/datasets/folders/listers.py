@@ -11,12 +11,13 @@ import abc
 import collections
 import dataclasses
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from featx.datasets.folders.infer import infer_layout
 from featx.datasets.folders.layout import Layout
+from featx.datasets.folders.masks import AnnotationFilter, remembering_stems, stem_of
 from featx.datasets.folders.names import ignore_reason, is_image_name, normalize_label, suffix_kind
-from featx.datasets.folders.sidecars import read_sidecars
+from featx.datasets.folders.sidecars import read_sidecars, split_key
 from featx.datasets.folders.tree import DirectoryTree, NameTree, is_folder
 from featx.errors import SourceError
 from featx.images.containers.archives import has_member, is_archive, list_archive, read_member, split_archive_path
@@ -27,6 +28,8 @@ from featx.system.files.name_files import NameFile, sort_names
 IgnoredCounter = collections.Counter[str]
 #: Ends the names of folders while they are sorted. No name contains it.
 _FOLDER_MARK = "\0"
+#: Suffixes of images that have masks beside them.
+_COMMON_SUFFIXES = (".jpg", ".png", ".jpeg", ".tif", ".bmp", ".tiff", ".JPG", ".PNG", ".JPEG", ".webp")
 #: Maximum size of a file with the label of an image.
 _MAX_LABEL_BYTES = 2**20
 
@@ -54,6 +57,7 @@ class Lister(abc.ABC):
         self.prefix = f"{source.rstrip('/')}/"
         self._source = source
         self._ignored = ignored
+        self._filter: AnnotationFilter | None = None
 
     @abc.abstractmethod
     def layout(self, class_level: int | None = None, *, is_only_source: bool = True) -> Layout:
@@ -71,9 +75,22 @@ class Lister(abc.ABC):
     def names(self, layout: Layout) -> Iterator[str]:
         """Yield the names of the images in order, relative to the source: the second pass."""
 
+    def notes(self) -> list[str]:
+        """Return remarks of the second pass, when all names were read."""
+        return [] if self._filter is None else list(filter(None, [self._filter.note()]))
+
+    def _images(self, names: Iterator[str], layout: Layout, has_image: Callable[[str], bool]) -> Iterator[str]:
+        """Yield names without those of annotations."""
+        self._filter = AnnotationFilter(layout, self._ignored, has_image)
+        return self._filter.images(names)
+
 
 def make_lister(
-    source: str, ignored: IgnoredCounter, zip_encoding: str | None = None, label_field: str | None = None
+    source: str,
+    ignored: IgnoredCounter,
+    zip_encoding: str | None = None,
+    label_field: str | None = None,
+    tree: DirectoryTree | None = None,
 ) -> Lister:
     """Return the lister for a source.
 
@@ -86,6 +103,8 @@ def make_lister(
         Encoding of names in a zip archive. None: inferred.
     label_field : str or None, default=None
         Field of JSON beside the images of an archive that is their label. None: inferred.
+    tree : DirectoryTree or None, default=None
+        Folders of the source. None: not known yet.
     """
     if remote.is_url(source):
         is_image = is_image_name(source.partition("?")[0])
@@ -96,7 +115,7 @@ def make_lister(
     if member is not None and not has_member(*member):
         return ArchiveLister(member[0], ignored, zip_encoding, label_field, folder=member[1])
     if os.path.isdir(source):
-        return FolderLister(source, ignored)
+        return FolderLister(source, ignored, tree)
     return SingleImageLister(source, ignored)  # also an image in an archive, or a missing file
 
 
@@ -120,13 +139,14 @@ class SingleImageLister(Lister):
 class FolderLister(Lister):
     """Images below a folder, sorted folder by folder."""
 
-    def __init__(self, source: str, ignored: IgnoredCounter) -> None:
+    def __init__(self, source: str, ignored: IgnoredCounter, tree: DirectoryTree | None = None) -> None:
         super().__init__(source, ignored)
+        self._tree = DirectoryTree(source) if tree is None else tree
         self.prefix = os.path.join(source, "")
 
     def layout(self, class_level: int | None = None, *, is_only_source: bool = True) -> Layout:
         """Return the layout of the folders. A flat folder among several sources is a class."""
-        tree = DirectoryTree(self._source)
+        tree = self._tree
         if not is_only_source and class_level is None and not tree.folders():
             name = os.path.basename(os.path.normpath(os.path.abspath(self._source)))
             return Layout(label=normalize_label(name))
@@ -134,7 +154,10 @@ class FolderLister(Lister):
 
     def names(self, layout: Layout) -> Iterator[str]:
         """Yield images below the folder."""
-        return _without_excluded(self._walk("", self._ignored), layout, self._ignored)
+        return self._images(self._walk("", self._ignored), layout, self._has_image)
+
+    def _has_image(self, stem: str) -> bool:
+        return any(os.path.isfile(f"{self.prefix}{stem}{suffix}") for suffix in _COMMON_SUFFIXES)
 
     def _walk(self, start: str, ignored: IgnoredCounter) -> Iterator[str]:
         """Yield the images below a folder, without recursion: trees may be deeper than Python's stack.
@@ -181,18 +204,6 @@ class FolderLister(Lister):
         with os.scandir(path) as entries:
             # Names alone: entries would take three times the memory.
             return sort_names(f"{entry.name}{_FOLDER_MARK}" if is_folder(entry) else entry.name for entry in entries)
-
-
-def _without_excluded(names: Iterator[str], layout: Layout, ignored: IgnoredCounter) -> Iterator[str]:
-    """Yield names that are in no folder of annotations, and count the others."""
-    if not layout.excluded:
-        yield from names
-        return
-    for name in names:
-        if layout.is_excluded(name):
-            ignored["masks or annotations"] += 1
-        else:
-            yield name
 
 
 class _NameLister(Lister):
@@ -257,7 +268,23 @@ class ArchiveLister(_NameLister):
 
     def names(self, layout: Layout) -> Iterator[str]:
         """Yield the images of the archive."""
-        return _without_excluded(iter(self._names), layout, self._ignored)
+        stems: set[str] = set()
+
+        def has_image(stem: str) -> bool:
+            if not stems:
+                stems.update(map(stem_of, self._names))
+            return stem in stems
+
+        names = iter(self._names)
+        if self.labels is not None:  # further images of a sample, such as 0001.depth.png beside 0001.jpg
+            names = (name for name in names if "." not in stem_of(name) or not self._is_further(name, has_image))
+        return self._images(names, layout, has_image)
+
+    def _is_further(self, name: str, has_image: Callable[[str], bool]) -> bool:
+        key, suffix = split_key(name)
+        is_further = suffix.count(".") > 1 and has_image(key)
+        self._ignored["further images of a sample"] += is_further
+        return is_further
 
 
 class UrlLister(_NameLister):
@@ -274,4 +301,5 @@ class UrlLister(_NameLister):
     def names(self, layout: Layout) -> Iterator[str]:
         """Yield the images below the URL."""
         with self._names as names:
-            yield from _without_excluded(iter(names), layout, self._ignored)
+            stems: list[str] = []
+            yield from self._images(remembering_stems(iter(names), stems), layout, lambda stem: stem in stems)

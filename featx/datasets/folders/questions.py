@@ -1,4 +1,4 @@
-"""Why the folders of a source define no labels: the two readings, with an option for each of them."""
+"""Reasons why the folders of a source define no labels: the two readings, with an option for each of them."""
 
 from __future__ import annotations
 
