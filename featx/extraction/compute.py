@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +86,7 @@ class RowComputer:
         missing, rows = self._cache.read_views(digests)
         if missing.any() and self._engine is None:
             self._start()
-            missing, rows = self._cache.read_views(digests)  # others have computed meanwhile
+            missing, rows = self._cache.read_views(digests)  # others may have computed meanwhile
         if missing.any():
             views = self._views.cut(pixels, digests, missing)
             rows[missing] = self._validate_rows(self._run(views), len(views))
@@ -106,15 +108,19 @@ class RowComputer:
             self._cache.refresh()
 
     def _start(self) -> None:
-        """Start the network. Others compute meanwhile, as a conversion takes minutes, but only one process converts."""
         self._cache.prepare()  # fails before the network is loaded
         folder = self._folder / "compiled" if self._folder else None
-        if not self._lock.locked or self._resolved.engine == "direct":
-            self._engine = self._resolved.start(folder)
+        self._engine = self._resolved.start(folder, while_starting=self._letting_others_compute)
+
+    @contextlib.contextmanager
+    def _letting_others_compute(self) -> Iterator[None]:
+        """Release the lock while a network starts: a conversion takes minutes. Only one process starts a network."""
+        if not self._lock.locked:
+            yield
             return
         self.release()
-        with wait_lock(f"starting {folder} {self._resolved.recipe.graph_fingerprint}"):
-            self._engine = self._resolved.start(folder)
+        with wait_lock(f"starting {self._folder} {self._resolved.recipe.graph_fingerprint}"):
+            yield
         self._acquire()
 
     def _run(self, views: np.ndarray[Any, Any]) -> FloatArray:

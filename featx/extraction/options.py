@@ -359,15 +359,18 @@ class Resolved:
         """Raise EngineError if this process was forked from one that has run a network."""
         check_not_forked(self.backbone)
 
-    def start(self, compiled: Path | None) -> Engine:
-        """Return the running engine. `compiled` is the folder of compiled graphs; None: compile without caching."""
+    def start(self, compiled: Path | None, **options: Any) -> Engine:
+        """Return the running engine. `compiled` is the folder of compiled graphs; None: compile without caching.
+
+        `options` are those of :func:`featx.extraction.engines.engine.start_engine`.
+        """
         start = functools.partial(start_engine, self.backbone, self.recipe, engine=self.engine, compiled=compiled)
-        start = functools.partial(start, device=self.device, batch_size=self.batch_size)
+        start = functools.partial(start, device=self.device, batch_size=self.batch_size, **options)
         if self.archived is not None and self.options is not None:
             try:
                 return start(weights_path=None, archived=self.archived)
             except UnusableGraphError:
-                return self.with_weights().start(compiled)
+                return self.with_weights().start(compiled, **options)
         return start(weights_path=self.weights_path)
 
     def with_weights(self) -> Resolved:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import ctypes
 import functools
 import importlib.util
@@ -10,7 +11,7 @@ import os
 import threading
 import typing
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -239,6 +240,7 @@ def start_engine(
     device: str = "cpu",
     batch_size: int = COMPILED_BATCH_SIZE,
     archived: ArchivedGraph | None = None,
+    while_starting: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext,
 ) -> Engine:
     """Return a started engine for a recipe. The engines that were used last, and those that are held, stay started.
 
@@ -262,6 +264,8 @@ def start_engine(
     archived : ArchivedGraph or None, default=None
         Graph in a model file, which is used if neither the package nor `compiled` has one. None: the network is
         converted.
+    while_starting : callable, default=contextlib.nullcontext
+        Returns a context in which the engine is started; it is not called if the engine is started already.
 
     Returns
     -------
@@ -290,7 +294,7 @@ def start_engine(
     find = functools.partial(_started.find, (key, archived_key), network if compiled is None else None)
     if started := find():
         return started
-    with _started.start_lock(network):
+    with while_starting(), _started.start_lock(network):
         if started := find():  # another thread has started it meanwhile
             return started
         if archived is not None and load_known(backbone, recipe, compiled) is not None:
