@@ -6,6 +6,7 @@ import importlib
 from typing import Any
 
 from featx.errors import EngineError
+from featx.system.formatting import first_line
 from featx.system.threads import hidden_modules
 
 
@@ -34,7 +35,14 @@ def import_openvino() -> Any:
 def openvino_reason(error: Exception) -> str:
     """Return the last line of an error message of OpenVINO, or the kind of the error; the lines above are internals."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__
+    if any("Unable to read the model" in line for line in lines):  # the last line lists the formats of OpenVINO
+        return "the file is corrupt, or has another format than its suffix"
+    return first_line(RuntimeError(lines[-1])) if lines else type(error).__name__
+
+
+def openvino_version(openvino: Any) -> str:
+    """Return the version of OpenVINO without the number of its build."""
+    return str(openvino.__version__).partition("-")[0]
 
 
 def openvino_operations(openvino: Any) -> Any:

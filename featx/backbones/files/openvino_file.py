@@ -15,7 +15,7 @@ from featx.backbones.files.channel_axes import Axes, channel_axis, find_axes
 from featx.backbones.files.description import NetworkDescription, batch_size_error, rows_at_size
 from featx.backbones.keras.graph import LayerRow
 from featx.backbones.layers import escape_layer_name
-from featx.backbones.openvino_import import import_openvino, openvino_operations, openvino_reason
+from featx.backbones.openvino_import import import_openvino, openvino_operations, openvino_reason, openvino_version
 from featx.backbones.preprocessing import Preprocessing
 from featx.errors import EngineError, WeightsError
 
@@ -112,8 +112,8 @@ def _read(path: Path, kind: str) -> Any:
         network = openvino.convert_model(path) if kind == "saved model" else openvino.Core().read_model(path)
     except Exception as error:  # each reader of OpenVINO raises its own kinds
         raise WeightsError(
-            f"OpenVINO {openvino.__version__} cannot read network {str(path)!r}: {openvino_reason(error)}. Export it "
-            "again."
+            f"Cannot read network {str(path)!r} with OpenVINO {openvino_version(openvino)}: {openvino_reason(error)}. "
+            "Export it again."
         ) from error
     if len(network.inputs) != 1 or network.inputs[0].partial_shape.rank.get_length() != 4:
         shapes = ", ".join(str(tensor.partial_shape) for tensor in network.inputs)

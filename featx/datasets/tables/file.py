@@ -326,8 +326,10 @@ def _as_source_error(source: str) -> Iterator[None]:
     except OSError as error:
         raise SourceError(f"Cannot read table {redact_secrets(source)!r}: {error.strerror or error}.") from error
     except Exception as error:  # pandas and pyarrow raise many types for invalid tables
-        reason = first_line(error)
+        reason = first_line(error).removeprefix("Error tokenizing data. C error: ")
+        if "Excel file format cannot be determined" in reason or "zip file" in reason:
+            reason = "it is not an Excel file"
         raise SourceError(
-            f"Cannot read table {redact_secrets(source)!r}: {reason}. Expected a CSV, TSV, JSON Lines or "
-            "Parquet file with names of columns."
+            f"Cannot read table {redact_secrets(source)!r}: {reason}. Fix the file, or write the table as CSV, TSV, "
+            "JSON Lines or Parquet, with names of columns."
         ) from error

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from featx.backbones.layers import NETWORK_POOLINGS, POOL_OPERATIONS, missing_layer_message, pooled_output_name
-from featx.backbones.openvino_import import import_openvino, openvino_operations, openvino_reason
+from featx.backbones.openvino_import import import_openvino, openvino_operations, openvino_reason, openvino_version
 from featx.errors import EngineError
 from featx.extraction.engines.fixed_batch import FixedBatches, RunBatch
 from featx.store.compiled_graphs import Graph
@@ -120,7 +120,7 @@ class OpenVinoEngine(FixedBatches):
             compiled = compile_model(network)
         except RuntimeError as error:
             raise EngineError(
-                f"OpenVINO {openvino.__version__} cannot run the network: {openvino_reason(error)}. Pass "
+                f"OpenVINO {openvino_version(openvino)} cannot run the network: {openvino_reason(error)}. Pass "
                 'engine="keras" (--engine keras), or install another version of openvino.'
             ) from error
         used = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from featx.backbones.base import COMPILED_BATCH_SIZE, DirectBackbone, NetworkBackbone
-from featx.backbones.openvino_import import import_openvino, openvino_reason
+from featx.backbones.openvino_import import import_openvino, openvino_reason, openvino_version
 from featx.backbones.text.tokenizer import Tokenizer, check_tokenizers_installed
 from featx.errors import EngineError
 from featx.extraction.engines.compile import how_often, keep_graph, run_worker
@@ -48,8 +48,8 @@ class TextTower:
             self._request = core.compile_model(network, "CPU", settings).create_infer_request()
         except RuntimeError as error:
             raise EngineError(
-                f"OpenVINO {openvino.__version__} cannot run the text tower: {openvino_reason(error)}. Install another "
-                "version of openvino."
+                f"OpenVINO {openvino_version(openvino)} cannot run the text tower: {openvino_reason(error)}. Install "
+                "another version of openvino."
             ) from error
 
     def __call__(self, texts: Sequence[str]) -> FloatArray:

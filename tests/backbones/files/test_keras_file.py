@@ -76,7 +76,7 @@ def test_file_without_network_is_refused(folder: Path, tmp_path: Path, pixels: A
         (tmp_path / name).write_bytes(b"nothing of the kind")
         (tmp_path / "a.bin").write_bytes(b"")
         with pytest.raises(
-            WeightsError, match="is not a whole Keras network|is not a network in OpenVINO|cannot read network"
+            WeightsError, match="is not a whole Keras network|is not a network in OpenVINO|Cannot read network"
         ):
             keras_file.load(tmp_path / name) if name in ("a.keras", "a.h5") else rows(tmp_path / name, pixels)
     with pytest.raises(
