@@ -130,7 +130,8 @@ class ImageListing:
         if not self._tables:
             yield from iter_images(self._sources, self.remarks, self._options, keep_missing=self._keep_missing)
             return
-        splits = splits_of_files(self._tables, self.remarks.notes)
+        has_column = self._options.split_column is not None
+        splits = [None] * len(self._tables) if has_column else splits_of_files(self._tables, self.remarks.notes)
         for table, split in zip(self._tables, splits, strict=True):
             for image in self._images_of_table(table, batch_size):
                 yield image if split is None else image._replace(split=split)

@@ -116,6 +116,12 @@ def prepare_table(table: ImageTable, test: ImageTable | None, notes: list[str]) 
     if table.splits is not None:
         table = table.select([row for row, split in enumerate(table.splits) if split == "train"])
         notes.append(f"Test images of the first source are not used: {format_count(len(table), 'training image')}.")
+    if test.splits is not None and {"train", "test"} <= set(test.splits):
+        n_images = len(test)
+        test = test.select([row for row, split in enumerate(test.splits or ()) if split == "test"])
+        notes.append(
+            f"Of the test source, only its test split is used: {len(test):,} of {format_count(n_images, 'image')}."
+        )
     if not len(test.labeled()):
         reason = test.no_labels_reason or "Pass one folder per class, or a table with a label column."
         raise ComparisonError(f"The test images have no labels. {reason}")

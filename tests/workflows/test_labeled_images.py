@@ -9,7 +9,7 @@ import pytest
 from featx.baselines.folds.groups import group_codes
 from featx.datasets.image_table import ImageTable
 from featx.errors import ComparisonError, InputError
-from featx.workflows.labeled_images import as_image_table
+from featx.workflows.labeled_images import as_image_table, prepare_table
 
 TABLE = ImageTable(["a.jpg", "b.jpg"], ["cat", None], splits=["train", "test"], groups=["x", "y"])
 
@@ -55,3 +55,12 @@ def test_groups_are_the_same_with_blanks_around_them() -> None:
         "2 images without a group: each is a group of its own.",
     )
     assert group_codes(["P1", "P1 ", "p1"], 3).tolist() == [0, 0, 1]
+
+
+def test_only_the_test_split_of_a_test_source_is_used() -> None:
+    train = ImageTable(["a", "b"], ["x", "y"])
+    test = ImageTable(["c", "d", "e"], ["x", "y", "x"], splits=["train", "test", "test"])
+    notes: list[str] = []
+    joined = prepare_table(train, test, notes)
+    assert list(joined) == [("a", "x", "train"), ("b", "y", "train"), ("d", "y", "test"), ("e", "x", "test")]
+    assert notes == ["Of the test source, only its test split is used: 2 of 3 images."]

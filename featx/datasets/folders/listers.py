@@ -17,7 +17,7 @@ from featx.datasets.folders.infer import infer_layout
 from featx.datasets.folders.layout import Layout
 from featx.datasets.folders.masks import AnnotationFilter, remembering_stems, stem_of
 from featx.datasets.folders.names import ignore_reason, is_image_name, normalize_label, suffix_kind
-from featx.datasets.folders.sidecars import read_sidecars, split_key
+from featx.datasets.folders.sidecars import read_sidecars, split_key, unused_reason
 from featx.datasets.folders.tree import DirectoryTree, NameTree, is_folder
 from featx.errors import SourceError
 from featx.images.containers.archives import has_member, is_archive, list_archive, read_member, split_archive_path
@@ -248,7 +248,14 @@ class ArchiveLister(_NameLister):
         layout = infer_layout(tree, self._source, class_level)
         if class_level is None:
             notes += self._read_labels(names, layout)
-        return dataclasses.replace(layout, notes=(*notes, *layout.notes))
+        layout = dataclasses.replace(layout, notes=(*notes, *layout.notes))
+        if self.labels is not None or layout.defines_labels:
+            return layout
+        reason = unused_reason(self._names, names, self._read, self._label_field)
+        return dataclasses.replace(layout, no_labels_reason=reason)
+
+    def _read(self, name: str) -> bytes:
+        return read_member(self._archive, self._folder + name, _MAX_LABEL_BYTES)[0]
 
     def _read_labels(self, names: Sequence[str], layout: Layout) -> list[str]:
         """Read labels from files beside the images, and return a note on them."""
@@ -256,7 +263,7 @@ class ArchiveLister(_NameLister):
         sidecars = read_sidecars(
             self._names,
             names,
-            lambda name: read_member(self._archive, self._folder + name, _MAX_LABEL_BYTES)[0],
+            self._read,
             field=self._label_field,
             only_cls=has_folders and self._label_field is None,
         )

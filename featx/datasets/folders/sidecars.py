@@ -8,12 +8,15 @@ from typing import NamedTuple
 
 from featx.datasets.folders.names import normalize_label
 from featx.errors import FeatxError
+from featx.system.formatting import format_list, shorten
 
 #: Fields of JSON that are labels, in the order of preference.
 _FIELDS = ("label", "cls", "class", "category", "target", "y", "species")
 _SUFFIXES = (".cls", ".json", ".txt")
 #: Longer text is a caption. So is text that is different for nearly every image.
 _MAX_LENGTH, _MAX_DISTINCT = 64, 0.5
+
+_TABLE = "Pass a table of paths and labels"
 
 
 class SidecarLabels(NamedTuple):
@@ -68,6 +71,44 @@ def read_sidecars(
         if any(texts) and (suffix != ".txt" or _are_classes(texts)):
             return SidecarLabels(suffix, dict(zip(images, texts, strict=True)))
     return None
+
+
+def unused_reason(
+    images: Sequence[str], names: Iterable[str], read: Callable[[str], bytes], field: str | None = None
+) -> str:
+    """Return why the files beside the images of an archive are no labels, with a remedy. Empty: there are none.
+
+    Parameters
+    ----------
+    images, names, read, field
+        See :func:`read_sidecars`.
+    """
+    keys = {split_key(image)[0] for image in images}
+    first: dict[str, str] = {}
+    for name in names:
+        key, suffix = split_key(name)
+        if suffix in _SUFFIXES and key in keys:
+            first.setdefault(suffix, name)
+    if ".txt" in first and ".json" not in first:
+        return f"The .txt files beside the images are no classes, but captions or boxes. {_TABLE}."
+    if ".json" not in first:
+        return ""
+    try:
+        value = json.loads(read(first[".json"]).decode("utf-8-sig", "replace"))
+    except (FeatxError, ValueError):
+        return f"Cannot read labels from {first['.json']!r}: it is not JSON. {_TABLE}."
+    if not isinstance(value, dict):
+        return f"{first['.json']!r} is no JSON object with a label. {_TABLE}."
+    known = [name for name in ([field] if field else _FIELDS) if name in value]
+    if known:
+        return (
+            f"The field {known[0]!r} of {first['.json']!r} is no label, but "
+            f"{shorten(json.dumps(value[known[0]]))}. {_TABLE}, or another field as label_column (--label-column)."
+        )
+    return (
+        f"The .json files beside the images have no label: {first['.json']!r} has the fields "
+        f"{format_list(list(value), 8)}. Pass one of them as label_column (--label-column)."
+    )
 
 
 def split_key(name: str) -> tuple[str, str]:

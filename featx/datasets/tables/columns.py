@@ -14,7 +14,7 @@ from featx.datasets.labels import is_missing
 from featx.datasets.source_options import SourceOptions
 from featx.datasets.tables.cells import cell_texts, is_list_of_tags, normalize_labels, tags_of_list
 from featx.datasets.tables.frames import choose_images, images_note, named_images, open_frame
-from featx.datasets.tables.groups import normalize_groups, notes_of_groups
+from featx.datasets.tables.groups import normalize_groups, notes_of_groups, notes_of_unused_columns
 from featx.datasets.tables.paths import PathForm, clean_path, find_path_form, parse_template, template_columns
 from featx.datasets.tables.stored import (
     GROUP,
@@ -93,6 +93,8 @@ class ImageColumns:
         self.stored_type = None if options.label_column else stored_label_type(frame, source)
         if self.stored_type is not None:
             self.notes += stored_notes(source, [name for name in (SPLIT, GROUP) if self._is_stored(frame, name)])
+        else:
+            self.notes += notes_of_unused_columns(frame, options, source)
         self._form = PathForm(self._folder)
         self._columns = self._path_columns(frame)
         self._decide_form(self._written_paths(frame))
@@ -238,6 +240,9 @@ def table_from_frame(
     notes: list[str] = []
     if column is not None and options.path_template is None:
         paths = named_images(opened, column, first)
+        notes += notes_of_unused_columns(
+            frame, dataclasses.replace(options, split_column="") if is_part else options, source
+        )
         if len(images) > 1:
             notes.append(images_note(source, column))
     else:

@@ -6,12 +6,18 @@ from collections.abc import Sequence
 from typing import Any
 
 from featx.datasets.folders.names import normalize_label
+from featx.datasets.folders.words import split_kind
 from featx.datasets.label_names import similar_names
 from featx.datasets.labels import is_missing
+from featx.datasets.source_options import SourceOptions
 from featx.system.formatting import format_count
 
 #: Groups that are missing, as programs write them.
 _MISSING = ("", "nan", "NaN", "<NA>", "NaT", "None", "null")
+
+#: Usual names of columns of splits and of groups.
+_SPLITS = ("split", "subset", "partition", "set", "phase", "usage")
+_GROUPS = ("patient", "patient_id", "patientid", "subject", "subject_id", "group", "group_id")
 
 
 def normalize_groups(groups: Sequence[Any]) -> list[Any]:
@@ -39,3 +45,34 @@ def notes_of_groups(groups: Sequence[Any] | None) -> tuple[str, ...]:
     if n_ungrouped := groups.count(None):
         notes.append(f"{format_count(n_ungrouped, 'image')} without a group: each is a group of its own.")
     return tuple(notes)
+
+
+def notes_of_unused_columns(frame: Any, options: SourceOptions, source: str) -> list[str]:
+    """Return notes on columns of splits and groups by their names and values, where none was passed.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        First rows of a table.
+    options : SourceOptions
+    source : str
+        Name of the table.
+    """
+    notes = []
+    columns = {str(column).strip().lower(): column for column in reversed(list(frame.columns))}
+    if options.split_column is None and (name := next((name for name in _SPLITS if name in columns), None)):
+        column = columns[name]
+        values = {value for value in frame[column].tolist() if isinstance(value, str) and value.strip()}
+        if values and all(map(split_kind, values)):
+            notes.append(
+                f"The column {column!r} of {source!r} is not used. For this split, pass split_column={column!r} "
+                f"(--split-column {column})."
+            )
+    if options.group_column is None and (name := next((name for name in _GROUPS if name in columns), None)):
+        column = columns[name]
+        if len(frame) > frame[column].nunique() > 1:
+            notes.append(
+                f"The column {column!r} of {source!r} is not used. If images of one {column} must not be split, pass "
+                f"group_column={column!r} (--group-column {column})."
+            )
+    return notes

@@ -95,3 +95,31 @@ def test_labels_of_an_archive_and_of_folders_have_one_type(first: str, tmp_path:
     labels = find_images(sources).labels
     assert labels == (["0", "1", "0", "1", "cat"] if first == "tar" else ["cat", "0", "1", "0", "1"])
     assert find_images(tar).labels == [0, 1, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("files", "reason"),
+    [
+        ({".txt": "a photo of thing {}"}, "The .txt files beside the images are no classes, but captions or boxes."),
+        (
+            {".txt": "thing {}", ".json": '{{"caption": "{}", "width": 3}}'},
+            "has the fields 'caption', 'width'. Pass one",
+        ),
+        (
+            {".json": '{{"label": ["a", "b{}"]}}'},
+            """The field 'label' of '0.json' is no label, but ["a", "b0"]. Pass""",
+        ),
+        ({".json": "[{}]"}, "'0.json' is no JSON object with a label"),
+        ({".json": "{{{}"}, "Cannot read labels from '0.json': it is not JSON"),
+        ({".json": '{{"label": "b{}"}}'}, ""),
+        ({}, ""),
+    ],
+)
+def test_why_files_beside_images_are_no_labels(files: dict[str, str], reason: str, tmp_path: Path) -> None:
+    images = {f"{number}.png": png(number) for number in range(4)}
+    texts = {f"{n}{suffix}": text.format(n).encode() for suffix, text in files.items() for n in range(4)}
+    table = find_images(write_tar(tmp_path / "a.tar", images | texts))
+    assert reason in table.no_labels_reason
+    assert bool(reason) == bool(table.no_labels_reason)
+    if "'width'" in reason:
+        assert find_images(tmp_path / "a.tar", label_column="width").labels == [3] * 4

@@ -1,0 +1,44 @@
+"""Columns of splits and groups that are not used."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from featx import find_images
+
+TABLE = pd.DataFrame(
+    {"path": ["a.jpg", "b.jpg", "c.jpg"], "Split": ["train", "train", "test"], "patient_id": ["P1", "P1", "P2"]}
+)
+
+
+def test_unused_columns_are_noted(tmp_path: Path) -> None:
+    TABLE.to_csv(tmp_path / "t.csv", index=False)
+    for source in (tmp_path / "t.csv", TABLE):
+        table = find_images(source)
+        assert len(table.notes) == 2
+        assert "pass split_column='Split' (--split-column Split)" in table.notes[0]
+        assert "pass group_column='patient_id' (--group-column patient_id)" in table.notes[1]
+        used = find_images(source, split_column="Split", group_column="patient_id")
+        assert (used.splits, used.groups, used.notes) == (["train", "train", "test"], ["P1", "P1", "P2"], ())
+
+
+@pytest.mark.parametrize(
+    "columns", [{"split": ["a", "b", "c"]}, {"split": [1, 2, 2]}, {"patient": ["P1", "P2", "P3"]}, {"group": ["x"] * 3}]
+)
+def test_columns_of_other_values_are_not_noted(columns: dict[str, list[Any]]) -> None:
+    assert find_images(TABLE[["path"]].assign(**columns)).notes == ()
+
+
+def test_a_given_column_precedes_the_names_of_files(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    for name in ("train", "test"):
+        TABLE.to_parquet(tmp_path / f"{name}.parquet")
+    files = [tmp_path / "train.parquet", tmp_path / "test.parquet"]
+    assert find_images(files).splits == ["train"] * 3 + ["test"] * 3
+    table = find_images(files, split_column="Split")
+    assert table.splits == ["train", "train", "test"] * 2
+    assert not any("Files are splits" in note for note in table.notes)
