@@ -145,10 +145,15 @@ def options_from(args: argparse.Namespace, backbone: str) -> ExtractionOptions:
 
 
 def labeled_images_from(args: argparse.Namespace) -> ImageTable:
-    """Return the labeled images of a command."""
+    """Return the labeled images of a command. Those of features are what their table lists."""
     from featx.datasets.find import find_images
+    from featx.features.open import is_features, open_features
+    from featx.workflows.labeled_images import images_of_features
 
-    return find_images(args.source, **source_options_from(args))
+    options = source_options_from(args)
+    if len(args.source) == 1 and is_features(args.source[0]) and all(value is None for value in options.values()):
+        return images_of_features(open_features(args.source[0]), are_read=True)
+    return find_images(args.source, **options)
 
 
 def workflow_options_from(args: argparse.Namespace) -> dict[str, Any]:

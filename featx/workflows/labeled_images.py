@@ -16,8 +16,9 @@ from featx.datasets.label_names import missing_labels_note, similar_names_note, 
 from featx.datasets.labels import as_label_array, is_missing
 from featx.datasets.tables.frames import is_dataset_dict, is_frame
 from featx.datasets.tables.groups import normalize_groups, notes_of_groups
-from featx.datasets.tags import Tags
+from featx.datasets.tags import Tags, untagged_notes
 from featx.errors import ComparisonError, SourceError
+from featx.features.matrix import FeatureMatrix
 from featx.images.image_lists import as_image_list, name_images
 from featx.system.formatting import format_count, shorten
 
@@ -36,8 +37,8 @@ def as_image_table(
     Parameters
     ----------
     images : ImageTable, list, array, Series, table or iterable of images
-        See :meth:`FeatureExtractor.transform`. An ImageTable provides what the other parameters do not; so does a table
-        with a column of labels if `y` is None.
+        See :meth:`FeatureExtractor.transform`. An ImageTable provides what the other parameters do not; so do a
+        FeatureMatrix, whose images are read again, and a table with a column of labels if `y` is None.
     y : array-like, Series, iterable or None, default=None
         Label of each image.
     groups : array-like, Series, iterable or None, default=None
@@ -79,9 +80,42 @@ def _checked_mask(values: list[Any]) -> list[bool]:
     return [bool(value) for value in values]
 
 
+def images_of_features(features: FeatureMatrix, *, are_read: bool = False) -> ImageTable:
+    """Return the images of features with label, split and group.
+
+    Parameters
+    ----------
+    features : FeatureMatrix
+    are_read : bool, default=False
+        Whether the images are read again: paths start in the working directory then, and a note reports it.
+
+    Raises
+    ------
+    FeaturesNotFoundError
+        The features have no table.
+    """
+    columns = features.metadata(slice(None), ("path", "label", *features.part_columns))
+    paths, splits, groups = columns["path"], columns.get("split"), columns.get("group")
+    n_untagged = sum(isinstance(label, Tags) and not label.names for label in columns["label"])
+    parts = " and ".join(f"{name}s" for name in features.part_columns)
+    notes = [f"The {parts} of images are those with which the features were extracted."] if parts else []
+    if are_read:
+        paths = list(map(features.resolve_path, paths))
+        notes.append(f"Images are those that {features.address!r} lists; their features are extracted or cached.")
+    return ImageTable(
+        paths,
+        columns["label"],
+        splits=splits if splits and any(splits) else None,
+        groups=groups if groups and any(groups) else None,
+        notes=(*notes, *untagged_notes(n_untagged), *notes_of_groups(groups)),
+    )
+
+
 def _as_table(images: ImagesLike, *, has_labels: bool) -> ImageTable:
     if isinstance(images, ImageTable):
         return images
+    if isinstance(images, FeatureMatrix):
+        return images_of_features(images, are_read=True)
     if not has_labels:
         if isinstance(images, str | os.PathLike):
             as_image_list(images)  # raises InputError, with what to pass instead

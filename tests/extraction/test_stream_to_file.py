@@ -17,7 +17,7 @@ import pytest
 from featx import FeatureExtractor, check_images, compare_images, extract_images, find_images, open_features
 from featx.datasets.source_options import SourceOptions
 from featx.datasets.tables.streams import read_stream
-from featx.errors import InputError, SourceError, UnreadableImageError
+from featx.errors import InputError, OptionError, SourceError, UnreadableImageError
 
 pa = pytest.importorskip("pyarrow")
 
@@ -70,6 +70,25 @@ def test_a_stream_has_the_rows_of_its_images(suffix: str, tmp_path: Path) -> Non
     assert features.metadata(slice(2, 5))["label"] == ["a", "a", "b"]
     with open(next(tmp_path.glob("*failures.csv")), newline="") as file:
         assert [(line["position"], line["path"]) for line in csv.DictReader(file)] == [("3", "3.png")]
+
+
+def test_splits_and_groups_are_kept(tmp_path: Path) -> None:
+    extract({"train": Stream(IMAGES[:6]), "test": Stream(IMAGES[6:8])}, tmp_path / "f.npy")
+    splits = open_features(tmp_path / "f.npy").splits
+    assert splits is not None
+    assert splits[:].tolist() == ["train"] * 6 + ["test"] * 2
+    stream = Stream()
+    stream.schema = stream.schema.append(pa.field("part", pa.string())).append(pa.field("site", pa.string()))
+    for number, row in enumerate(stream.rows):  # batches of 16 rows: the second one has one split only
+        row.update(part="train" if number < 17 else "validation", site=f"S{number // 2} ")
+    extract(stream, tmp_path / "f.parquet", split_column="part", group_column="site")
+    features = open_features(tmp_path / "f.parquet")
+    assert features.splits is not None
+    assert features.groups is not None
+    assert features.splits[:].tolist() == ["train"] * 17 + ["test"] * 3
+    assert features.groups[:3].tolist() == ["S0", "S0", "S1"]
+    with pytest.raises(OptionError, match="must be None for several tables"):
+        extract({"train": stream, "test": stream}, tmp_path / "g.npy", split_column="part")
 
 
 def test_splits_are_read_one_after_another(tmp_path: Path) -> None:

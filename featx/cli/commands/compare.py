@@ -41,6 +41,8 @@ _IMAGE_OPTIONS = (
     *("test", "group_column", "label_column", "split_column", "path_column", "path_template", "root"),
     *("encoding", "class_level", "zip_encoding"),
 )
+#: Options of extraction whose columns are kept with the features.
+_KEPT = ("group_column", "split_column", "label_column")
 #: Defaults of such options that are not None.
 _DEFAULTS = {"on_error": "skip"}
 
@@ -154,7 +156,7 @@ def _add_split(parser: argparse.ArgumentParser) -> None:
 def _add_rank(commands: Any) -> None:
     summary = "Rank backbones, layers and poolings for labeled images without training"
     parser = add_command(commands, "rank", summary, _RANK_EXAMPLES, run=_rank)
-    add_sources(parser)
+    add_sources(parser, features=True)
     add_backbones(parser)
     add_task(parser)
     add_groups(parser)
@@ -212,10 +214,11 @@ def _compare_features(args: argparse.Namespace) -> ImageComparison:
         )
     given = [name for name in (*EXTRACTION_OPTIONS, "backbone", "on_error", *_IMAGE_OPTIONS) if _is_given(args, name)]
     if given:
-        raise OptionError(
-            f"--{given[0].replace('_', '-')} does not apply to features that are extracted already. Remove it, or "
-            "compare the images."
+        option = f"--{given[0].replace('_', '-')}"
+        remedy = (
+            f"compare the images, or extract them again with {option}" if given[0] in _KEPT else "compare the images"
         )
+        raise OptionError(f"{option} does not apply to features that are extracted already. Remove it, or {remedy}.")
     return compare_features(
         args.source[0],
         label_separator=args.label_separator,

@@ -72,6 +72,7 @@ def _kept(selection: DuplicateSelection, features: FeatureMatrix) -> Iterator[li
     names = ("path", "label", *features.part_columns)
     for start in range(0, len(selection.kept_rows), _BATCH_SIZE):
         columns = features.metadata(selection.kept_rows[start : start + _BATCH_SIZE], names)
+        columns["path"] = list(map(features.resolve_path, columns["path"]))  # those of a job start where it was planned
         lines = zip(*(columns[name] for name in names), strict=True)
         yield [TableRow(digest="", **dict(zip(names, line, strict=True))) for line in lines]
 

@@ -71,7 +71,7 @@ def add_train(commands: Any) -> None:
     """Add ``train``."""
     summary = "Train a model on labeled images"
     parser = add_command(commands, "train", summary, _TRAIN_EXAMPLES, run=train)
-    add_sources(parser)
+    add_sources(parser, features=True)
     parser.add_argument(
         "-o", "--output", default="model.skops", metavar="FILE", help="Model file (default: model.skops)"
     )

@@ -25,7 +25,7 @@ from featx.datasets.tables.stored import (
     unescape_cell,
     with_stored_columns,
 )
-from featx.datasets.tags import SEPARATOR, split_tags
+from featx.datasets.tags import SEPARATOR, Tags, split_tags, untagged_notes
 from featx.errors import OptionError, SourceError, did_you_mean
 from featx.system.files import remote
 from featx.system.formatting import shorten
@@ -253,7 +253,7 @@ def table_from_frame(
     if not paths:
         raise SourceError(f"{source!r} lists no images: it has {describe_columns(frame)} and no rows.")
     assert not isinstance(options.label_column, tuple)
-    labels = _select_column(frame, source, "label", options.label_column, LABEL_COLUMNS)
+    column_of_labels = _select_column(frame, source, "label", options.label_column, LABEL_COLUMNS)
     stored_type = None if options.label_column else stored_label_type(frame, source)
     if stored_type is not None:  # such as the table beside a .npy file, which pandas has read
         options = with_stored_columns(options, frame.columns)
@@ -261,12 +261,16 @@ def table_from_frame(
     groups = get_column(frame, source, "group", options.group_column, ())
     if groups is not None:
         groups = normalize_groups(list(map(unescape_cell, groups)) if stored_type is not None else groups)
+    labels: list[Any] = [None] * len(paths)
+    if column_of_labels is not None:
+        labels = [_as_label(label, stored_type) for label in column_of_labels.tolist()]
+    n_untagged = sum(isinstance(label, Tags) and not label.names for label in labels)
     return ImageTable(
         paths=paths,
-        labels=[None] * len(paths) if labels is None else [_as_label(label, stored_type) for label in labels.tolist()],
+        labels=labels,
         splits=splits if splits is None or is_part else normalize_splits(splits),
         groups=groups,
-        notes=(*notes, *notes_of_groups(groups)),
+        notes=(*notes, *untagged_notes(n_untagged), *notes_of_groups(groups)),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import os
 import time
@@ -15,8 +16,7 @@ from featx.baselines.scaling.limits import ScaleLimits
 from featx.datasets.image_table import ImageTable, LabelsLike
 from featx.datasets.labels import validate_labels
 from featx.datasets.source_options import check_separator
-from featx.datasets.tables.groups import notes_of_groups
-from featx.datasets.tags import Tags, split_tags, untagged_notes
+from featx.datasets.tags import Tags, split_tags
 from featx.errors import ComparisonError, OptionError, notes_on_errors
 from featx.extraction.options import ExtractionOptions, resolve_cache
 from featx.extraction.recorded import resolve_with_recipe
@@ -35,7 +35,7 @@ from featx.workflows.experiment import BackboneComparison, Experiment
 from featx.workflows.feature_sets import FeatureSet, ReadableImages
 from featx.workflows.image_duplicates import ImageDuplicates, classify_duplicates, find_image_duplicates
 from featx.workflows.image_estimators import bind_texts, check_feature_estimators, uses_texts, validate_zero_shot
-from featx.workflows.labeled_images import as_image_table, label_column, prepare_table
+from featx.workflows.labeled_images import as_image_table, images_of_features, label_column, prepare_table
 from featx.workflows.result import ImageComparison
 from featx.workflows.stored.stored_backbone import stored_backbone
 
@@ -191,19 +191,14 @@ def _image_table(matrix: FeatureMatrix, *, has_labels: bool, separator: str | No
                 "Pass y from Python, or put the .csv file of the extraction beside it."
             )
         return ImageTable([f"row {row}" for row in range(len(matrix))], [None] * len(matrix))
-    columns = matrix.metadata(slice(None), ("path", "label", *matrix.part_columns))
-    labels = columns["label"]
-    if separator is not None:
-        labels = [label if isinstance(label, Tags) else split_tags(str(label or ""), separator) for label in labels]
-    splits, groups = columns.get("split"), columns.get("group")
-    n_untagged = sum(isinstance(label, Tags) and not label.names for label in labels)
-    return ImageTable(
-        columns["path"],
-        labels,
-        splits=splits if splits and any(splits) else None,
-        groups=groups if groups and any(groups) else None,
-        notes=(*_describe_parts(matrix), *untagged_notes(n_untagged), *notes_of_groups(groups)),
-    )
+    table = images_of_features(matrix)
+    if separator is None:
+        return table
+    labels = [
+        label if isinstance(label, Tags) else split_tags("" if label is None else str(label), separator)
+        for label in table.labels
+    ]
+    return dataclasses.replace(table, labels=labels)
 
 
 def _as_location(features: object) -> str:
@@ -255,14 +250,6 @@ def _bind(
     resolved = resolve_with_recipe(ExtractionOptions(**(matrix.options or {})), matrix.recipe)
     notes += validate_zero_shot(config, [resolved], y)
     return bind_texts(config, resolved, y, cache)
-
-
-def _describe_parts(matrix: FeatureMatrix) -> list[str]:
-    """Return a note on splits and groups that are stored with the features."""
-    if not matrix.part_columns:
-        return []
-    parts = " and ".join(f"{name}s" for name in matrix.part_columns)
-    return [f"The {parts} of images are those with which the features were extracted."]
 
 
 def _describe_missing(matrix: FeatureMatrix) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from featx import (
     merge_job,
     open_features,
     plan_job,
+    rank_images,
     run_job,
 )
 from featx.cli import main as cli
@@ -62,14 +64,9 @@ def tags(number: int, path: str) -> dict[str, Any]:
     return {"path": path, "label": ["red", "red,blue", "", "blue"][number % 4]}
 
 
-def formula(number: int, path: str) -> dict[str, Any]:
-    return {"path": path, "label": ["=a", "+b"][number % 2]}
-
-
 SOURCES = {
     "splits and groups": (split_and_group, {"split_column": "part", "group_column": "patient"}, "a"),
     "tags": (tags, {"label_separator": ","}, Tags(["red"])),
-    "formulas": (formula, {}, "=a"),
 }
 
 
@@ -131,6 +128,14 @@ def test_folders_named_by_numbers_stay_classes(images: list[str]) -> None:
     # Without such labels the table is as short as before.
     extract_images(ImageTable(images, ["a", "b"] * 12), "f.npy", **OPTIONS)
     assert Path("f.csv").read_text().startswith("row,path,label,digest\n")
+
+
+def test_labels_that_look_like_formulas_stay_as_they_are(images: list[str]) -> None:
+    extract_images(ImageTable(images, ["=a", "+b"] * 12), "f.npy", **OPTIONS)
+    assert Path("f.csv").read_text().splitlines()[1].endswith(",str")
+    for labels in (open_features("f.npy").labels[:2].tolist(), find_images("f.csv").labels[:2]):
+        assert labels == ["=a", "+b"]
+    assert find_images(pd.read_csv("f.csv")).labels[:2] == ["=a", "+b"]
 
 
 def test_folders_of_splits_and_folds_are_kept(images: list[str]) -> None:
@@ -205,3 +210,33 @@ def test_commands_that_need_no_labels_take_options_of_tags(
     assert cli.main(["extract", "t.csv", *options, "-o", "job/"]) == 0  # the same job, which is resumed
     for name in ("f.npy", "job"):
         assert open_features(name).labels[:3].tolist() == [Tags([]), Tags(["red"]), Tags(["blue"])]
+
+
+def test_features_are_a_source_of_their_images(
+    images: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    labels = ["a", "b"] * 12
+    with open("t.csv", "w") as file:
+        file.write("path,label,patient\n")
+        file.writelines(
+            f"{path},{label},{number // 4}\n" for number, (path, label) in enumerate(zip(images, labels, strict=True))
+        )
+    plan_job("t.csv", "job", sample=0, group_column="patient", **OPTIONS)
+    run_job("job", cache=None)
+    (tmp_path / "elsewhere").mkdir()
+    source = str(Path("job").absolute())
+    monkeypatch.chdir(tmp_path / "elsewhere")  # the paths of a job start where it was planned
+    options = {"backbones": ["color_histogram"], "duplicate_groups": False, "cache": None}
+    ranking = rank_images(open_features(source), **options)
+    direct = rank_images(
+        [str(Path(open_features(source).folder or ".", path)) for path in images],
+        labels,
+        groups=[number // 4 for number in range(24)],
+        **options,
+    )
+    assert ranking.table.drop(columns="name").equals(direct.table.drop(columns="name"))
+    assert "The groups of images are those with which the features were extracted." in ranking.notes
+    command = ["duplicates", source, "--keep", "first", "--list", "list.csv", "--duplicate-threshold", "1", "--quiet"]
+    assert cli.main(command) == 0
+    assert all(map(os.path.exists, find_images("list.csv").paths))
+    assert cli.main(["rank", source, "--backbone", "color_histogram", "--no-cache", "--quiet"]) == 0
