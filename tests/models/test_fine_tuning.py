@@ -290,7 +290,7 @@ def test_classifier_inherits_options_of_backbone(tmp_path: Path) -> None:
     options = ExtractionOptions("mobilenet", image_size=96, layer="conv_pw_6_relu", pooling="max")
     config = ComparisonConfig(estimators={"mine": given, "knn": "knn"}, tune=True)
     assert validate_image_estimators(config, [options]) == [
-        "fine-tune is not tuned (tune, --tune): it uses its default parameters."
+        "fine-tune is not tuned by tune=True (--tune): it uses its default parameters."
     ]
     assert validate_image_estimators(ComparisonConfig(estimators=["knn"], tune=True), [options]) == []
     wanted = bind_images(config, ImageTable(["a.jpg"], ["a"]), options, None)
