@@ -15,11 +15,14 @@ from featx.errors import FeatxError, OptionError, UnreadableImageError
 from featx.images.containers.members import read_member, split_member_path
 from featx.images.decode import load_decoders
 from featx.images.decoders.deep_colors import low_bytes
+from featx.images.decoders.dicom import WINDOW
 from featx.images.formats import PNG_SIGNATURE, open_image
 from featx.images.image import is_path, read_image
 from featx.images.image_lists import NamedImage
+from featx.images.to_rgb import upper_limit
 from featx.system.files import remote
 from featx.system.files.atomic import open_regular_file
+from featx.system.formatting import format_list
 
 _MAX_BIT_DEPTH = 32
 #: Suffixes of formats whose pixels may have more than 8 bits.
@@ -103,14 +106,17 @@ class PixelRange:
         Number of images with more than 8 bits in the sample.
     low, high : float
         Lowest and highest value.
-    is_integer : bool
-        Whether no image has floats.
+    limits : tuple of float
+        The values that become white without an option, in increasing order.
+    n_bits : int
+        Largest number of bits that a pixel is stored in.
     """
 
     n_images: int
     low: float
     high: float
-    is_integer: bool
+    limits: tuple[float, ...]
+    n_bits: int
 
     def note(self) -> str:
         """Return a note if the images are probably too dark without an option. Empty: they are not."""
@@ -120,12 +126,20 @@ class PixelRange:
                 f"Pixels have values from {low} to {high} in a sample of {self.n_images:,}. Values below 0 become "
                 f"black. Pass the range of interest, for example window=({low}, {high}) (--window {low} {high})."
             )
+        if len(self.limits) > 1:
+            ranges = format_list([f"0–{limit:g}" for limit in self.limits])
+            return (
+                f"Images in a sample of {self.n_images:,} are scaled from different ranges ({ranges}), as the largest "
+                f"value of each decides. Pass one for all of them, for example window=(0, {self.high:g}) (--window 0 "
+                f"{self.high:g})."
+            )
         depth = next((depth for depth in _BIT_DEPTHS if self.high < 2**depth), None)
-        if not self.is_integer or depth is None:
+        if depth is None or 2**depth > self.limits[0]:
             return ""
         return (
-            f"Images have 16 bits per pixel, but values up to {self.high:,.0f} only in a sample of {self.n_images:,}: "
-            f"they are nearly black. If they have {depth} bits, pass bit_depth={depth} (--bit-depth {depth})."
+            f"Images have {self.n_bits} bits per pixel, but values up to {self.high:,.0f} only in a sample of "
+            f"{self.n_images:,}: they are nearly black. If they have {depth} bits, pass "
+            f"bit_depth={depth} (--bit-depth {depth})."
         )
 
 
@@ -135,8 +149,8 @@ def pixel_range_note(images: Sequence[Any], window: object = None) -> str:
     Parameters
     ----------
     images : sequence
-        Arrays of uint16, encoded images in memory or in tables, and local files with the suffix of a format with up to
-        16 bits are examined, evenly spread.
+        Arrays of uint16, Pillow images, encoded images in memory or in tables, and local files with the suffix of a
+        format with more than 8 bits are examined, evenly spread.
     window : object, default=None
         Given window. None: none.
     """
@@ -150,7 +164,7 @@ def sample_pixel_range(images: Sequence[Any]) -> PixelRange | None:
     """Return the range of pixels in a sample of images with more than 8 bits. None: there are none."""
     # Rows of a table are read in order: those at its end take the time of all before them.
     step = 1 if len(images) and _is_row(images[0]) else max(1, len(images) // _MAX_OPENED)
-    lows, highs, are_integers = [], [], []
+    lows, highs, limits, n_bits = [], [], set(), 0
     for image in images[: step * _MAX_OPENED : step]:
         pixels = _deep_pixels(image)
         if pixels is None:
@@ -159,12 +173,13 @@ def sample_pixel_range(images: Sequence[Any]) -> PixelRange | None:
         if values.size:
             lows.append(float(values.min()))
             highs.append(float(values.max()))
-            are_integers.append(pixels.dtype == np.uint16)
+            limits.add(upper_limit(pixels.dtype, highs[-1]))
+            n_bits = max(n_bits, 8 * pixels.itemsize)
         if len(lows) == _MAX_DECODED:
             break
     if not lows:
         return None
-    return PixelRange(len(lows), min(lows), max(highs), all(are_integers))
+    return PixelRange(len(lows), min(lows), max(highs), tuple(sorted(limits)), n_bits)
 
 
 def _is_png_of_8_bits(path: str) -> bool:
@@ -185,19 +200,23 @@ def _deep_pixels(image: Any) -> np.ndarray[Any, Any] | None:
             image = image.load()
         if isinstance(image, np.ndarray):
             return image if image.dtype == np.uint16 else None
-        if hasattr(image, "getexif") or not _may_be_deep(image):
-            return None
-        if _is_row(image) and (member := split_member_path(image)):
-            content = read_member(*member, _MAX_BYTES)[0]
-        else:
-            content = read_image(image, max_bytes=_MAX_BYTES)[0]
-        if isinstance(content, np.ndarray):
-            return content if content.dtype == np.uint16 else None
-        return _decode_deep(content) if isinstance(content, bytes) else None
+        if hasattr(image, "getexif"):
+            return _deep_gray(image)
+        return _read_deep(image) if _may_be_deep(image) else None
     except FeatxError:
         return None  # reading it again reports the reason
     except Exception:  # decoders raise many types for invalid data
         return None
+
+
+def _read_deep(image: Any) -> np.ndarray[Any, Any] | None:
+    if _is_row(image) and (member := split_member_path(image)):
+        content = read_member(*member, _MAX_BYTES)[0]
+    else:
+        content = read_image(image, max_bytes=_MAX_BYTES)[0]
+    if isinstance(content, np.ndarray):
+        return content if content.dtype == np.uint16 else None
+    return _decode_deep(content) if isinstance(content, bytes) else None
 
 
 def _may_be_deep(image: Any) -> bool:
@@ -225,4 +244,11 @@ def _decode_deep(content: bytes) -> np.ndarray[Any, Any] | None:
         if low is not None:
             colors: np.ndarray[Any, Any] = np.asarray(image)[:, :, :3].astype(np.uint16) * 256 + low
             return colors
-        return np.asarray(image) if image.mode == "F" or image.mode.startswith("I") else None
+        return _deep_gray(image)
+
+
+def _deep_gray(image: Any) -> np.ndarray[Any, Any] | None:
+    """Return the pixels of a Pillow image in gray of more than 8 bits. Files of DICOM have their own range."""
+    if WINDOW in image.info or not (image.mode == "F" or image.mode.startswith("I")):
+        return None
+    return np.asarray(image)

@@ -206,7 +206,7 @@ def _scale_to_8_bits(image: PILImage, gray: _GrayFormat, window: Window | None) 
     if gray.is_unsigned:
         pixels = pixels.view(np.uint32)
     limits = image.info.get(WINDOW) if window is None or window.limits is None else window.limits
-    low, high = limits or (0.0, _upper_limit(pixels.dtype, max(_largest(pixels[rows]) for rows in _blocks(pixels))))
+    low, high = limits or (0.0, upper_limit(pixels.dtype, max(_largest(pixels[rows]) for rows in _blocks(pixels))))
     scaled = np.empty(pixels.shape, dtype=np.uint8)
     for rows in _blocks(pixels):
         scaled[rows] = _scale(pixels[rows], low, high)
@@ -236,7 +236,7 @@ def _scale(pixels: np.ndarray[Any, Any], low: float, high: float) -> PixelArray:
     return scaled
 
 
-def _upper_limit(dtype: np.dtype[Any], largest: float) -> float:
+def upper_limit(dtype: np.dtype[Any], largest: float) -> float:
     """Return the value that becomes 255: the smallest common limit of at least the largest value, else that value."""
     if dtype == np.uint16:
         limits = [65535.0]

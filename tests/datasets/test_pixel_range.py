@@ -93,7 +93,8 @@ def test_window_of_a_pillow_image() -> None:
     image = PIL.Image.fromarray(np.full((8, 8), 4095, dtype=np.uint16))
     white = FeatureExtractor(**FAST).transform([PIL.Image.new("RGB", (8, 8), "white")])
     np.testing.assert_array_equal(FeatureExtractor(**FAST, bit_depth=12).transform([image]), white)
-    assert not np.array_equal(FeatureExtractor(**FAST).transform([image]), white)
+    with pytest.warns(FeatxWarning, match="bit_depth=12"):
+        assert not np.array_equal(FeatureExtractor(**FAST).transform([image]), white)
 
 
 def test_window_is_part_of_the_recipe(photos: list[PIL.Image.Image], tmp_path: Path) -> None:
@@ -175,3 +176,33 @@ def test_dark_arrays_are_noted() -> None:
     assert "pass bit_depth=12" in pixel_range_note(list(array))
     assert "pass bit_depth=12" in pixel_range_note(find_images(array).paths)
     assert pixel_range_note([array.astype(np.uint8), b"bytes"]) == ""
+
+
+@pytest.mark.parametrize("dtype", ["int32", "float32"])
+def test_12_bits_in_other_types_are_noted(dtype: str, tmp_path: Path) -> None:
+    images = [PIL.Image.fromarray(np.full((8, 8), value, dtype=dtype)) for value in (900, 4095)]
+    for number, image in enumerate(images):
+        image.save(tmp_path / f"{number}.tif")
+    paths = sorted(map(str, tmp_path.iterdir()))
+    for source in (paths, images, [Path(path).read_bytes() for path in paths]):
+        note = pixel_range_note(source)
+        assert note.startswith("Images have 32 bits per pixel, but values up to 4,095 only in a sample of 2")
+        assert "pass bit_depth=12 (--bit-depth 12)" in note
+    assert pixel_range_note(find_images(tmp_path).paths) == note
+    assert decode_image(Path(paths[1]).read_bytes(), (8, 8)).max() < 20
+    assert decode_image(Path(paths[1]).read_bytes(), (8, 8), window=Window(0, 4095)).min() == 255
+
+
+def test_images_with_ranges_of_their_own_are_noted() -> None:
+    images = [PIL.Image.fromarray(np.full((8, 8), value, dtype=np.int32)) for value in (250, 260)]
+    note = pixel_range_note(images)
+    assert "are scaled from different ranges ('0–255', '0–65535')" in note
+    assert "window=(0, 260) (--window 0 260)" in note
+    assert pixel_range_note(images, (0, 260)) == ""
+    floats = [PIL.Image.fromarray(np.full((8, 8), value, dtype=np.float32)) for value in (0.5, 0.9)]
+    assert pixel_range_note(floats) == ""
+    assert "('0–1', '0–255')" in pixel_range_note([*floats, PIL.Image.fromarray(np.full((8, 8), 7, dtype=np.float32))])
+    assert (
+        pixel_range_note([PIL.Image.new("I", (8, 8), 200), PIL.Image.new("L", (8, 8)), PIL.Image.new("RGB", (8, 8))])
+        == ""
+    )
