@@ -94,7 +94,8 @@ def _without_encoded_secret(text: str) -> str:
     return f"{re.split('[?%]', text, maxsplit=1)[0]}?…"
 
 
-def _shorten_quoted(message: str) -> str:
+def shorten_quoted(message: str) -> str:
+    """Return a message with quoted values of a limited length."""
     return _QUOTED.sub(lambda match: f"{match[0][: _MAX_SHOWN // 2]}…{match[0][-_MAX_SHOWN // 2 :]}", message)
 
 
@@ -102,7 +103,7 @@ class FeatxError(Exception):
     """Base class of all errors that featx raises on purpose. Its message is short, and has no secrets of URLs."""
 
     def __str__(self) -> str:
-        return _shorten_quoted(redact_secrets(super().__str__()))
+        return shorten_quoted(redact_secrets(super().__str__()))
 
 
 @contextlib.contextmanager
@@ -190,7 +191,7 @@ class UnreadableImageError(FeatxError, OSError):
         index = f" (index {self.position})" if self.position is not None else ""
         image = self.image if len(self.image) <= _MAX_SHOWN else f"{self.image[:_MAX_SHOWN]}…"
         return (
-            f"Cannot read image {image!r}{index}: {_shorten_quoted(redact_secrets(self.reason))}. "
+            f"Cannot read image {image!r}{index}: {shorten_quoted(redact_secrets(self.reason))}. "
             f'{self.remedy}, or continue without it: on_error="skip" (--on-error skip; "nan" in FeatureExtractor).'
         )
 

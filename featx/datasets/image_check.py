@@ -19,7 +19,7 @@ from featx.datasets.image_listing import format_ignored
 from featx.datasets.image_table import ImagesLike
 from featx.datasets.label_names import conflicts_note, missing_labels_note, similar_names_note
 from featx.datasets.pixel_range import pixel_range_note
-from featx.errors import UnreadableImageError
+from featx.errors import UnreadableImageError, shorten_quoted
 from featx.images.decode import MAX_PIXELS, decode_image, load_decoders
 from featx.images.formats import IMAGE_SUFFIXES, open_image
 from featx.images.image import content_digest, describe_image, read_image
@@ -325,7 +325,7 @@ def check_images(
             images += counted(threads.map(lambda path: _check_image(path, max_pixels), batch), advance)
     images, quality_notes = _without_common(images)
     found = [f(table.labels) for f in (similar_names_note, missing_labels_note)] + [pixel_range_note(table.paths)]
-    notes = [*table.all_notes(), *filter(None, found)]
+    notes = [*table.all_notes(), *map(shorten_quoted, filter(None, found))]
     conflicts = conflicts_note([(image.digest, image.path) for image in images], table.labels)
     notes += [*quality_notes, *filter(None, [conflicts])]
     return ImageCheck(images, table.labels, table.ignored, notes)

@@ -23,7 +23,7 @@ from featx.datasets.tables.file import TABLE_SUFFIXES, check_is_read, is_table_n
 from featx.datasets.tables.metadata import find_metadata, metadata_note
 from featx.datasets.tables.shards import data_files_in, expand_sources, is_data_file, splits_of_files
 from featx.datasets.tags import SEPARATOR, Tags, split_tags, untagged_notes
-from featx.errors import OptionError, SourceError, SourceNotFoundError
+from featx.errors import OptionError, SourceError, SourceNotFoundError, shorten_quoted
 from featx.images.containers.archives import is_archive
 from featx.images.containers.members import split_member_path
 from featx.images.formats import IMAGE_SUFFIXES
@@ -220,7 +220,8 @@ class ImageListing:
         if self.label_type == "tags":
             return [*self.remarks.notes, *untagged_notes(self._tags.n_untagged)]
         is_inferred = self._label_types is not None and not any(self._stored_types)
-        return [*self.remarks.notes, *(self._label_types.notes() if is_inferred and self._label_types else ())]
+        notes = [*self.remarks.notes, *(self._label_types.notes() if is_inferred and self._label_types else ())]
+        return list(map(shorten_quoted, notes))
 
 
 def iter_images(

@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-from featx.errors import InputError
+from featx.errors import InputError, shorten_quoted
 from featx.images.image import Image, is_path
 from featx.images.image_lists import as_image_list
 from featx.system.formatting import format_count, shorten
@@ -108,6 +108,10 @@ class ImageTable:
     groups: list[str | None] | None = None
     notes: tuple[str, ...] = ()
     no_labels_reason: str = ""
+
+    def __post_init__(self) -> None:
+        if self.notes:  # labels and names in them may be as long as a file
+            object.__setattr__(self, "notes", tuple(map(shorten_quoted, self.notes)))
 
     def __len__(self) -> int:
         return len(self.paths)

@@ -17,7 +17,7 @@ from featx.datasets.labels import as_label_array, is_missing
 from featx.datasets.tables.frames import is_dataset_dict, is_frame
 from featx.datasets.tables.groups import normalize_groups, notes_of_groups
 from featx.datasets.tags import Tags, untagged_notes
-from featx.errors import ComparisonError, SourceError
+from featx.errors import ComparisonError, SourceError, shorten_quoted
 from featx.features.matrix import FeatureMatrix
 from featx.images.image_lists import as_image_list, name_images
 from featx.system.formatting import format_count, shorten
@@ -185,13 +185,14 @@ def _without_empty_split(table: ImageTable, notes: list[str]) -> ImageTable:
 def _note_names(table: ImageTable, notes: list[str]) -> None:
     """Note names of classes or tags that may mean the same or nothing, and those without training images."""
     names = _names(table.labels)
-    notes += filter(None, [similar_names_note(names), missing_labels_note(names)])
+    found = [similar_names_note(names), missing_labels_note(names)]
     if table.splits is not None and not any(isinstance(label, float) for label in table.labels):
         parts = {
             part: _names(label for label, split in zip(table.labels, table.splits, strict=True) if split == part)
             for part in ("train", "test")
         }
-        notes += filter(None, [unknown_classes_note(parts["train"], parts["test"])])
+        found.append(unknown_classes_note(parts["train"], parts["test"]))
+    notes += map(shorten_quoted, filter(None, found))
 
 
 def _names(labels: Iterable[Any]) -> list[Any]:

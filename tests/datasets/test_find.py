@@ -243,3 +243,10 @@ def test_other_sources_are_errors(source: object) -> None:
 def test_no_source_is_an_error() -> None:
     with pytest.raises(SourceError, match="at least one folder or file"):
         find_images([])
+
+
+def test_notes_show_long_labels_in_part(tmp_path: Path) -> None:
+    pd.DataFrame({"path": ["1.jpg", "2.jpg"], "label": ["1", "x" * 50_000]}).to_csv(tmp_path / "t.csv", index=False)
+    table = find_images(tmp_path / "t.csv")
+    assert len(table.notes[0]) < 500
+    assert "Labels mix numbers and text ('1', 'xxx" in table.notes[0]

@@ -64,3 +64,11 @@ def test_only_the_test_split_of_a_test_source_is_used() -> None:
     joined = prepare_table(train, test, notes)
     assert list(joined) == [("a", "x", "train"), ("b", "y", "train"), ("d", "y", "test"), ("e", "x", "test")]
     assert notes == ["Of the test source, only its test split is used: 2 of 3 images."]
+
+
+def test_notes_of_long_names_are_short() -> None:
+    names = ["x" * 50_000, "x" * 50_000 + "."]
+    notes: list[str] = []
+    prepare_table(ImageTable(["a", "b"], names, notes=(f"{names[0]!r} is long",)), None, notes)
+    assert len(notes) == 2
+    assert all(len(note) < 1000 for note in notes)

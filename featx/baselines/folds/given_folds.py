@@ -18,10 +18,11 @@ def given_split(y: AnyArray, cv: Any, groups: IntArray | None, task: str) -> Spl
     folds: list[Fold] = []
     n_dropped = 0
     for index, pair in enumerate(pairs):
+        name = _name_of(index, len(pairs))
         train, test = (validate_row_indices(rows, len(y), index) for rows in pair)
         if n_common := len(np.intersect1d(train, test)):
             raise ComparisonError(
-                f"Fold {index} of cv must have disjoint training and test samples, got {n_common:,} in both. Remove "
+                f"{name} must have disjoint training and test samples, got {n_common:,} in both. Remove "
                 "them from one of the two."
             )
         if groups is not None:
@@ -30,8 +31,8 @@ def given_split(y: AnyArray, cv: Any, groups: IntArray | None, task: str) -> Spl
             train = train[is_safe]
         if not len(train) or not len(test):
             raise ComparisonError(
-                f"Fold {index} of cv must have training and test samples, got {len(train):,} and {len(test):,}. Change "
-                "the fold."
+                f"{name} must have training and test samples, got {len(train):,} and {len(test):,}"
+                f"{_after_drop(n_dropped)}. Use other samples for training or tests."
             )
         folds.append((train, test))
     notes = []
@@ -39,7 +40,7 @@ def given_split(y: AnyArray, cv: Any, groups: IntArray | None, task: str) -> Spl
         samples = format_count(n_dropped, "training sample") + ("" if len(folds) == 1 else " of all folds")
         notes.append(f"Dropped {samples} in the same group as a test sample.")
     if task == "classification":
-        notes += _untrained_classes(y, folds)
+        notes += _untrained_classes(y, folds, n_dropped)
     train, test = folds[0]
     description = (
         f"{len(train):,} training, {len(test):,} test samples" if len(folds) == 1 else f"{len(folds):,} given folds"
@@ -47,15 +48,27 @@ def given_split(y: AnyArray, cv: Any, groups: IntArray | None, task: str) -> Spl
     return Split(folds, _n_disjoint(folds), description, notes)
 
 
-def _untrained_classes(y: AnyArray, folds: list[Fold]) -> list[str]:
+def _name_of(index: int, n_folds: int) -> str:
+    """Return the name of a fold, which is the split of the images if it is the only one."""
+    return "The training and test split" if n_folds == 1 else f"Fold {index} of cv"
+
+
+def _after_drop(n_dropped: int) -> str:
+    dropped = format_count(n_dropped, "training sample")
+    return f", after {dropped} in the same group as a test sample {'was' if n_dropped == 1 else 'were'} dropped" * (
+        n_dropped > 0
+    )
+
+
+def _untrained_classes(y: AnyArray, folds: list[Fold], n_dropped: int) -> list[str]:
     """Return a note of classes that are tested without training samples; raise if a fold trains on a single class."""
     untrained: set[Any] = set()
     for index, (train, test) in enumerate(folds):
         classes = set(y[train].tolist())
         if len(classes) < 2:
             raise ComparisonError(
-                f"Fold {index} of cv must have training samples of at least two classes, got {next(iter(classes))!r} "
-                "only. Change the fold."
+                f"{_name_of(index, len(folds))} must have training samples of at least two classes, got "
+                f"{next(iter(classes))!r} only{_after_drop(n_dropped)}. Use other samples for training or tests."
             )
         untrained |= set(y[test].tolist()) - classes
     if not untrained:

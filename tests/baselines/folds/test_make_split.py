@@ -131,7 +131,7 @@ def test_scikit_learn_splitter() -> None:
 @pytest.mark.parametrize(
     ("cv", "message"),
     [
-        ([([0, 1], [1, 2])], "Fold 0 of cv must have disjoint"),
+        ([([0, 1], [1, 2])], "The training and test split must have disjoint"),
         ([([0, 1], [99])], "row indices from 0 to 39"),
         ([([0, 1], [])], "must have training and test samples, got 2 and 0"),
         ([(["x"], [1])], "row indices"),
