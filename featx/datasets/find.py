@@ -10,9 +10,9 @@ from featx.datasets.folders.layout import normalize_splits
 from featx.datasets.image_listing import ImageListing
 from featx.datasets.image_table import ImagesLike, ImageTable, PathsLike, as_path_list
 from featx.datasets.source_options import SourceOptions
-from featx.datasets.tables.columns import splits_by_name_error, table_from_frame
+from featx.datasets.tables.columns import table_from_frame
 from featx.datasets.tables.frames import is_dataset_dict, is_frame
-from featx.datasets.tables.groups import notes_of_groups
+from featx.datasets.tables.groups import notes_of_groups, splits_by_name_error
 from featx.errors import OptionError, SourceError
 from featx.images.image import is_in_memory
 from featx.images.image_lists import as_image_list, name_images

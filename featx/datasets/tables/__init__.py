@@ -3,7 +3,7 @@
 ``file``         reads the files, whole or in batches
 ``text_format``  encoding, separator and column names of a text file
 ``columns``      finds the path, label, split and group columns, and what their values mean
-``groups``         groups of images, and notes on them
+``groups``         groups of images and columns of splits, and notes on them
 ``stored``         columns that featx adds to its own tables: split, group and type of labels
 ``cells``          cells as text, or as tags where they are lists
 ``frames``         tables in memory, of pandas, polars, pyarrow and datasets

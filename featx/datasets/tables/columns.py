@@ -280,14 +280,6 @@ def has_path_column(frame: pd.DataFrame) -> bool:
     return not names.isdisjoint((*PATH_COLUMNS, *_ID_COLUMNS))
 
 
-def splits_by_name_error(split_column: str) -> OptionError:
-    """Return the error of a column of splits for several tables."""
-    return OptionError(
-        f"split_column (--split-column) must be None for several tables, which are splits by their names, got "
-        f"{split_column!r}. Remove it, or pass one table."
-    )
-
-
 def tags_of_columns(frame: pd.DataFrame, source: str, names: Sequence[str]) -> list[str | None]:
     """Return the names of the columns that are true in each row, joined; a missing value is false.
 

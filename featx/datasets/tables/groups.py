@@ -1,4 +1,4 @@
-"""Groups of images, which splits keep together: how they are written, and notes on them."""
+"""Groups of images, which splits keep together, and columns of splits: how they are written, and notes on them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from featx.datasets.folders.words import split_kind
 from featx.datasets.label_names import similar_names
 from featx.datasets.labels import is_missing
 from featx.datasets.source_options import SourceOptions
+from featx.errors import OptionError
 from featx.system.formatting import format_count
 
 #: Groups that are missing, as programs write them.
@@ -76,3 +77,11 @@ def notes_of_unused_columns(frame: Any, options: SourceOptions, source: str) -> 
                 f"group_column={column!r} (--group-column {column})."
             )
     return notes
+
+
+def splits_by_name_error(split_column: str) -> OptionError:
+    """Return the error of a column of splits for several tables."""
+    return OptionError(
+        f"split_column (--split-column) must be None for several tables, which are splits by their names, got "
+        f"{split_column!r}. Remove it, or pass one table."
+    )

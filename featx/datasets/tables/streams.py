@@ -9,7 +9,8 @@ from typing import Any
 from featx.datasets.folders.layout import normalize_splits
 from featx.datasets.image_table import ImageTable
 from featx.datasets.source_options import SourceOptions
-from featx.datasets.tables.columns import splits_by_name_error, table_from_frame
+from featx.datasets.tables.columns import table_from_frame
+from featx.datasets.tables.groups import splits_by_name_error
 from featx.errors import FeatxError, SourceError
 from featx.images.image_lists import NamedImage
 
