@@ -388,7 +388,8 @@ class SmallSegmentsWarning(FeatxWarning):
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return " Did you mean 'x'?" for the nearest known name, or "" if no name is similar.
 
-    Capital letters and leading dashes do not count. The beginning of a single known name is similar to it, too.
+    Capital letters, leading dashes and the ends of scikit-learn's names do not count. The beginning of a single known
+    name is similar to it, too.
 
     Examples
     --------
@@ -401,9 +402,13 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """
     import difflib
 
-    by_key = {name.lower().lstrip("-"): name for name in known}
-    key = name.lower().lstrip("-")
-    cutoff = 0.6 if len(key) <= 5 else 0.78  # a typo changes more of a short name
+    def as_key(name: str) -> str:
+        key = name.lower().lstrip("-")
+        return key.removesuffix("classifier").removesuffix("regressor") or key
+
+    by_key = {as_key(name): name for name in known}
+    key = as_key(name)
+    cutoff = 0.6 if len(key) <= 5 else 0.75  # a typo changes more of a short name
     matches = difflib.get_close_matches(key, by_key, n=1, cutoff=cutoff)
     longer = [other for other in by_key if other.startswith(key)] if len(key) >= 3 else []
     if not matches and len(longer) == 1:

@@ -145,9 +145,11 @@ def write_finished_job(folder: str, shards: int, rows: int, features: int) -> di
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    from featx.features.job_files import FORMAT
+
     (Path(folder) / "shards").mkdir(parents=True)
     random = np.random.default_rng(0)
-    facts = {"format": 3, "job": "0", "fingerprint": "f00d", "rows": rows, "computed": rows}
+    facts = {"format": FORMAT, "job": "0", "fingerprint": "f00d", "rows": rows, "computed": rows}
     facts |= {"cached": 0, "failed": 0, "padded": 0, "changed": 0, "seconds": 1.0}
     for shard in range(shards):
         buffer = io.BytesIO()
@@ -166,10 +168,10 @@ def write_finished_job(folder: str, shards: int, rows: int, features: int) -> di
         pq.write_table(
             pa.table(columns).replace_schema_metadata({"featx": footer}), Path(folder, "shards", f"{shard:08}.parquet")
         )
-    manifest = {"format": 3, "id": "0", "featx": "0", "recipe": {"backbone": "none"}, "fingerprint": "f00d"}
+    manifest = {"format": FORMAT, "id": "0", "featx": "0", "recipe": {"backbone": "none"}, "fingerprint": "f00d"}
     manifest |= {"n_features": features, "options": {}, "source": [], "folder": "/", "labels": "str"}
     manifest |= {"shard_size": rows, "n_images": shards * rows, "n_shards": shards, "shards_per_file": 1000}
-    manifest |= {"source_options": {}, "listed": ""}
+    manifest |= {"source_options": {}, "listed": "", "splits": {}, "has_groups": False}
     Path(folder, "job.json").write_text(json.dumps(manifest))
     return {}
 
