@@ -12,9 +12,9 @@ from collections.abc import Collection
 _VALUE = r"""(?:"[^"]*"|'[^']*'|\([^()]*\)|\[[^\[\]]*\]|[\w.+-]*\w)"""
 _PARAMETER = rf"\b[a-z]\w*(?:=(?:{_VALUE})?)?"
 _OPTION = r"(?:--[a-z][a-z-]*|-o)"
-#: Several parameters, with values or without, followed by their options; and one.
-_SEVERAL = re.compile(rf"{_PARAMETER}(?:(?:,| and) {_PARAMETER})+ \(({_OPTION}[^()]*?--[^()]*)\)")
-_SINGLE = re.compile(rf"({_PARAMETER}) \(({_OPTION}[^();]*)(?:;[^()]*)?\)")
+#: Several parameters, with values or without, followed by their options; and one. Lines may be wrapped between them.
+_SEVERAL = re.compile(rf"{_PARAMETER}(?:(?:,| and)\s+{_PARAMETER})+\s+\(({_OPTION}[^()]*?--[^()]*)\)")
+_SINGLE = re.compile(rf"({_PARAMETER})\s+\(({_OPTION}[^();]*)(?:;[^()]*)?\)")
 #: A parameter with a value, without its option.
 _ASSIGNMENT = re.compile(rf"(?<![\w.(-])([a-z]\w*)=({_VALUE})")
 #: A parameter whose name is no word of English.

@@ -20,6 +20,8 @@ TABLE_OPTIONS = (
     "root",
     "encoding",
 )
+#: Default names of the label column. The first that exists is used.
+LABEL_COLUMNS = ("label", "class", "category", "target", "y", "species")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -117,6 +117,7 @@ def test_invalid_value_exits_with_2(
         ('on_error="skip" (--on-error skip; "nan" in FeatureExtractor).', "--on-error skip."),
         ("Set layer and pooling (--layer, --pooling).", "Set --layer and --pooling."),
         ("bands=(1, 2, 3) and window=(0, 1) (--bands 1,2,3 --window 0 1)", "--bands 1,2,3 --window 0 1"),
+        ("Pass split_column='set'\n  (--split-column set).", "Pass --split-column set."),
         ("Pass its path and preprocessing (--preprocessing).", "Pass its path and --preprocessing."),
         ("tta (--tta) must be None or one of 'flip'.", "--tta must be one of 'flip'."),
         ("threshold (--threshold) must be None for it.", "--threshold cannot be given for it."),

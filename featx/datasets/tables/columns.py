@@ -11,7 +11,7 @@ from featx.datasets.folders.layout import normalize_splits
 from featx.datasets.folders.names import normalize_label
 from featx.datasets.image_table import ImageTable
 from featx.datasets.labels import is_missing
-from featx.datasets.source_options import SourceOptions
+from featx.datasets.source_options import LABEL_COLUMNS, SourceOptions
 from featx.datasets.tables.cells import cell_texts, is_list_of_tags, normalize_labels, tags_of_list
 from featx.datasets.tables.frames import choose_images, images_note, named_images, open_frame
 from featx.datasets.tables.groups import normalize_groups, notes_of_groups, notes_of_unused_columns
@@ -33,9 +33,8 @@ from featx.system.formatting import shorten
 if TYPE_CHECKING:
     import pandas as pd
 
-#: Default names of the path column and of the label column. The first that exists is used.
+#: Default names of the path column. The first that exists is used.
 PATH_COLUMNS = ("path", "file", "filename", "file_name", "filepath", "image", "image_path", "img", "photo")
-LABEL_COLUMNS = ("label", "class", "category", "target", "y", "species")
 #: Between tags of several columns; no tag contains it.
 JOINED = "\x1f"
 _TRUE, _FALSE = ("1", "1.0", "true", "yes"), ("", "0", "0.0", "false", "no")

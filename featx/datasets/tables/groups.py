@@ -9,9 +9,9 @@ from featx.datasets.folders.names import normalize_label
 from featx.datasets.folders.words import split_kind
 from featx.datasets.label_names import similar_names
 from featx.datasets.labels import is_missing
-from featx.datasets.source_options import SourceOptions
+from featx.datasets.source_options import LABEL_COLUMNS, SourceOptions
 from featx.errors import OptionError
-from featx.system.formatting import format_count
+from featx.system.formatting import format_count, format_list
 
 #: Groups that are missing, as programs write them.
 _MISSING = ("", "nan", "NaN", "<NA>", "NaT", "None", "null")
@@ -49,7 +49,7 @@ def notes_of_groups(groups: Sequence[Any] | None) -> tuple[str, ...]:
 
 
 def notes_of_unused_columns(frame: Any, options: SourceOptions, source: str) -> list[str]:
-    """Return notes on columns of splits and groups by their names and values, where none was passed.
+    """Return notes on columns of labels, splits and groups by their names and values, where none was passed.
 
     Parameters
     ----------
@@ -61,6 +61,12 @@ def notes_of_unused_columns(frame: Any, options: SourceOptions, source: str) -> 
     """
     notes = []
     columns = {str(column).strip().lower(): column for column in reversed(list(frame.columns))}
+    labels = [columns[name] for name in LABEL_COLUMNS if name in columns]
+    if options.label_column is None and len(labels) > 1:
+        notes.append(
+            f"Labels of {source!r} are in the column {labels[0]!r}, not in {format_list(labels[1:])}. Pass another as "
+            "label_column (--label-column)."
+        )
     if options.split_column is None and (name := next((name for name in _SPLITS if name in columns), None)):
         column = columns[name]
         values = {value for value in frame[column].tolist() if isinstance(value, str) and value.strip()}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
-from featx.datasets.source_options import SourceOptions
-from featx.datasets.tables.columns import LABEL_COLUMNS, PATH_COLUMNS
+from featx.datasets.source_options import LABEL_COLUMNS, SourceOptions
+from featx.datasets.tables.columns import PATH_COLUMNS
 from featx.datasets.tables.file import read_batches
 from featx.errors import FeatxError
 

@@ -351,3 +351,12 @@ def test_tables_of_other_kinds_name_their_conversion(folder: Path) -> None:
         find_images(str(folder / "t.json"))
     exec(str(caught.value).partition("to CSV: ")[2].rstrip("."), {"pandas": pd})
     assert_same(str(folder / "t.csv"), folder)
+
+
+def test_several_columns_of_labels(folder: Path) -> None:
+    written = [f"img/{name},{name[0]},{label}" for name, label in zip(IMAGES, LABELS, strict=True)]
+    source = write(folder / "t.csv", written, "path,y,label")
+    (note,) = assert_same(source, folder)
+    assert note.startswith(f"Labels of {source!r} are in the column 'label', not in 'y'. Pass another as label_column")
+    assert find_images(source, label_column="y").notes == ()
+    assert find_images(pd.read_csv(source)).notes[0].startswith("Labels of 'DataFrame' are in the column 'label', not")
