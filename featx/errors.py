@@ -402,14 +402,13 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """
     import difflib
 
-    def as_key(name: str) -> str:
-        key = name.lower().lstrip("-")
-        return key.removesuffix("classifier").removesuffix("regressor") or key
-
-    by_key = {as_key(name): name for name in known}
-    key = as_key(name)
-    cutoff = 0.6 if len(key) <= 5 else 0.75  # a typo changes more of a short name
-    matches = difflib.get_close_matches(key, by_key, n=1, cutoff=cutoff)
+    by_key = {name.lower().lstrip("-"): name for name in known}
+    key = name.lower().lstrip("-")
+    end = next((end for end in ("classifier", "regressor") if key.endswith(end)), "")
+    by_stem = {other.removesuffix(end): other for other in by_key if other.endswith(end)}
+    stem = key.removesuffix(end)
+    cutoff = 0.6 if len(stem) <= 5 else 0.75  # a typo changes more of a short name
+    matches = [by_stem[near] for near in difflib.get_close_matches(stem, by_stem, n=1, cutoff=cutoff)]
     longer = [other for other in by_key if other.startswith(key)] if len(key) >= 3 else []
     if not matches and len(longer) == 1:
         matches = longer

@@ -111,7 +111,7 @@ def test_numeric_labels_are_text_beside_folder_names() -> None:
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"", "Cannot read table.*Expected a CSV"),
+        (b"", "Cannot read table.*Fix the file"),
         (b"file,label\n", "lists no images"),
         (b"file,label\n,a\nb.jpg,b\n", "missing in 1 of 2 rows, first in row 0"),
         (b'file,label\n"a.jpg,b', "Cannot read table"),
