@@ -26,6 +26,21 @@ def is_missing(label: Any) -> bool:
     return label is None or (not isinstance(label, str | Tags) and str(label) in ("nan", "<NA>", "NaT"))
 
 
+def label_to_json(label: Any) -> Any:
+    """Return a label as a JSON value: tags as a list, and None for a missing label.
+
+    Examples
+    --------
+    >>> label_to_json(Tags(["sea", "beach"])), label_to_json(np.int64(3)), label_to_json(float("nan"))
+    (['beach', 'sea'], 3, None)
+    """
+    if isinstance(label, Tags):
+        return list(label)
+    if is_missing(label):
+        return None
+    return label.item() if isinstance(label, np.generic) else label
+
+
 def as_series(labels: np.ndarray[Any, Any]) -> pd.Series[Any]:
     """Return labels as a pandas Series. Text keeps dtype object: pandas's string types reject names outside UTF-8."""
     import pandas as pd

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from featx.datasets.labels import label_to_json
 from featx.errors import UnreadableImageError
 from featx.features.duplicates.find import Duplicates, find_duplicates
 from featx.images.decode import decode_full_size, load_decoders
@@ -228,7 +229,7 @@ class ImageDuplicates:
                 {
                     "kind": cluster.kind,
                     "paths": [paths[row] for row in cluster.rows],
-                    "labels": [label.item() if isinstance(label, np.generic) else label for label in cluster.labels],
+                    "labels": list(map(label_to_json, cluster.labels)),
                 }
                 for cluster in self.clusters
             ],

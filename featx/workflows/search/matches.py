@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from featx.datasets.failures import Failure
-from featx.datasets.labels import is_missing
+from featx.datasets.labels import is_missing, label_to_json
 from featx.system.files.output_paths import header_pattern, starts_with
 from featx.system.files.url_secrets import redact_secrets
 from featx.system.formatting import escape_cell, escape_path_cell, format_count
@@ -129,7 +129,7 @@ class ImageMatches:
                 "rank": rank,
                 "path": match.shown_path,
                 "cosine": round(match.cosine, 6),
-                "label": None if is_missing(match.label) else match.label,
+                "label": label_to_json(match.label),
                 "identical": match.is_identical,
             }
             for rank, match in enumerate(self.matches, 1)

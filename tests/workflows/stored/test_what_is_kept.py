@@ -26,6 +26,7 @@ from featx import (
     plan_job,
     rank_images,
     run_job,
+    similar_images,
 )
 from featx.cli import main as cli
 from featx.datasets.tags import Tags
@@ -159,6 +160,8 @@ def test_tags_that_text_cannot_separate_need_parquet(images: list[str]) -> None:
         extract_images(table, "f.npy", **OPTIONS)
     extract_images(table, "f.parquet", **OPTIONS)
     assert open_features("f.parquet").labels[:].tolist() == table.labels
+    (result,) = similar_images("f.parquet", images[:1], include_self=True, cache=None)
+    assert [match["label"] for match in json.loads(result.as_json())["matches"]] == [["a;b", "c"], []]
     assert pq.read_table("f.parquet")["label"].to_pylist() == [["a;b", "c"], []]
 
 
