@@ -264,10 +264,11 @@ def table_from_frame(
     if column_of_labels is not None:
         labels = [_as_label(label, stored_type) for label in column_of_labels.tolist()]
     n_untagged = sum(isinstance(label, Tags) and not label.names for label in labels)
+    is_final = is_part or (stored_type is not None and options.split_column == SPLIT)
     return ImageTable(
         paths=paths,
         labels=labels,
-        splits=splits if splits is None or is_part else normalize_splits(splits),
+        splits=splits if splits is None or is_final else normalize_splits(splits),
         groups=groups,
         notes=(*notes, *untagged_notes(n_untagged), *notes_of_groups(groups)),
     )

@@ -93,6 +93,8 @@ def test_stored_features_keep_what_the_source_defines(images: list[str], kind: s
         features = open_features(name)
         assert columns_of(features) == (table.paths, list(table.labels), table.splits, table.groups), name
     assert cli.main(["duplicates", "job", "--keep", "first", "--list", "list.csv", "--duplicate-threshold", "1"]) == 0
+    train = pd.read_csv("list.csv")[:1]
+    assert find_images(train).splits == (None if table.splits is None else ["train"])  # no test image is left
     for listed in ("list.csv", "f.csv", "f.parquet", pd.read_csv("list.csv")):
         found = find_images(listed)
         assert (found.paths, found.labels, found.splits, found.groups) == columns_of(open_features("job"))
