@@ -28,7 +28,7 @@ from featx.images.containers.archives import is_archive
 from featx.images.containers.members import split_member_path
 from featx.images.formats import IMAGE_SUFFIXES
 from featx.system.files import remote
-from featx.system.formatting import shorten
+from featx.system.formatting import format_list, shorten
 
 
 @dataclasses.dataclass
@@ -327,10 +327,11 @@ def find_tables(sources: Sequence[str | os.PathLike[str]], options: SourceOption
             return files
     for option, value in options.given_table_options().items():
         if os.path.exists(paths[0]) and not (option.startswith("label_column") and is_archive(paths[0])):
-            verb = "names the column" if "column" in option else "is"
+            values = list(value) if isinstance(value, tuple) else [value]
+            verb = "is" if "column" not in option else f"names the column{'s' if len(values) > 1 else ''}"
             raise OptionError(
-                f"{option} {verb} {value!r}, but {paths[0]!r} is not a table ({' '.join(TABLE_SUFFIXES)}). Remove the "
-                "option, or pass a table."
+                f"{option} {verb} {format_list(values)}, but {paths[0]!r} is not a table "
+                f"({' '.join(TABLE_SUFFIXES)}). Remove the option, or pass a table."
             )
     return []
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import threading
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -36,6 +38,8 @@ _TRANSPOSED = (5, 6, 7, 8)
 _RAW_MODE_FACTORS = {"L;2": 85, "L;4": 17}
 #: Number of pixels that are scaled to 8 bits at a time, since the copies of all of them would be large.
 _BLOCK_PIXELS = 2**20
+#: Filters of warnings belong to the process, so that only one thread at a time may change them.
+_warnings_lock = threading.Lock()
 
 
 def load_upright(
@@ -128,7 +132,7 @@ def to_upright_rgb(
     import PIL.ImageChops
 
     gray = _GrayFormat.of(image)
-    image.load()
+    _load(image)
     orientation = 1 if image.format == "HEIF" else _orientation(image)  # its decoder applies the orientation
     profile = image.info.get("icc_profile")
     if image.format == "JPEG" and image.mode == "CMYK" and "adobe" not in image.info:
@@ -138,6 +142,18 @@ def to_upright_rgb(
         image = _reduce_large(image, orientation, target)
     image = _reduce_large(_with_8_bit_channels(image, gray, window), orientation, target)
     return _transpose(_on_white(to_srgb(image, profile)), orientation)
+
+
+def _load(image: PILImage) -> None:
+    """Decode the pixels, without Pillow's warning about large ones, as max_pixels limits them."""
+    import PIL.Image
+
+    if image.format != "TIFF" or image.width * image.height <= (PIL.Image.MAX_IMAGE_PIXELS or 0):
+        image.load()
+        return
+    with _warnings_lock, warnings.catch_warnings():
+        warnings.simplefilter("ignore", PIL.Image.DecompressionBombWarning)
+        image.load()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,6 +6,7 @@ import io
 import shutil
 import struct
 import subprocess
+import warnings
 import zlib
 from pathlib import Path
 
@@ -182,3 +183,12 @@ def test_jpeg_decoded_at_reduced_size_is_close_to_full_decode(
     decoded = decode_image(data, (224, 224))
     assert not np.array_equal(decoded, expected)  # it was not the slow path
     assert np.abs(decoded - expected).mean() < 1.5
+
+
+def test_large_tiff_has_no_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    buffer = io.BytesIO()
+    PIL.Image.new("L", (9, 9), 200).save(buffer, "TIFF")
+    monkeypatch.setattr(PIL.Image, "MAX_IMAGE_PIXELS", 50)  # Pillow raises an error above twice as many
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert decode_image(buffer.getvalue(), (8, 8)).min() == 200

@@ -13,6 +13,8 @@ from featx.images.containers.array_files import ArrayFile
 from featx.images.containers.tables import ARROW_SUFFIXES, PARQUET_SUFFIXES, ArrowRows, ImageRows, ParquetRows
 from featx.system.formatting import first_line
 
+#: Of larger files that are in memory, fewer are kept.
+_LARGE_FILE = 2**28
 _ROW = re.compile(r"(?:.+/)?\d+", re.DOTALL)
 
 
@@ -80,12 +82,23 @@ def container_state(container: str) -> os.stat_result:
 def open_rows(container: str) -> ImageRows | ArrayFile:
     """Return an open table or file of arrays."""
     state = container_state(container)
-    return _open_cached(os.path.abspath(container), state.st_size, state.st_mtime_ns, state.st_ino, os.getpid())
+    is_in_memory = not container.lower().endswith((*PARQUET_SUFFIXES, *ARROW_SUFFIXES, ".npz"))
+    open_cached = _open_large_cached if is_in_memory and state.st_size > _LARGE_FILE else _open_cached
+    return open_cached(os.path.abspath(container), state.st_size, state.st_mtime_ns, state.st_ino, os.getpid())
 
 
 @functools.lru_cache(maxsize=8)
 def _open_cached(container: str, *state: int) -> ImageRows | ArrayFile:
     """Open a file. `state` makes a changed file, or one of another process, be opened again."""
+    return _open(container)
+
+
+@functools.lru_cache(maxsize=2)
+def _open_large_cached(container: str, *state: int) -> ImageRows | ArrayFile:
+    return _open(container)
+
+
+def _open(container: str) -> ImageRows | ArrayFile:
     name = container.lower()
     if name.endswith(PARQUET_SUFFIXES):
         return ParquetRows(container)

@@ -80,7 +80,8 @@ def error_reason(error: Exception, *, timeouts: tuple[float, float] = (0.0, 0.0)
     elif isinstance(error, FileNotFoundError):
         reason = "there is no file at this URL"
     else:
-        reason = redact_secrets(getattr(error, "strerror", None) or first_line(error)).rstrip(" .")
+        text = getattr(error, "strerror", None) or first_line(error)
+        reason = redact_secrets(text.replace(" ssl:default", "")).rstrip(" .")  # aiohttp writes it for http, too
     return reason
 
 

@@ -142,6 +142,8 @@ def test_table_is_the_only_source_and_columns_need_a_table(
         OptionError, match=r"group_column \(--group-column\) names the column 'site', but .* is not a table"
     ):
         find_images(photo_folder, group_column="site")
+    with pytest.raises(OptionError, match=r"names the columns 'red', 'blue', but .* is not a table"):
+        find_images(photo_folder, label_column=["red", "blue"])
 
 
 def test_numbers_with_decimal_commas_and_text_among_them(frame: pd.DataFrame, tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ def test_codes_of_s3(code: str, reason: str, remedy: str) -> None:
 
 
 def test_unknown_errors_are_one_line() -> None:
-    assert error_reason(BotocoreError("SlowDown")).endswith("when calling the ListObjectsV2 operation:")
+    assert error_reason(BotocoreError("SlowDown")).endswith("when calling the ListObjectsV2 operation")
     assert error_reason(ValueError()) == "ValueError"
     assert error_remedy("another", "Check the URL") == "Check the URL"
 
@@ -68,3 +68,8 @@ def test_s3_without_credentials(
 def test_model_at_a_url() -> None:
     with pytest.raises(ModelFileError, match="a model must be a local file. Download it"):
         read_model("s3://bucket/model.skops")
+
+
+def test_connections_over_http_do_not_mention_tls() -> None:
+    error = OSError("Cannot connect to host localhost:9 ssl:default [Connect call failed ('127.0.0.1', 9)]")
+    assert error_reason(error) == "Cannot connect to host localhost:9 [Connect call failed ('127.0.0.1', 9)]"
