@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import io
 import json
 import pickle
@@ -37,7 +38,12 @@ def no_files(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*args: Any) -> None:
         raise AssertionError("a file was opened")
 
-    monkeypatch.setattr("featx.images.image._read_file", refuse)
+    open_file = builtins.open
+    monkeypatch.setattr(
+        builtins,
+        "open",
+        lambda file, *args, **options: refuse() if file == "/etc/passwd" else open_file(file, *args, **options),
+    )
     monkeypatch.setattr("featx.images.image.file_state", refuse)
     monkeypatch.setattr("featx.system.files.remote.read_url", refuse)
 
