@@ -220,7 +220,8 @@ def _exclude_unlabeled(table: ImageTable, notes: list[str]) -> ImageTable:
     for path in (path for path, excluded in zip(table.paths, is_unlabeled, strict=True) if excluded):
         if isinstance(path, str) and os.path.isdir(path):  # without its images, a class may be missing
             raise SourceError(f"Cannot list the folder {path!r}. Fix its permissions, or move it to another place.")
-    _note_excluded(table, is_unlabeled, "without a label", notes)
+    if not all(is_unlabeled):  # else it is the error
+        _note_excluded(table, is_unlabeled, "without a label", notes)
     return table.labeled()
 
 

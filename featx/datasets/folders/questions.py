@@ -37,10 +37,11 @@ def levels(base: str, names: Sequence[FolderName], subnames: Sequence[FolderName
 def beside_splits(source: str, base: str, splits: Sequence[FolderName], others: Sequence[FolderName]) -> str:
     """Return why parts of a split beside other folders may be classes."""
     train, test = (next(name.name for name in splits if (name.kind == "train") == is_train) for is_train in (1, 0))
+    test = join_folders(source, join_folders(base, test))
     return (
         f"there are parts of a split ({quoted(splits)}) and other folders ({quoted(others)}). For the split, "
-        f"move the others elsewhere, or pass {join_folders(source, join_folders(base, train))!r} with test images "
-        f"(--test {join_folders(source, join_folders(base, test))!r}). {as_classes(base)}"
+        f"move the others elsewhere, or pass {join_folders(source, join_folders(base, train))!r}, and "
+        f"the images of {test!r} as test (--test {test!r}). {as_classes(base)}"
     )
 
 

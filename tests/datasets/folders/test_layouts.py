@@ -285,7 +285,7 @@ def test_usual_layouts(name: str, make: Callable[[list[str], Path], Path], tmp_p
 def test_folders_that_reasons_name_are_sources(make: Callable[[list[str], Path], Path], tmp_path: Path) -> None:
     source = make(_names(Layout("x_train/cat x_train/dog x_test/cat thumbs yes data/yes data/no")), tmp_path)
     reason = find_images(source).no_labels_reason
-    assert f"pass '{source}/x_train' with test images (--test '{source}/x_test')" in reason
+    assert f"pass '{source}/x_train', and the images of '{source}/x_test' as test (--test '{source}/x_test')" in reason
     assert Counter(find_images(f"{source}/x_train").labels) == {"cat": 2, "dog": 2}
     assert find_images(f"{source}/x_test/").paths == [f"{source}/x_test/cat/{number}.jpg" for number in (1, 2)]
     assert find_images(f"{source}/data/yes/1.jpg").paths == [f"{source}/data/yes/1.jpg"]
