@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from featx.datasets.failures import Failure
+from featx.datasets.image_listing import ListedImage
+from featx.datasets.label_types import cast_label
 from featx.datasets.tags import Tags
-from featx.features.job_files import CommittedShard, PlannedShard
+from featx.features.job_files import CommittedShard, JobManifest, PlannedShard
+from featx.features.table_rows import PART_COLUMNS, TableRow
 from featx.system.array_types import DigestArray
 from featx.system.files.parquet import import_pyarrow
 
@@ -20,18 +23,13 @@ _TAG_SEPARATOR = "\x1f"
 _ARROW_TYPES = {"float": "double", "float_comma": "double", "int": "int64", "bool": "bool", "null": "null"}
 
 
-def make_plan_table(
-    paths: Sequence[str],
-    labels: Sequence[Any],
-    states: Sequence[os.stat_result | None],
-    splits: Sequence[str | None],
-    groups: Sequence[str | None],
-) -> Any:
+def make_plan_table(images: Sequence[ListedImage], states: Sequence[os.stat_result | None]) -> Any:
     """Return the table of the images of one shard, with size and modification time of their files.
 
     Labels are text or tags. All plans have the same columns: whether an image has a split is known at the end.
     """
     pa = import_pyarrow()
+    paths, labels, splits, groups = map(list, zip(*images, strict=True))
     texts = [_TAG_SEPARATOR.join(label) if isinstance(label, Tags) else label for label in labels]
     return pa.table(
         {
@@ -43,6 +41,41 @@ def make_plan_table(
             "mtime_ns": pa.array([state and state.st_mtime_ns for state in states], pa.int64()),
         }
     )
+
+
+def planned_shard(columns: dict[str, list[Any]], manifest: JobManifest) -> PlannedShard:
+    """Return the images of a shard from the columns of :func:`make_plan_table`."""
+    splits = [name and manifest.splits.get(name) for name in columns["split"]] if manifest.splits else None
+    groups = column_texts("group", columns) if manifest.has_groups else None
+    states = [
+        None if size is None else (size, mtime)
+        for size, mtime in zip(columns["size"], columns["mtime_ns"], strict=True)
+    ]
+    labels = [_planned_label(label, manifest.labels) for label in column_texts("label", columns)]
+    return PlannedShard(column_texts("path", columns), labels, states, splits, groups)
+
+
+def _planned_label(text: str | None, label_type: str) -> Any:
+    if text is not None and label_type == "tags":
+        return Tags(text.split(_TAG_SEPARATOR) if text else [])
+    return cast_label(text, label_type) if text else None  # empty: no image of the job has tags
+
+
+def committed_rows(columns: dict[str, list[Any]]) -> Iterator[TableRow]:
+    """Yield the images that have a row, from the columns of :func:`make_shard_table`."""
+    none = [None] * len(columns["status"])
+    parts = [column_texts(name, columns) if name in columns else none for name in PART_COLUMNS]
+    paths, labels = column_texts("path", columns), column_texts("label", columns)
+    lines = zip(columns["status"], paths, labels, columns["digest"], *parts, strict=True)
+    yield from (TableRow(*row) for status, *row in lines if status == "done")
+
+
+def failed_images(columns: dict[str, list[Any]], first: int) -> Iterator[Failure]:
+    """Yield the images that could not be read, from the same columns; `first` is the number of the first image."""
+    lines = zip(column_texts("path", columns), columns["status"], columns["reason"], columns["error"], strict=True)
+    for number, (path, status, reason, error) in enumerate(lines, first):
+        if status == "failed":
+            yield Failure(number, path, reason, error)
 
 
 def make_shard_table(
@@ -110,11 +143,6 @@ def label_columns(labels: Sequence[Any], label_type: str) -> dict[str, Any]:
     if label_type in _ARROW_TYPES:
         return {"label": pa.array(labels, arrow_label_type(label_type))}
     return text_columns("label", [None if label is None else str(label) for label in labels])
-
-
-def planned_tags(text: str) -> Tags:
-    """Return the tags in a plan."""
-    return Tags(text.split(_TAG_SEPARATOR) if text else [])
 
 
 def text_columns(name: str, texts: Sequence[str | None]) -> dict[str, Any]:

@@ -12,7 +12,6 @@ import time
 from collections.abc import Container, Iterable, Sequence
 from typing import Any
 
-from featx.datasets.label_types import cast_label
 from featx.errors import FeatxError, JobError, SourceError
 from featx.features.job_files import (
     MANIFEST,
@@ -28,7 +27,7 @@ from featx.features.job_files import (
     shards_with_table,
     table_name,
 )
-from featx.features.job_tables import column_texts, planned_tags
+from featx.features.job_tables import planned_shard
 from featx.features.npy_writer import HEADER_BYTES
 from featx.system.files import remote
 from featx.system.files.folder import Folder, open_folder
@@ -104,7 +103,7 @@ class Job:
             table = self.folder.read_with(
                 name, lambda file: import_pyarrow().parquet.ParquetFile(file, metadata=footer).read_row_group(group)
             )
-            columns = table.to_pydict()
+            return planned_shard(table.to_pydict(), self.manifest)
         except FeatxError:
             raise
         except (ValueError, OSError, IndexError) as error:
@@ -112,15 +111,6 @@ class Job:
                 f"Cannot read the plan {self.folder.path(name)!r}: {first_line(error)}. Plan the job again under a new "
                 "name: cached rows are not computed again."
             ) from error
-        manifest = self.manifest
-        splits = [name and manifest.splits.get(name) for name in columns["split"]] if manifest.splits else None
-        groups = column_texts("group", columns) if manifest.has_groups else None
-        states = [
-            None if size is None else (size, mtime)
-            for size, mtime in zip(columns["size"], columns["mtime_ns"], strict=True)
-        ]
-        labels = [_planned_label(label, manifest.labels) for label in column_texts("label", columns)]
-        return PlannedShard(column_texts("path", columns), labels, states, splits, groups)
 
     def resolve_paths(self, paths: Sequence[str]) -> list[str]:
         """Return paths of the plan as seen from the current working folder."""
@@ -249,12 +239,6 @@ class Job:
             return str(json.loads(self.folder.read(mark_name("quarantine", shard)))["reason"])
         except (FileNotFoundError, ValueError, KeyError, TypeError):
             return "unknown reason"
-
-
-def _planned_label(text: str | None, label_type: str) -> Any:
-    if text is None or label_type == "tags":
-        return None if text is None else planned_tags(text)
-    return cast_label(text, label_type) if text else None  # empty: no image of the job has tags
 
 
 @functools.lru_cache(maxsize=2)

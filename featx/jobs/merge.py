@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
 import os
 import shlex
 import time
@@ -14,10 +15,9 @@ from featx.datasets.failures import Failure
 from featx.errors import JobError, OptionError, SourceError
 from featx.features.csv_table import failures_path, write_failures
 from featx.features.job_files import CommittedShard, matrix_name, sum_counts
-from featx.features.job_tables import column_texts
+from featx.features.job_tables import committed_rows, failed_images
 from featx.features.npy_writer import HEADER_BYTES, allocate_space, npy_header
 from featx.features.outputs import check_output, describe_output, replacing_outputs
-from featx.features.table_rows import PART_COLUMNS, TableRow
 from featx.images.image import DIGEST_SIZE
 from featx.jobs.job import Job, open_job
 from featx.jobs.preconditions import check_outside_job
@@ -38,10 +38,8 @@ class JobMerge(TextResult):
     ----------
     rows, features, failed : int
         Number of rows, of features of a row, and of unreadable images.
-    shards : int
-        Number of shards that were joined.
-    missing : int
-        Number of images of shards that are not done.
+    shards, missing : int
+        Number of shards that were joined, and of images of the shards that are not done.
     seconds : float
         Duration.
     output : str
@@ -115,10 +113,8 @@ def merge_job(
     ------
     JobError
         Shards are not done, or corrupt. Nothing is written.
-    OptionError
-        The output is a URL.
-    OutputError
-        The output cannot be written.
+    OptionError, OutputError
+        The output is a URL, or cannot be written.
     SourceError
         No image of the job could be read.
 
@@ -165,7 +161,8 @@ def merge_job(
     with replacing_outputs(path) as files:
         with reporting(verbose, progress), stage("merge", n_images) as advance:
             _join(opened, shards, files.matrix, advance)
-        files.write_table(lambda: _table_rows(opened, shards), (counts["rows"], n_features), record)
+        shape, tables = (counts["rows"], n_features), (lambda shard: committed_rows(opened.table(shard)))
+        files.write_table(lambda: itertools.chain.from_iterable(map(tables, shards)), shape, record)
         files.sync()
         write_failures(path, _failures(opened, shards))
     return JobMerge(
@@ -227,21 +224,6 @@ def _join(job: Job, shards: list[CommittedShard], matrix: Path, progress: Callab
             progress(shard.n_images)
 
 
-def _table_rows(job: Job, shards: Iterable[CommittedShard]) -> Iterator[TableRow]:
-    """Yield the rows of the table of the matrix."""
-    for shard in shards:
-        columns = job.table(shard)
-        none = [None] * shard.n_images
-        parts = [column_texts(name, columns) if name in columns else none for name in PART_COLUMNS]
-        paths, labels = column_texts("path", columns), column_texts("label", columns)
-        lines = zip(columns["status"], paths, labels, columns["digest"], *parts, strict=True)
-        yield from (TableRow(*row) for status, *row in lines if status == "done")
-
-
 def _failures(job: Job, shards: Iterable[CommittedShard]) -> Iterator[Failure]:
     for shard in (shard for shard in shards if shard.failed):
-        columns, first = job.table(shard), shard.shard * job.manifest.shard_size
-        lines = zip(column_texts("path", columns), columns["status"], columns["reason"], columns["error"], strict=True)
-        for number, (path, status, reason, error) in enumerate(lines, first):
-            if status == "failed":
-                yield Failure(number, path, reason, error)
+        yield from failed_images(job.table(shard), shard.shard * job.manifest.shard_size)

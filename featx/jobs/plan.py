@@ -50,10 +50,9 @@ class JobPlan(TextResult):
     cached : int or None
         Number of images whose row is in the cache; None without a cache. A file is recognized by its path, size and
         modification time, so a file that was moved or copied is not counted.
-    images_per_second : float or None
-        Speed of one process on this machine, measured on a sample; None if it was not measured.
-    hours : float or None
-        Duration for all images that are not cached, at that speed.
+    images_per_second, hours : float or None
+        Speed of one process on this machine, measured on a sample, and duration for all images that are not cached at
+        that speed; None if it was not measured.
     unreadable, sampled : int
         Number of unreadable images of the sample, and of all images of the sample.
     backbone, precision, fingerprint : str
@@ -124,15 +123,15 @@ def plan_job(
     *,
     shard_size: int = SHARD_SIZE,
     path_column: str | None = None,
+    path_template: str | None = None,
     label_column: str | Sequence[str] | None = None,
     label_separator: str | None = None,
     split_column: str | None = None,
     group_column: str | None = None,
-    path_template: str | None = None,
     root: str | os.PathLike[str] | None = None,
     encoding: str | None = None,
-    class_level: int | None = None,
     zip_encoding: str | None = None,
+    class_level: int | None = None,
     cache: str | os.PathLike[str] | None = "auto",
     sample: int = MAX_SAMPLE,
     verbose: bool | None = None,
@@ -150,24 +149,20 @@ def plan_job(
     shard_size : int, default=10_000
         Number of images of a shard. A worker computes one shard at a time, and without a cache an interrupted shard
         starts again.
-    path_column : str or None, default=None
-        Column of paths of a table, see :func:`featx.find_images`.
+    path_column, path_template : str or None, default=None
+        Column of paths of a table, or paths made of columns, see :func:`featx.find_images`.
     label_column : str, sequence of str or None, default=None
         Column of labels; several columns of 0 and 1 are tags.
     label_separator : str or None, default=None
         Separator of tags in the label column, such as ";".
     split_column, group_column : str or None, default=None
         Columns of splits and groups, which the job keeps for each image: :func:`featx.compare_features` uses them.
-    path_template : str or None, default=None
-        Paths made of columns of a table.
     root : str, Path or None, default=None
         Where relative paths of a table start.
-    encoding : str or None, default=None
-        Encoding of a CSV, TSV, JSON Lines or text file, such as "cp1251". None: UTF-8 or UTF-16, else Latin-1.
+    encoding, zip_encoding : str or None, default=None
+        Encoding of a table or text file, such as "cp1251", and of undeclared names in a zip archive.
     class_level : int or None, default=None
         Depth of the class folders.
-    zip_encoding : str or None, default=None
-        Encoding of undeclared names in a zip archive.
     cache : str, Path or None, default="auto"
         Folder of the feature cache; see :class:`featx.FeatureExtractor`. The plan counts the rows that it has.
     sample : int, default=4000
@@ -265,9 +260,7 @@ def _plan_tables(
         paths = [image.path for image in shard]
         states = [find_file_state(path) for path in paths]
         estimate.add(paths, states)
-        columns = ([image.label for image in shard], states)
-        parts = ([image.split for image in shard], [image.group for image in shard])
-        yield make_plan_table(paths, *columns, *parts)
+        yield make_plan_table(shard, states)
         advance(len(shard))
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from featx.datasets.folders.layout import normalize_splits
+from featx.datasets.folders.layout import splits_by_name
 from featx.datasets.image_listing import ImageListing, ListedImage
 from featx.datasets.source_options import SourceOptions
 from featx.errors import JobError
@@ -36,18 +36,8 @@ class ShardListing(ImageListing):
 
     @property
     def splits(self) -> dict[str, str]:
-        """Split by its name in the source.
-
-        Raises
-        ------
-        SourceError
-            A name is unknown, or there are no training or no test images.
-        """
-        names = [name for name in self._split_names if name is not None]
-        if self._options.split_column is not None:
-            names = names or [""]  # a column without splits is an error
-            return {name: str(split) for name, split in zip(names, normalize_splits(names), strict=True)}
-        return {name: name for name in names}  # of folders: they are normalized
+        """Split by its name in the source; see :func:`splits_by_name`."""
+        return splits_by_name(self._split_names, is_column=self._options.split_column is not None)
 
     @property
     def digest(self) -> str:

@@ -24,10 +24,8 @@ class JobStatus(TextResult):
     ----------
     job : str
         Path or URL of the job.
-    images, shards : int
-        Number of images and shards of the whole job.
-    shards_done : int
-        Number of shards that are done.
+    images, shards, shards_done : int
+        Number of images and shards of the whole job, and of the shards that are done.
     images_done, images_left : int
         Number of images of done shards and of those that workers have done so far; and of all others.
     rows, failed, computed, cached, padded, changed : int
@@ -44,10 +42,9 @@ class JobStatus(TextResult):
         Shards that workers are at, and the number of images that they have done.
     seconds : float or None
         Duration of this run; None without a run.
-    images_per_second : float or None
-        Speed of this run; without one, of the clients that run the job now, or else of a single worker.
-    seconds_left : float or None
-        Remaining time at that speed.
+    images_per_second, seconds_left : float or None
+        Speed of this run; without one, of the clients that run the job now, or else of a single worker. And the
+        remaining time at that speed.
     backbone, fingerprint, featx : str
         Backbone and recipe fingerprint, and the version of featx that planned the job.
 

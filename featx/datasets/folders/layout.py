@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import urllib.parse
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from featx.datasets.folders.names import normalize_label
 from featx.datasets.folders.words import split_kind
@@ -139,3 +139,25 @@ def normalize_splits(names: Sequence[str | None]) -> list[str | None]:
     if missing:
         raise SourceError(f"Splits must contain train and test images, got no {missing[0]} images. Check the splits.")
     return splits
+
+
+def splits_by_name(names: Iterable[str | None], *, is_column: bool) -> dict[str, str]:
+    """Return "train" or "test" by the name that a split has in a source.
+
+    Parameters
+    ----------
+    names : iterable of (str or None)
+        Distinct names.
+    is_column : bool
+        Whether they are from a column, as they are. Those of folders are "train" and "test" already.
+
+    Raises
+    ------
+    SourceError
+        A name of a column is unknown, or there are no training or no test images.
+    """
+    known = [name for name in names if name is not None]
+    if not is_column:
+        return {name: name for name in known}
+    known = known or [""]  # a column without splits is an error
+    return {name: str(split) for name, split in zip(known, normalize_splits(known), strict=True)}
