@@ -13,7 +13,8 @@ _VALUE = r"""(?:"[^"]*"|'[^']*'|\([^()]*\)|\[[^\[\]]*\]|[\w.+-]*\w)"""
 _PARAMETER = rf"\b[a-z]\w*(?:=(?:{_VALUE})?)?"
 _OPTION = r"(?:--[a-z][a-z-]*|-o)"
 #: Several parameters, with values or without, followed by their options; and one. Lines may be wrapped between them.
-_SEVERAL = re.compile(rf"{_PARAMETER}(?:(?:,| and)\s+{_PARAMETER})+\s+\(({_OPTION}[^()]*?--[^()]*)\)")
+#: The number is limited: long lists of names would take time that grows with the square of their length.
+_SEVERAL = re.compile(rf"{_PARAMETER}(?:(?:,| and)\s+{_PARAMETER}){{1,5}}\s+\(({_OPTION}[^()]*?--[^()]*)\)")
 _SINGLE = re.compile(rf"({_PARAMETER})\s+\(({_OPTION}[^();]*)(?:;[^()]*)?\)")
 #: A parameter with a value, without its option.
 _ASSIGNMENT = re.compile(rf"(?<![\w.(-])([a-z]\w*)=({_VALUE})")
