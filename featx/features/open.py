@@ -144,9 +144,12 @@ def _read_manifest(folder: FeatureFolder) -> JobManifest:
     try:
         return parse_manifest(folder.read(MANIFEST), folder.location)
     except FeaturesNotFoundError as error:
+        location = folder.location
+        if not (remote.is_url(location) or os.path.isdir(location)):
+            raise FeaturesNotFoundError(f"{location!r} does not exist. Check the path.") from error
         raise FeaturesNotFoundError(
-            f"Cannot open {folder.location!r}: it has no {MANIFEST}. Pass the folder of a job, or a file that ends in "
-            ".npy or .parquet."
+            f"Cannot open {location!r}: it has no {MANIFEST}. Pass the folder of a job, or a file that ends in .npy or "
+            f".parquet. For images, first run: featx extract {shlex.quote(location)} -o features.npy"
         ) from error
     except JobError as error:
         raise FeaturesError(str(error)) from error
