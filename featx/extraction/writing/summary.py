@@ -24,7 +24,8 @@ class ExtractionSummary(TextResult):
     features : int
         Number of features.
     computed, cached, failed : int
-        Number of images that were run through the network, that were in the cache, and that cannot be read.
+        Number of images that were run through the network, that were in the cache or equal to another image, and
+        that cannot be read.
     padded : int
         Number of truncated images whose missing part was filled.
     seconds, images_per_second : float
@@ -51,7 +52,7 @@ class ExtractionSummary(TextResult):
     >>> recipe = {"backbone": "mobilenet", "precision": "float32", "engine": "openvino", "fingerprint": "53e3b296efc8"}
     >>> print(ExtractionSummary(**counts, **speed, **recipe, output="features.npy").as_text())
     2 rows of 1,024 features in features.npy; paths and labels in features.csv
-    2 computed, 0 from the cache, 0 failed; 0.1 s, 20 images/s (mobilenet, float32, openvino)
+    2 computed, 0 cached or equal to another image, 0 failed; 0.1 s, 20 images/s (mobilenet, float32, openvino)
     """
 
     rows: int
@@ -79,8 +80,8 @@ class ExtractionSummary(TextResult):
         size = f"{format_count(self.rows, 'row')} of {format_count(self.features, 'feature')}"
         lines = [
             f"{size} in {describe_output(output)}",
-            f"{self.computed:,} computed, {self.cached:,} from the cache, {self.failed:,} failed; "
-            f"{self.seconds:.1f} s, {self.images_per_second:.0f} images/s "
+            f"{self.computed:,} computed, {self.cached:,} cached or equal to another image, "
+            f"{self.failed:,} failed; {self.seconds:.1f} s, {self.images_per_second:.0f} images/s "
             f"({self.backbone}, {self.precision}, {self.engine})",
         ]
         if self.padded:

@@ -16,7 +16,7 @@ def test_demo_prints_what_readme_shows(compiled_cache: Path, capsys: pytest.Capt
     shutil.copytree(compiled_cache / "compiled", "cache/compiled")
     assert cli.main(["demo", "--cache", "cache"]) == 0  # .ci/run runs it again, with all rows cached
     out, _ = capsys.readouterr()
-    assert "1,797 computed, 0 from the cache, 0 failed" in out
+    assert "1,797 computed, 0 cached or equal to another image, 0 failed" in out
     assert without_measurements(out) == without_measurements(shown_demo())
     shown = shown_scores(shown_demo())
     assert list(shown) == ["dummy", "logreg", "svm", "knn"]

@@ -36,7 +36,7 @@ def test_extract_prints_summary(
 ) -> None:
     assert cli.main(["extract", str(photo_folder), "--backbone", "counting", "-o", "f.npy"]) == 0
     out, err = capsys.readouterr()
-    assert out.startswith("24 rows of 12 features in f.npy; paths and labels in f.csv\n24 computed, 0 from the cache")
+    assert out.startswith("24 rows of 12 features in f.npy; paths and labels in f.csv\n24 computed, 0 cached or equal")
     assert "images/s" in err
     assert counting.n_images == 24
 
