@@ -180,7 +180,7 @@ class UnreadableImageError(FeatxError, OSError):
         self.position = position
         super().__init__(reason, image, position)
 
-    _remedy = "Fix or remove the file"
+    _remedy = "Fix or remove the image"
 
     @property
     def remedy(self) -> str:

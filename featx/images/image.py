@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import errno
 import hashlib
+import numbers
 import os
 import stat
 import threading
@@ -182,7 +183,7 @@ def describe_image(image: Any) -> str:
         return describe_image(image.get("path") or image.get("bytes"))
     if isinstance(image, RefusedImage):
         return "refused image"
-    return type(image).__name__
+    return str(image) if image is None or isinstance(image, numbers.Number) else type(image).__name__
 
 
 def is_remote_image(image: Any) -> bool:
