@@ -235,7 +235,8 @@ def _only_column(table: Any, name: str) -> Any:
         return as_batch(values, name)  # flat rows: an error that names their reshape
     raise InputError(
         f"{name} must be one column, got {len(names)} columns ({', '.join(map(str, names[:5]))}). "
-        "Select one: X[['path']], use a ColumnTransformer, or find the images of the table: featx.find_images(table)."
+        f"Select one: X[[{names[0]!r}]], use a ColumnTransformer, or find the images of the table: "
+        "featx.find_images(table)."
     )
 
 

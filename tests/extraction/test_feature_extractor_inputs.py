@@ -97,7 +97,10 @@ def test_empty_collections() -> None:
 @pytest.mark.usefixtures("counting")
 @pytest.mark.parametrize("missing", [None, float("nan"), pd.NA])
 def test_missing_values_are_unreadable(missing: object, paths: list[str]) -> None:
-    with pytest.raises(UnreadableImageError, match=r"\(index 1\): expected a path.*got a missing value"):
+    with pytest.raises(
+        UnreadableImageError,
+        match=r"\(index 1\): expected a path.*got a missing value. Fix or remove the image",
+    ):
         FeatureExtractor("counting").transform([paths[0], missing])
 
 
@@ -129,7 +132,7 @@ def test_column_names(library: str, paths: list[str]) -> None:
     assert extractor.feature_names_in_.tolist() == ["photo"]
     with pytest.raises(ValueError, match="feature names should match"):
         extractor.transform(frames.DataFrame({"other": paths}))
-    with pytest.raises(InputError, match=r"images must be one column, got 2 columns \(photo, number\)"):
+    with pytest.raises(InputError, match=r"images must be one column, got 2 columns .*Select one: X\[\['photo'\]\]"):
         extractor.transform(frames.DataFrame({"photo": paths, "number": range(24)}))
 
 
