@@ -11,6 +11,7 @@ import numpy as np
 from featx.datasets.tags import Tags, are_tags, as_tags, is_one_hot, tag_matrix, tag_names
 from featx.errors import ComparisonError, OptionError
 from featx.system.array_types import IntArray
+from featx.system.formatting import format_count
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -159,10 +160,13 @@ def _continuous_targets(y: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     try:
         targets = y.astype(np.float64)
     except (TypeError, ValueError):
-        row, wrong = next((row, label) for row, label in enumerate(y.tolist()) if not _is_number(label))
+        wrong = [(row, label) for row, label in enumerate(y.tolist()) if not _is_number(label)]
+        row, label = wrong[0]
+        where = f"row {row}" if len(wrong) == 1 else f"row {row} and {format_count(len(wrong) - 1, 'other row')}"
+        remedy = "Pass" if len(wrong) == len(y) else f"Drop {'that row' if len(wrong) == 1 else 'those rows'}, or pass"
         raise ComparisonError(
-            f"Labels for regression must be numbers, got {wrong!r} in row {row}. Drop that row, or pass "
-            'task="classification" (--task classification).'
+            f"Labels for regression must be numbers, got {label!r} in {where}. "
+            f'{remedy} task="classification" (--task classification).'
         ) from None
     if not (is_finite := np.isfinite(targets)).all():
         row = int(np.flatnonzero(~is_finite)[0])

@@ -51,7 +51,9 @@ def test_validate_labels() -> None:
     ("y", "task", "words"),
     [
         ([1, "a"], "classification", "mix numbers and text: 1 and 'a'"),
-        (["1.5", "many"], "regression", "Labels for regression must be numbers, got 'many'"),
+        (["1.5", "many"], "regression", "must be numbers, got 'many' in row 1. Drop that row, or pass task"),
+        (["few", 2, "many"], "regression", "got 'few' in row 0 and 1 other row. Drop those rows, or pass task"),
+        (["few", "many"], "regression", "got 'few' in row 0 and 1 other row. Pass task"),
         ([1.0, float("inf")], "regression", "finite"),
         ([(1, 2), (3, 4)], "classification", "Labels must be text or numbers, got \\(1, 2\\)"),
     ],
