@@ -32,6 +32,7 @@ from featx.system.files.output_paths import (
     check_output_file,
     header_pattern,
     output_error,
+    parent_problem,
     starts_with,
 )
 from featx.system.files.parquet import import_pyarrow
@@ -98,6 +99,8 @@ def check_output(output: Path, *, alternative: str = "") -> None:
         )
     if not os.path.isdir(output.parent):
         raise output_error(output, f"there is no folder {str(output.parent)!r}", f"Create it, or {_OTHER_OUTPUT}")
+    if problem := parent_problem(output):
+        raise output_error(output, problem, f"Make it writable, or {_OTHER_OUTPUT}")
     remedy = f"Move the file, or {_OTHER_OUTPUT}"
     if output.suffix == PARQUET_SUFFIX:
         import_pyarrow()

@@ -16,9 +16,10 @@ from sklearn.neighbors import NearestCentroid
 
 from featx import FeatureMatrix, compare_baselines, find_duplicates, open_features
 from featx.cli import main as cli
-from featx.errors import FeaturesError, FeaturesNotFoundError, UnfinishedWarning
+from featx.errors import FeaturesError, FeaturesNotFoundError, OutputError, UnfinishedWarning
 from featx.features.csv_table import CsvTable
 from featx.features.npy_part import FeatureFolder
+from featx.features.outputs import check_output
 from tests.jobs.job_samples import make_job
 
 N, FAILED = 95, (4, 90, 91, 92, 93, 94)  # in the last shard all, and one in another shard
@@ -314,9 +315,17 @@ def test_shards_of_another_recipe_are_refused(job: Path) -> None:
         open_features(job)
 
 
+@pytest.mark.skipif(not os.path.isdir("/proc"), reason="needs a folder that nobody may write to")
+def test_output_in_a_folder_that_cannot_be_written() -> None:
+    with pytest.raises(OutputError, match="no file can be created in '/proc' .*Make it writable, or choose another"):
+        check_output(Path("/proc/f.npy"))
+
+
 def test_not_a_job(tmp_path: Path, job: Path) -> None:
-    with pytest.raises(FeaturesNotFoundError, match="has no job.json"):
+    with pytest.raises(FeaturesNotFoundError, match="has no job.json.* featx extract .* -o features.npy"):
         open_features(tmp_path)
+    with pytest.raises(FeaturesNotFoundError, match="'absent' does not exist. Check the path."):
+        open_features("absent")
     with pytest.raises(FeaturesNotFoundError, match="does not exist"):
         open_features(tmp_path / "x.npy")
     for text in ("{", "[]", "{}", '{"format": 5, "fingerprint": "", "n_features": 1, "shard_size": 1, "n_shards": 1}'):

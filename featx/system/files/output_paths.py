@@ -83,7 +83,7 @@ def check_output_folder(
     else:
         problem = "a file with this name exists" if os.path.lexists(folder) else ""
     top = next((path for path in [folder, *folder.parents] if path.parent.is_dir()), folder) if parents else folder
-    if problem := problem or _parent_problem(top):
+    if problem := problem or parent_problem(top):
         raise output_error(folder, problem, remedy)
 
 
@@ -134,9 +134,10 @@ def _file_problem(path: Path, is_replaceable: Callable[[Path], bool], inputs: Se
             return "it is also an input"
         if path.stat().st_size and not is_replaceable(path):
             return "the file exists and was not written by featx"
-    return _parent_problem(path)
+    return parent_problem(path)
 
 
-def _parent_problem(path: Path) -> str:
+def parent_problem(path: Path) -> str:
+    """Return why no file can be created in the folder of a path, or ""."""
     problem = write_problem(path.parent)
     return f"no file can be created in {str(path.parent)!r} ({problem})" if problem else ""
