@@ -125,8 +125,8 @@ def test_changed_source_is_counted(images: Path, tmp_path: Path) -> None:
     shutil.copy(images / "a" / "0000.png", images / "a" / "0002.png")
     (images / "a" / "0004.png").unlink()
     run = run_job(tmp_path / "job")
-    assert (run.changed, run.failed, run.rows) == (2, 2, 18)
-    assert "2 files changed since planning" in run.as_text()
+    assert (run.changed, run.failed, run.rows) == (1, 2, 18)  # the file that is gone failed
+    assert "1 file changed since planning" in run.as_text()
 
 
 @pytest.mark.usefixtures("in_this_process")

@@ -24,7 +24,7 @@ from featx.images.image import find_file_state
 from featx.jobs.job import Job
 
 #: A shard with at least this number of images, none of them reachable, has a source that is away.
-_MIN_UNREACHABLE = 10
+_MIN_UNREACHABLE = 4
 
 _log = logging.getLogger("featx")
 
@@ -94,8 +94,8 @@ def _count_changed(paths: list[str], planned: PlannedShard, ledger: Ledger) -> i
     def is_changed(path: str, before: tuple[int, int] | None, now: tuple[int, ...]) -> bool:
         if before is None or now == before:
             return False
-        state = find_file_state(path) if now == UNKNOWN_STATE else None  # its row was cached, for example
-        return state is None or (state.st_size, state.st_mtime_ns) != before
+        state = find_file_state(path) if now == UNKNOWN_STATE else None  # cached or unreadable
+        return now != UNKNOWN_STATE if state is None else (state.st_size, state.st_mtime_ns) != before
 
     files = zip(paths, planned.states, map(tuple, ledger.file_states.tolist()), strict=True)
     return sum(is_changed(path, before, now) for path, before, now in files)
