@@ -86,6 +86,9 @@ class ImageListing:
         sources = expand_sources(sources)
         self._sources, self._options, self._keep_missing = sources, options or SourceOptions(), keep_missing
         self.remarks = Remarks()
+        twice = [source for source, n in collections.Counter(map(os.path.normpath, sources)).items() if n > 1]
+        if twice and os.path.isdir(twice[0]):  # paths of files may repeat on purpose, as those of a resampled list
+            self.remarks.notes.append(f"{twice[0]!r} is given several times: its images have a row each time.")
         self._tags = TagCounts()
         self._stored_types: set[str | None] = set()
         self._arrays = self._find_arrays()

@@ -44,6 +44,11 @@ def test_several_flat_folders_are_classes(tmp_path: Path) -> None:
     assert found(tmp_path / "dog", tmp_path / "cat") == [("dog/2.jpg", "dog"), ("cat/1.jpg", "cat")]
 
 
+def test_repeated_folder_is_noted(photo_folder: Path) -> None:
+    table = find_images([photo_folder, f"{photo_folder}/"])
+    assert table.notes == (f"'{photo_folder}' is given several times: its images have a row each time.",)
+
+
 def test_images_outside_of_class_folders_have_no_label(tmp_path: Path) -> None:
     make(tmp_path, "cat/1.jpg", "stray.jpg")
     table = find_images([tmp_path])
