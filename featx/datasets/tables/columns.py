@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from featx.datasets.folders.layout import normalize_splits
-from featx.datasets.folders.names import normalize_label
+from featx.datasets.folders.names import is_image_name, normalize_label
 from featx.datasets.image_table import ImageTable
 from featx.datasets.labels import is_missing
 from featx.datasets.source_options import LABEL_COLUMNS, SourceOptions
@@ -305,9 +306,9 @@ def tags_of_columns(frame: pd.DataFrame, source: str, names: Sequence[str]) -> l
 
 def missing_path_column_error(frame: pd.DataFrame, source: str) -> SourceError:
     """Return the error for a table without a path column."""
-    return SourceError(
-        f"No path column in {source!r}: it has {describe_columns(frame)}. Pass path_column (--path-column)."
-    )
+    named = [str(name) for name, cells in frame[:_N_PROBED].items() if {*map(is_image_name, map(str, cells))} == {True}]
+    option = f"={named[0]!r} (--path-column {shlex.quote(named[0])})" if named else " (--path-column)"
+    return SourceError(f"No path column in {source!r}: it has {describe_columns(frame)}. Pass path_column{option}.")
 
 
 def get_column(

@@ -54,7 +54,9 @@ def test_column_names(frame: pd.DataFrame, tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"no column 'kinds' for the label\. Did you mean 'kind'\?"):
         find_images(source, label_column="kinds")
     other = _write(frame.rename(columns={"file": "x"}), tmp_path / "other.csv")
-    with pytest.raises(SourceError, match="No path column in .*: it has the columns 'x', 'label', 'part', 'site'"):
+    with pytest.raises(
+        SourceError, match="it has the columns 'x', 'label', 'part', 'site'.* Pass path_column='x' .--path-column x"
+    ):
         find_images(other)
 
 
