@@ -121,7 +121,8 @@ def _text_batches(
         )
     if not text.is_utf8:
         notes.append(
-            f"{source!r} is not UTF-8: text is read as Latin-1 (Windows-1252), names of existing files unchanged."
+            f"{source!r} is not UTF-8 in some cells: these are read as Latin-1 (Windows-1252), names of existing "
+            "files unchanged."
         )
     if text.separator == " ":
         with open_text(path, text.encoding) as file:
