@@ -215,7 +215,8 @@ class SearchSummary:
         n_images = self.n_searched + self.n_unreadable
         parts = [format_count(self.n_texts, "query text")] if self.n_texts else []
         parts += [format_count(self.n_searched, "query image")] if n_images or not self.n_texts else []
+        whose = "its own match" if self.n_excluded == 1 else "their own matches"
         parts += [f"{self.n_indexed:,} in the index"] if self.n_indexed else []
-        parts += [f"{self.n_excluded:,} without themselves among the matches"] if self.n_excluded else []
+        parts += [f"{self.n_excluded:,} not listed as {whose}"] if self.n_excluded else []
         parts += [f"{self.n_unreadable:,} unreadable"] if self.n_unreadable else []
         return "; ".join(parts) + "."

@@ -92,7 +92,7 @@ def test_query_is_excluded_but_its_copies_are_not(
     assert (one["matches"][0]["path"], one["matches"][0]["identical"]) == ("photos/flower/copy.jpg", True)
     assert (copy["matches"][0]["path"], copy["matches"][0]["identical"]) == ("photos/china/03.jpg", True)
     assert [found["path"] for found in new["matches"][:2]] == ["photos/china/03.jpg", "photos/flower/copy.jpg"]
-    assert "3 in the index; 2 without themselves among the matches" in err
+    assert "3 in the index; 2 not listed as their own matches" in err
     assert run("features.npy", path, "--top", "25", "--json", "--include-self", "--quiet") == 0
     everything = json.loads(capsys.readouterr().out)
     assert len(everything["matches"]) == 25
@@ -313,7 +313,7 @@ def test_page_of_a_job_from_another_folder(
     assert run(f"{planned_in}/job", *images, "--html", "pages/p.html", "--top", "3", "--quiet") == 1
     os.mkdir("pages")
     assert run(f"{planned_in}/job", *images, "--html", "pages/p.html", "--top", "30") == 0
-    assert "1 without themselves among the matches" in capsys.readouterr().err
+    assert "1 not listed as its own match" in capsys.readouterr().err
     page = Path("pages/p.html").read_text()
     assert "no longer exist" not in page
     assert f"Relative paths of matches start at {planned_in}." in page
