@@ -46,7 +46,7 @@ def test_several_flat_folders_are_classes(tmp_path: Path) -> None:
 
 def test_repeated_folder_is_noted(photo_folder: Path) -> None:
     table = find_images([photo_folder, f"{photo_folder}/"])
-    assert table.notes == (f"'{photo_folder}' is given several times: its images have a row each time.",)
+    assert table.notes[0] == f"'{photo_folder}' is given several times: its images have a row each time."
 
 
 def test_images_outside_of_class_folders_have_no_label(tmp_path: Path) -> None:
