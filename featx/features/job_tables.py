@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from featx.datasets.failures import Failure
-from featx.datasets.image_listing import ListedImage
 from featx.datasets.label_types import cast_label
 from featx.datasets.tags import Tags
 from featx.features.job_files import CommittedShard, JobManifest, PlannedShard
@@ -21,9 +20,11 @@ from featx.system.files.parquet import import_pyarrow
 #: Between tags in a plan; no tag contains it.
 _TAG_SEPARATOR = "\x1f"
 _ARROW_TYPES = {"float": "double", "float_comma": "double", "int": "int64", "bool": "bool", "null": "null"}
+#: Path, label, split and group of an image.
+_PlannedImage = tuple[str, Any, str | None, str | None]
 
 
-def make_plan_table(images: Sequence[ListedImage], states: Sequence[os.stat_result | None]) -> Any:
+def make_plan_table(images: Sequence[_PlannedImage], states: Sequence[os.stat_result | None]) -> Any:
     """Return the table of the images of one shard, with size and modification time of their files.
 
     Labels are text or tags. All plans have the same columns: whether an image has a split is known at the end.
