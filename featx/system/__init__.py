@@ -5,7 +5,7 @@
 ``formatting``     human-readable numbers and names; safe CSV cells
 ``locks``          locks between the processes of one machine
 ``option_checks``  parameters with a few valid values, or a minimum
-``processes``      cores, memory, and whether a process still runs
+``processes``      processor, cores, memory, and whether a process still runs
 ``products``       matrix products of a few rows
 ``requirements``   :func:`featx.requirements`, packages for a requirements file
 ``shared_calls``   calls that threads share

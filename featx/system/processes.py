@@ -1,10 +1,11 @@
-"""Cores, memory and processes of this machine: how much may be used, and whether a process still runs."""
+"""Processor, cores, memory and processes of this machine: how much may be used, and whether a process still runs."""
 
 from __future__ import annotations
 
 import functools
 import math
 import os
+import platform
 import re
 import socket
 import time
@@ -13,6 +14,33 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 _CGROUPS, _OWN_CGROUPS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
+_CPU_INFO = Path("/proc/cpuinfo")
+
+
+def processor_name(cpu_info: Path = _CPU_INFO) -> str:
+    """Return the name of the processor.
+
+    Parameters
+    ----------
+    cpu_info : Path, default=Path("/proc/cpuinfo")
+        File that describes the processors.
+    """
+    models = [line for line in processor_fields(cpu_info) if line.startswith("model name")]
+    return models[0].partition(":")[2].strip() if models else platform.processor() or platform.machine()
+
+
+def processor_fields(cpu_info: Path = _CPU_INFO) -> list[str]:
+    """Return the lines that describe the first processor, such as its name and instructions; none outside Linux.
+
+    Parameters
+    ----------
+    cpu_info : Path, default=Path("/proc/cpuinfo")
+        File that describes the processors.
+    """
+    try:
+        return cpu_info.read_text(encoding="utf-8", errors="replace").partition("\n\n")[0].splitlines()
+    except OSError:
+        return []
 
 
 def n_cores() -> int:

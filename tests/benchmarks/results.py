@@ -10,8 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from featx.extraction.benchmarking.rates import processor
-from featx.system.processes import n_cores
+from featx.system.processes import n_cores, processor_name
 from tests.benchmarks.harness import ROOT, Measurement
 
 RESULTS = Path(__file__).parent / "results"
@@ -30,7 +29,7 @@ def as_row(measurement: Measurement) -> Row:
     return {
         **dataclasses.asdict(measurement),
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "machine": processor(),
+        "machine": processor_name(),
         "cores": n_cores(),
         "commit": current_commit(),
     }

@@ -6,7 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from featx.system.processes import available_memory, cpu_quota, memory_left, n_cores, n_visible_cores
+from featx.system.processes import (
+    available_memory,
+    cpu_quota,
+    memory_left,
+    n_cores,
+    n_visible_cores,
+    processor_fields,
+    processor_name,
+)
 
 
 def groups(folder: Path, own: str, files: dict[str, str]) -> tuple[Path, Path]:
@@ -99,3 +107,18 @@ def test_available_memory_is_less_than_all_memory(tmp_path: Path, monkeypatch: p
     assert available_memory() > 0
     if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
         assert available_memory() < os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def test_first_processor_is_described(tmp_path: Path) -> None:
+    path = tmp_path / "cpuinfo"
+    path.write_text("processor\t: 0\nmodel name\t: Fast: 2 GHz\nflags\t: amx\n\nprocessor\t: 1\nmodel name\t: Other\n")
+    assert processor_name(path) == "Fast: 2 GHz"
+    assert processor_fields(path) == ["processor\t: 0", "model name\t: Fast: 2 GHz", "flags\t: amx"]
+
+
+def test_processor_without_description(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("platform.processor", lambda: "")
+    monkeypatch.setattr("platform.machine", lambda: "riscv64")
+    (tmp_path / "cpuinfo").write_text("hart: 0\n")  # no name, as on RISC-V
+    assert (processor_name(tmp_path / "cpuinfo"), processor_name(tmp_path / "none")) == ("riscv64", "riscv64")
+    assert processor_fields(tmp_path / "none") == []

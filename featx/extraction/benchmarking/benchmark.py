@@ -23,7 +23,7 @@ from featx.datasets.find import find_images
 from featx.datasets.sample_images import write_sample_images
 from featx.errors import EngineError, FeatxWarning, MissingDependencyError, OptionError, SourceError
 from featx.extraction.benchmarking.benchmark_results import BackboneBenchmark, Benchmark, NetworkRate
-from featx.extraction.benchmarking.rates import processor, save_rates
+from featx.extraction.benchmarking.rates import save_rates
 from featx.extraction.benchmarking.stage_times import time_stages
 from featx.extraction.engines.calibration import CALIBRATION
 from featx.extraction.engines.engine import Precision, has_native_bfloat16
@@ -36,7 +36,7 @@ from featx.system.child_process import run_child
 from featx.system.files.temporary import temporary_place
 from featx.system.formatting import first_line
 from featx.system.option_checks import as_list
-from featx.system.processes import n_cores
+from featx.system.processes import n_cores, processor_name
 from featx.system.terminal.progress import ProgressFunction, Stage, reporting, stage
 
 #: Number of images that are used at most, run through the network alone, and required at least.
@@ -163,7 +163,7 @@ def measure_throughput(
     n_steps = sum(3 + len(_precisions(backbone.engine)) for backbone in resolved)
     with stage("measure", n_steps, "steps") as advance:
         results = [_benchmark_backbone(chosen, backbone, compiled, advance) for backbone in resolved]
-    machine = f"{processor()} ({platform.system()}, Python {platform.python_version()})"
+    machine = f"{processor_name()} ({platform.system()}, Python {platform.python_version()})"
     return Benchmark(machine, n_cores(), len(chosen), results)
 
 

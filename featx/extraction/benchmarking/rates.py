@@ -3,26 +3,16 @@
 from __future__ import annotations
 
 import json
-import platform
 from pathlib import Path
 
 from featx.store.layout import RATES
 from featx.system.files.atomic import make_folder, write_text
-
-
-def processor() -> str:
-    """Return the name of the processor."""
-    name = platform.processor() or platform.machine()
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:  # not Linux
-        return name
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), name)
+from featx.system.processes import processor_name
 
 
 def read_rates(cache: Path | None) -> dict[str, float]:
     """Return the images per second of each backbone, from files to features, as measured on this processor."""
-    return {} if cache is None else _read_all(cache).get(processor(), {})
+    return {} if cache is None else _read_all(cache).get(processor_name(), {})
 
 
 def save_rates(cache: Path, rates: dict[str, float]) -> None:
@@ -33,7 +23,10 @@ def save_rates(cache: Path, rates: dict[str, float]) -> None:
     OSError
     """
     stored = _read_all(cache)
-    stored[processor()] = {**stored.get(processor(), {}), **{name: round(rate, 1) for name, rate in rates.items()}}
+    stored[processor_name()] = {
+        **stored.get(processor_name(), {}),
+        **{name: round(rate, 1) for name, rate in rates.items()},
+    }
     make_folder(cache)
     write_text(cache / RATES, json.dumps(stored, indent=1, sort_keys=True) + "\n")
 

@@ -8,12 +8,12 @@ import hashlib
 import importlib.util
 import os
 import platform
-from pathlib import Path
 
 from featx.backbones.files.display_name import network_cache_folder
 from featx.backbones.openvino_import import import_openvino
 from featx.system.files.atomic import make_folder, write_text
 from featx.system.files.checksummed_json import CORRUPT, dump, load
+from featx.system.processes import processor_fields
 
 
 @functools.cache
@@ -36,8 +36,6 @@ def _processor_digest() -> str:
     """Return a digest of this processor and of the installed OpenVINO, which is not imported."""
     spec = importlib.util.find_spec("openvino")
     installed = f"{spec.origin} {os.stat(spec.origin).st_mtime_ns}" if spec and spec.origin else ""
-    processor = platform.machine()
-    with contextlib.suppress(OSError):  # not Linux
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").partition("\n\n")[0].splitlines()
-        processor += "\n".join(line for line in lines if line.startswith(("model name", "flags", "Features")))
+    kept = [line for line in processor_fields() if line.startswith(("model name", "flags", "Features"))]
+    processor = platform.machine() + "\n".join(kept)
     return hashlib.blake2b(f"{installed}\n{processor}".encode(), digest_size=8).hexdigest()

@@ -21,13 +21,13 @@ def test_rates_are_shown_by_featx_backbones(tmp_path: Path, capsys: pytest.Captu
 
 def test_rates_of_another_processor_are_ignored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rates.save_rates(tmp_path, {"mobilenet": 512.0})
-    monkeypatch.setattr(rates, "processor", lambda: "another one")
+    monkeypatch.setattr(rates, "processor_name", lambda: "another one")
     assert rates.read_rates(tmp_path) == {}
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"cpu": [1]}', '{"cpu": {"mobilenet": "fast"}}', "\x00"])
 def test_corrupt_rates_are_ignored(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rates, "processor", lambda: "cpu")
+    monkeypatch.setattr(rates, "processor_name", lambda: "cpu")
     (tmp_path / rates.RATES).write_text(text)
     assert rates.read_rates(tmp_path) == {}
     rates.save_rates(tmp_path, {"mobilenet": 1.0})
