@@ -39,6 +39,17 @@ def format_bytes(number: int) -> str:
     return f"{size:.1f} {unit}"
 
 
+def format_percent(fraction: float, n_digits: int = 0) -> str:
+    """Return a fraction as a percentage.
+
+    Examples
+    --------
+    >>> format_percent(0.954), format_percent(0.954, 1)
+    ('95 %', '95.4 %')
+    """
+    return f"{100 * fraction:.{n_digits}f} %"
+
+
 def format_duration(seconds: float) -> str:
     """Return a duration with its unit.
 

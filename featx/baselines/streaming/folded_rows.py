@@ -13,6 +13,7 @@ from featx.baselines.scaling.limits import TimeUpError
 from featx.errors import ComparisonError
 from featx.features.selected_rows import Rows
 from featx.system.array_types import AnyArray, BoolArray, FloatArray, IntArray
+from featx.system.formatting import format_percent
 
 #: Size of a block of float32 rows. Several arrays of this size, or twice, are in memory at the same time.
 _BLOCK_BYTES = 32 * 2**20
@@ -125,7 +126,7 @@ class FoldedRows:
             if block.start and now - shown > _PROGRESS_SECONDS:
                 shown, fraction = now, block.start / len(self.y)
                 end = started + (now - started) / fraction
-                self.progress(f"{label}, {fraction:.0%} of all rows, {end - now:.0f} seconds left")
+                self.progress(f"{label}, {format_percent(fraction)} of all rows, {end - now:.0f} seconds left")
                 end_of_all = end + (n_passes - 1) * (end - started)
                 if fraction > _MIN_FRACTION and end_of_all > self.deadline:
                     raise TimeUpError(end_of_all - self.started)

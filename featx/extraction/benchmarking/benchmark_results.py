@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any
 
 from featx.extraction.benchmarking.stage_times import StageTime
+from featx.system.formatting import format_percent
 from featx.system.notebook.cards import Record
 from featx.system.notebook.html import TextResult
 
@@ -115,7 +116,7 @@ class BackboneBenchmark(TextResult):
             lines.append(f"  int8 was not measured: {self.int8_problem}")
         lines.append(
             f"  {f'featx from files, {self.precision}':<38} {self.pipeline:>8.0f}   "
-            f"{self.efficiency:.0%} of what decoder and network allow"
+            f"{format_percent(self.efficiency)} of what decoder and network allow"
         )
         lines.append(f"  {'tf.data + model.predict from files':<38} {self.keras:>8.0f}")
         lines += [
@@ -124,7 +125,8 @@ class BackboneBenchmark(TextResult):
             "",
             "  processor time in ms per image, all cores together",
         ]
-        lines += [f"  {stage.stage:<38} {stage.milliseconds:>8.2f} {stage.share:>6.0%}" for stage in self.stages]
+        for stage in self.stages:
+            lines.append(f"  {stage.stage:<38} {stage.milliseconds:>8.2f} {format_percent(stage.share):>6}")
         return "\n".join(lines)
 
     def _recommendation(self) -> str:

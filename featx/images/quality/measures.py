@@ -13,6 +13,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from featx.system.array_types import FloatArray, PixelArray
+from featx.system.formatting import format_percent
 
 #: Side of the image on which the bounds were measured.
 MEASURED_SIDE = 128
@@ -81,7 +82,7 @@ def describe_quality(pixels: PixelArray, *, is_enlarged: bool) -> Iterator[tuple
         yield "low information", f"brightness has {bits:.1f} bits, as in drawings and empty images"
     detail = fine_detail(gray)
     if not is_enlarged and detail < _MIN_DETAIL:
-        yield "blurred", f"{detail:.1%} of the contrast is in fine details"
+        yield "blurred", f"{format_percent(detail, 1)} of the contrast is in fine details"
 
 
 def _entropy(gray: FloatArray) -> float:
