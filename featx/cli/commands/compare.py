@@ -182,7 +182,10 @@ def _compare(args: argparse.Namespace) -> None:
         comparison.to_html(args.report, tsne=True if args.tsne else None, command=command_of(args))
         print_message(args, f"Open {args.report} in a browser.")
     if args.label_issues:
-        write_csv(Path(args.label_issues), comparison.label_issues_table())
+        table = comparison.label_issues_table()
+        write_csv(Path(args.label_issues), table)
+        if table.empty:
+            print_message(args, f"No likely label errors were found; {args.label_issues} has only a header.")
 
 
 def _comparison_options_from(args: argparse.Namespace) -> dict[str, Any]:
@@ -273,7 +276,7 @@ def _all_options(args: argparse.Namespace) -> list[ExtractionOptions]:
     several = {name: getattr(args, name) for name in ("layer", "pooling", "tta") if hasattr(args, name)}
     without_layers = {**several, "layer": [None], "pooling": ["native"]}
     names = dict.fromkeys(args.backbone or ["mobilenet"])
-    # Plain Python backbones have neither layers nor poolings; the options apply to the networks beside them.
+    # Plain Python backbones have neither layers nor poolings; the options apply to the other networks.
     plain = {name for name in names if len(names) > 1 and isinstance(load_backbone(name), DirectBackbone)}
     return [
         options_from(argparse.Namespace(**{**vars(args), **chosen}), backbone)

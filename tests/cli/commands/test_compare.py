@@ -7,6 +7,8 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
+import PIL.Image
 import pytest
 
 from featx.cli import main as cli
@@ -137,6 +139,19 @@ def test_compare_tables_test_sets_poolings_and_outputs(
             "confidence",
             "probability_of_given",
         ]
+
+
+def test_no_label_errors(in_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rng = np.random.default_rng(0)
+    for number in range(16):
+        label, low = (("dark", 0), ("light", 150))[number % 2]
+        pixels = rng.integers(low, low + 100, (8, 8, 3), dtype=np.uint8)
+        (in_folder / "photos" / label).mkdir(parents=True, exist_ok=True)
+        PIL.Image.fromarray(pixels).save(in_folder / "photos" / label / f"{number}.png")
+    args = ["compare", "photos", "--backbone", "color_histogram", "--image-size", "8", "--estimator", "logreg"]
+    assert cli.main([*args, "--cv", "2", "--label-issues", "issues.csv"]) == 0
+    assert "No likely label errors were found; issues.csv has only a header.\n" in capsys.readouterr().err
+    assert (in_folder / "issues.csv").read_text() == "path,given,suggested,confidence,probability_of_given\n"
 
 
 def test_options_do_not_apply_to_color_histogram() -> None:
