@@ -72,7 +72,7 @@ class Recipe(Record):
     pooling : {"native", "avg", "max", "avgmax", "cls", "none"}
         How the positions of a layer are pooled.
     resize : str
-        How an image is fitted to `image_size`: "squash", "crop" or "pad", or one of these with the share that remains
+        How an image is fitted to `image_size`: "squash", "crop" or "pad", or one of these with the crop fraction
         and the interpolation, ``"crop 0.95 bicubic"``.
     precision : {"float32", "float16", "bfloat16", "int8"}
         Precision of the network. Rows are always float32.

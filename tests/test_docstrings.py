@@ -80,7 +80,7 @@ def problems_of(full_name: str) -> list[str]:
     if not parsed(value)["Parameters"] and not has_parameters(value):
         # The summary of a property, or of a method without parameters, is enough.
         problems = [problem for problem in problems if not problem.startswith("RT01")]
-    if inspect.isclass(value) and dataclasses.is_dataclass(value):
+    if inspect.isclass(value) and (dataclasses.is_dataclass(value) or is_named_tuple(value)):
         # Users get instances from functions: the fields are documented as attributes.
         problems = [problem for problem in problems if not problem.startswith("PR01")]
         problems += undocumented_fields(value)
@@ -102,13 +102,18 @@ def parsed(value: Any) -> NumpyDocString:
     return FunctionDoc(function)
 
 
+def is_named_tuple(cls: type) -> bool:
+    return issubclass(cls, tuple) and hasattr(cls, "_fields")
+
+
 def undocumented_fields(cls: Any) -> list[str]:
     documented = {
         name.strip()
         for entry in (*parsed(cls)["Attributes"], *parsed(cls)["Parameters"])
         for name in entry.name.split(",")
     }
-    fields = {field.name for field in dataclasses.fields(cls) if not field.name.startswith("_")}
+    names = cls._fields if is_named_tuple(cls) else [field.name for field in dataclasses.fields(cls)]
+    fields = {name for name in names if not name.startswith("_")}
     return [f"attributes not documented: {', '.join(sorted(fields - documented))}"] if fields - documented else []
 
 

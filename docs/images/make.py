@@ -39,7 +39,7 @@ CARD_SIZE = (480, 240)
 
 
 def main(photos: Path) -> None:
-    """Compare and explain photos, and save pictures of the results beside this file."""
+    """Compare and explain photos, and save pictures of the results next to this file."""
     paths = sorted(map(str, photos.glob("*/*.jpg")))
     labels = [Path(path).parent.name for path in paths]
     with tempfile.TemporaryDirectory() as folder:

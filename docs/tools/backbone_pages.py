@@ -39,7 +39,7 @@ Besides networks of Keras:
 - Networks of [timm](timm.md), [torchvision](torchvision.md) and [open_clip](open_clip.md) are backbones by name, with
   an extra: `featx backbones --search dino` lists them.
 - Ready-made ONNX networks of the Hugging Face Hub are `hf://ORGANIZATION/MODEL/PATH.onnx`, optionally with `@REVISION`;
-  size, resize and scaling come from the `preprocessor_config.json` beside them. They need the extra `hub`.
+  size, resize and scaling come from the `preprocessor_config.json` next to them. They need the extra `hub`.
 - [Model files](../../user_guide/custom_backbones.md) of Keras, ONNX and OpenVINO are backbones by their path.
 - Backbones in Python: see `register_backbone`.
 

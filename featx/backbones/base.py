@@ -94,7 +94,7 @@ class Backbone(abc.ABC):
 
     @property
     def fixed_image_size(self) -> tuple[int, int] | None:
-        """Only height and width that the backbone accepts; None if it accepts several."""
+        """The only (height, width) that the backbone accepts; None if it accepts several."""
         return None
 
     @property
@@ -300,7 +300,7 @@ class DirectBackbone(Backbone):
         """
 
     def find_weights(self, weights: str) -> Weights:
-        """Return the version in place of weights.
+        """Return the version of the backbone as the digest of its weights.
 
         Parameters
         ----------

@@ -28,7 +28,7 @@ class DescribedNetwork(NetworkBackbone):
     recorded_name : str
         Name in a recipe.
     only_size : tuple of (int, int) or None
-        Only height and width that the network accepts; None if it accepts several.
+        The only (height, width) that the backbone accepts; None if it accepts several.
     sized_layers : tuple of LayerInfo
         Layers at the image size of the model.
     default_layers : tuple of LayerInfo
@@ -92,7 +92,7 @@ class DescribedNetwork(NetworkBackbone):
 
     @property
     def fixed_image_size(self) -> tuple[int, int] | None:
-        """Only height and width that the network accepts; None if it accepts several."""
+        """The only (height, width) that the backbone accepts; None if it accepts several."""
         return self.only_size
 
     def as_text(self) -> str:

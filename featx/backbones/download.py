@@ -42,7 +42,7 @@ def download_weights(
 ) -> None:
     """Download a file of weights.
 
-    The file is downloaded under a temporary name beside `path` and renamed once it is complete and correct. Partial
+    The file is downloaded under a temporary name next to `path` and renamed once it is complete and correct. Partial
     files that killed processes left behind are deleted.
 
     Parameters

@@ -52,7 +52,7 @@ class LayerInfo(Record):
     has_class_token : bool, default=False
         Whether the output has a class token besides the positions of the image.
     n_native : int, default=0
-        Number of features that are the input of the network's own head; 0 for other layers.
+        Number of inputs of the network's classification head; 0 for other layers.
 
     See Also
     --------

@@ -154,7 +154,7 @@ def _standardized(estimator: Any) -> Any:
 
 
 def scale_to_unit_length(X: Any) -> Any:
-    """Divide standardized rows by the square root of their length, so that their mean squared norm is 1.
+    """Divide standardized rows by the square root of the number of features, so that their mean squared norm is 1.
 
     One regularization strength then suits any number of features. Model files and pickles refer to this function as
     ``featx.scale_to_unit_length``.

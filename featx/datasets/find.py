@@ -43,7 +43,7 @@ def find_images(
     (with a word such as train, val, test, eval or holdout), they define splits, and the classes are one level deeper:
     ``photos/train/cat/1.jpg``. Validation images are training images; if there are no test images, they are the test
     images. Numbered folds (``fold1``) define groups. A single folder that contains everything is not a class, and masks
-    or annotations beside images are ignored. Where folders have two plausible meanings, no image has a label, and
+    or annotations next to images are ignored. Where folders have two plausible meanings, no image has a label, and
     ``no_labels_reason`` names an option for each of them. A ``metadata.csv`` or ``metadata.jsonl`` in a folder is read
     instead if it has paths and labels. Images are sorted by name. Hidden files and system files
     (``__MACOSX``, ``Thumbs.db``) are ignored.

@@ -34,11 +34,11 @@ _MAX_SHOWN = 10
 class ImageRow(NamedTuple):
     """One row of an :class:`ImageTable`.
 
-    Parameters
+    Attributes
     ----------
     path : str
         Path of the image.
-    label : str, int, bool, float or None
+    label : str, int, float, bool or None
         Label of the image. None: no label.
     split : {"train", "test"} or None
         Split of the image. None: no split.
@@ -72,7 +72,7 @@ class ImageTable:
     ----------
     paths : list of str
         Path of each image. It begins with the source as the user wrote it.
-    labels : list of (str, int, bool, float or None)
+    labels : list of (str, int, float, bool or None)
         Label of each image: the name of its class folder, or the value of the label column. None: no label.
     ignored : dict of str to int
         Number of ignored files and folders by suffix, or by a reason such as "hidden" or "system files".

@@ -35,7 +35,7 @@ def unify_labels(labels: Sequence[Any], test_labels: Sequence[Any]) -> list[Any]
     joined = [*labels, *test_labels]
     types = {type(label) for label in joined if label is not None}
     if str not in types or any(isinstance(label, float) and label % 1 for label in joined):
-        return joined  # floats beside text are reported as an error later
+        return joined  # floats mixed with text are reported as an error later
     texts = [None if label is None else str(label) for label in joined]
     known = set(texts[: len(labels)])
     if all(text is None or _INTEGER.fullmatch(text) for text in texts) and not known.issuperset(texts):
@@ -78,7 +78,7 @@ def similar_names(labels: Iterable[Any]) -> str:
 
 
 def missing_labels_note(labels: Iterable[Any]) -> str:
-    """Return a note on classes whose names often mean a missing label: ``nan``, and -1 beside 0, 1, … Empty: none do.
+    """Return a note on classes whose names often mean a missing label: ``nan``, and -1 with 0, 1, … Empty: none do.
 
     Examples
     --------

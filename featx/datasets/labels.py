@@ -141,8 +141,8 @@ def validate_labels(y: np.ndarray[Any, Any], task: str) -> np.ndarray[Any, Any]:
         A label for regression is not a finite number, or class labels mix numbers and text.
     """
     if are_tags(y) != (task == "multilabel"):
-        has_tags = "several labels for each image" if are_tags(y) else "one label for each image"
-        raise OptionError(f"task (--task) {task!r} does not fit {has_tags}. Leave it out: it follows from the labels.")
+        needed, given = ("one label", "several") if are_tags(y) else ("several labels", "one")
+        raise OptionError(f"task (--task) {task!r} requires {needed} per image, got {given}. Omit task to infer it.")
     if task == "multilabel":
         return y
     if task == "regression":

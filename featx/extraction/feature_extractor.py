@@ -59,8 +59,7 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
     Each image becomes one row of float32 features. A row depends only on the content of its image and on the recipe:
     backbone, weights, image size, layer, pooling, resize mode, precision, preprocessing, test-time augmentation and
     the range of pixels with more than 8 bits.
-    Cached rows are found again by clones, folds, other processes and later sessions, for renamed and shuffled files
-    too.
+    Clones, folds, other processes and later sessions reuse cached rows, even after files are renamed or reordered.
 
     Parameters
     ----------
@@ -95,11 +94,12 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
     preprocessing : {"tf", "torch", "caffe", "none"}, (mean, scale) or None, default=None
         Pixel scaling of a custom model file, whose input has pixels from 0 to 255. "torch": for models of timm,
         torchvision and Hugging Face. "none": for models that scale pixels themselves. (mean, scale): ``(pixel - mean)
-        / scale``, each a number or one number per channel. None: for backbones with a name, which have their own.
+        / scale``, each a number or one number per channel. None: use the backbone's own preprocessing;
+        required for model files.
     resize : str, default="native"
         How to fit an image to `image_size`. "squash": change the aspect ratio. "crop": scale the shorter side to
         256 / 224 of the size, and crop the center. "pad": fit the whole image, and fill the rest with black. With the
-        share that remains and an interpolation, ``"crop 0.95 bicubic"``: exactly as timm and torchvision. "native":
+        crop fraction and an interpolation, ``"crop 0.95 bicubic"``: exactly as timm and torchvision. "native":
         that of the model's own configuration (timm, torchvision, open_clip), or "squash" (other backbones).
     bit_depth : int or None, default=None
         Number of bits of pixels that are stored in 16 bits, such as 10 or 12. None: 16.
@@ -126,9 +126,9 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
         Library that runs the network. "auto": OpenVINO if it is installed, otherwise Keras; ONNX Runtime on devices
         other than the CPU. "keras" is the reference.
     device : str, default="auto"
-        Device that runs the network. "cpu"; "cuda", "tensorrt" or "directml", with a number for a further GPU, such as
-        ``"cuda:1"``; "mps": Apple's GPU. "auto": an NVIDIA GPU if there is one and ``pip install 'featx[gpu]'`` was
-        run, otherwise the CPU. Devices other than the CPU compute in float32 and float16.
+        Device that runs the network. "cpu"; "cuda", "tensorrt" or "directml", optionally followed by a device index,
+        such as ``"cuda:1"``; "mps": Apple's GPU. "auto": an NVIDIA GPU if there is one and ``pip install 'featx[gpu]'``
+        was run, otherwise the CPU. Devices other than the CPU compute in float32 and float16.
     batch_size : int, default=32
         Number of images per batch. It limits memory use and does not change the features, except for their last digits
         on devices other than the CPU. There, 32 stands for the default, 128 images of 224 × 224 pixels.

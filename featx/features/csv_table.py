@@ -1,4 +1,4 @@
-"""Tables beside a feature matrix: ``features.csv`` (one line per row) and ``features.failures.csv``; writer and reader.
+"""Reader and writer of the tables next to a matrix: ``features.csv`` (one line per row), ``features.failures.csv``.
 
 Columns ``split``, ``group`` and ``label_type`` follow the others if there is something to keep.
 
@@ -83,8 +83,8 @@ def write_table(path: Path, rows: Callable[[], Iterable[TableRow]]) -> int:
 def write_failures(matrix: Path, failures: Iterable[Failure]) -> None:
     """Write the table of failures of a matrix that is about to be replaced, and empty the table of the old matrix.
 
-    The empty table belongs to no matrix, and shows after a kill that featx may replace the matrix beside it. A Parquet
-    file has no table beside it.
+    The empty table belongs to no matrix, and shows after a kill that featx may replace the matrix next to it. A Parquet
+    file has no table next to it.
     """
     if matrix.suffix != PARQUET_SUFFIX:
         with atomic_write(table_path(matrix)) as temporary:
@@ -229,7 +229,7 @@ class CsvTable:
         except FeaturesNotFoundError as error:
             raise FeaturesNotFoundError(
                 f"The table of rows {self._folder.path(self._name)!r} does not exist, so paths, labels and digests are "
-                "unknown. Put it beside the matrix."
+                "unknown. Put it next to the matrix."
             ) from error
 
     @functools.cached_property
@@ -254,7 +254,7 @@ class CsvTable:
 
     def _mismatch(self, problem: str) -> FeaturesError:
         path = self._folder.path(self._name)
-        return FeaturesError(f"{path!r} does not match the matrix beside it: {problem}. Extract the features again.")
+        return FeaturesError(f"{path!r} does not match the matrix next to it: {problem}. Extract the features again.")
 
 
 def read_failures(folder: FeatureFolder, name: str) -> Iterator[Failure]:

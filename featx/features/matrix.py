@@ -160,7 +160,7 @@ class FeatureMatrix:
 
     @property
     def size(self) -> int:
-        """Number of values."""
+        """Number of elements."""
         return self.shape[0] * self.shape[1]
 
     @property
@@ -175,7 +175,7 @@ class FeatureMatrix:
 
     @property
     def has_table(self) -> bool:
-        """Whether paths, labels and digests are known: a ``.npy`` file may have no table beside it."""
+        """Whether paths, labels and digests are known: a ``.npy`` file may have no table next to it."""
         return all(table.exists for table in self._tables)
 
     @property
@@ -205,7 +205,9 @@ class FeatureMatrix:
         rows, columns = (key[0], key[1:]) if isinstance(key, tuple) else (key, ())
         columns = tuple(part for part in columns if part is not Ellipsis)
         if rows is Ellipsis or len(columns) > 1:
-            raise IndexError(f"Expected an index of rows and optionally of columns, got {key!r}. Use X.to_numpy().")
+            raise IndexError(
+                f"FeatureMatrix supports X[rows] and X[rows, columns], got {key!r}. Convert it with X.to_numpy() first."
+            )
         if columns and not (_is_basic(rows) or _is_basic(columns[0])):  # numpy pairs them: X[[1, 2], [3, 4]]
             indices = as_indices(rows, len(self))
             return self._take(indices.ravel())[np.arange(indices.size).reshape(indices.shape), columns[0]]

@@ -1,4 +1,4 @@
-"""The files of an extraction while they are written: a ``.npy`` file with a table beside it, or one Parquet file."""
+"""The files of an extraction while they are written: a ``.npy`` file with a table next to it, or one Parquet file."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def check_output(output: Path, *, alternative: str = "") -> None:
         The name does not end in ``.npy`` or ``.parquet``.
     OutputError
         The folder does not exist or cannot be written, or a file
-        would be replaced that featx did not write. A matrix is taken for one of featx if its table is beside it.
+        would be replaced that featx did not write. A matrix is taken for one of featx if its table is next to it.
     MissingDependencyError
         pyarrow is not installed, for a Parquet file.
     """
@@ -111,7 +111,7 @@ def check_output(output: Path, *, alternative: str = "") -> None:
         check_output_file(
             output,
             lambda _: table.is_file() and has_header(table),
-            remedy=f"{remedy} A matrix is replaced if its table {table.name!r} is beside it.",
+            remedy=f"{remedy} A matrix is replaced if its table {table.name!r} is next to it.",
         )
         check_output_file(table, has_header, remedy=remedy)
     check_output_file(failures_path(output), starts_with(header_pattern(FAILURES_HEADER)), remedy=remedy)

@@ -86,7 +86,7 @@ def merge_job(
     verbose: bool | None = None,
     progress: ProgressFunction | None = None,
 ) -> JobMerge:
-    """Join the shards of a job into one ``.npy`` file with a table of its rows beside it, or into one Parquet file.
+    """Join the shards of a job into one ``.npy`` file with a table of its rows next to it, or into one Parquet file.
 
     The ``.npy`` file and its tables are byte for byte those of :command:`featx extract`. Memory use does not depend on
     the number of rows, and each shard is checked against the checksum of its table.
@@ -156,7 +156,7 @@ def merge_job(
             "the files or the source."
         )
     manifest, n_images = opened.manifest, sum(shard.n_images for shard in shards)
-    # Relative paths start where the job was planned; the table beside a .npy file does not record it.
+    # Relative paths start where the job was planned; the table next to a .npy file does not record it.
     record = {"recipe": manifest.recipe, "options": manifest.options, "folder": manifest.folder}
     with replacing_outputs(path) as files:
         with reporting(verbose, progress), stage("merge", n_images) as advance:

@@ -75,7 +75,7 @@ def check_not_nested(sources: Sequence[str], folder: Folder) -> None:
 
 
 def _nested_error(problem: str, path: str) -> JobError:
-    """Return an error that names a new folder beside `path`, relative to the working folder if it is below."""
+    """Return an error that names a new folder next to `path`, relative to the working folder if it is below."""
     root = path if os.path.isdir(path) else os.path.splitext(path)[0]
     name = f"{root.rstrip(os.sep)}-{'2' if root.endswith('job') else 'job'}"
     name = os.path.relpath(name) if name.startswith(os.getcwd() + os.sep) else name

@@ -186,7 +186,7 @@ class Model:
         return np.asarray(estimator.predict(rows), dtype=np.float64).reshape(len(rows), -1), None
 
     def predict_tags(self, rows: AnyArray) -> AnyArray:
-        """Return 1 for each tag that the estimator predicts, else 0, for a model of several labels.
+        """Predict tags as a binary indicator matrix.
 
         Parameters
         ----------

@@ -189,7 +189,7 @@ def load_pipeline(
         there. Features that only the network in the model file has computed are never added: others share the cache.
     precision : {"auto", "float32", "float16", "bfloat16", "int8"} or None, default=None
         Precision of the network. None: as in training. "float32" runs on every CPU; another precision than in
-        training changes the features, and so probabilities, slightly.
+        training slightly changes features and probabilities.
     device : str, default="auto"
         Device that runs the network, see :class:`FeatureExtractor`.
     allow : sequence of {"path", "url", "bytes", "array"} or None, default=None

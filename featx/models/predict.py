@@ -50,8 +50,8 @@ class Predictor:
     top : int, default=1
         Number of classes to return for each image, the most probable first. At most the number of classes.
     threshold : float, mapping of str to float or None, default=None
-        Minimum probability of the predicted class. Below it, the label is empty. For a model of tags: minimum of each
-        tag, or of the tags in a mapping and 0.5 of the others. None: no minimum, and 0.5 for tags.
+        Minimum probability of the predicted class. Below it, no label is predicted. For a model of tags: minimum of
+        each tag, or of the tags in a mapping and 0.5 of the others. None: no minimum, and 0.5 for tags.
     cache : str, Path or None, default="auto"
         Path of the feature cache; see :class:`FeatureExtractor`. None: no caching.
     write_cache : bool, default=False
@@ -63,7 +63,7 @@ class Predictor:
         How to handle images whose file ends too early. None: as in training.
     precision : {"auto", "float32", "float16", "bfloat16", "int8"} or None, default=None
         Precision of the network. None: as in training. "float32" runs on every CPU; another precision than in
-        training changes the features, and so probabilities, slightly.
+        training slightly changes features and probabilities.
     device : str, default="auto"
         Device that runs the network, see :class:`FeatureExtractor`.
     allow : sequence of {"path", "url", "bytes", "array"} or None, default=None
@@ -396,8 +396,8 @@ def predict_images(
     top : int, default=1
         Number of classes to return for each image, the most probable first. At most the number of classes.
     threshold : float, mapping of str to float or None, default=None
-        Minimum probability of the predicted class. Below it, the label is empty. For a model of tags: minimum of each
-        tag, or of the tags in a mapping and 0.5 of the others. None: no minimum, and 0.5 for tags.
+        Minimum probability of the predicted class. Below it, no label is predicted. For a model of tags: minimum of
+        each tag, or of the tags in a mapping and 0.5 of the others. None: no minimum, and 0.5 for tags.
     cache : str, Path or None, default="auto"
         Path of the feature cache; see :class:`FeatureExtractor`. None: no caching.
     write_cache : bool, default=False
@@ -409,7 +409,7 @@ def predict_images(
         How to handle images whose file ends too early. None: as in training.
     precision : {"auto", "float32", "float16", "bfloat16", "int8"} or None, default=None
         Precision of the network. None: as in training. "float32" runs on every CPU; another precision than in
-        training changes the features, and so probabilities, slightly.
+        training slightly changes features and probabilities.
     device : str, default="auto"
         Device that runs the network, see :class:`FeatureExtractor`.
     allow : sequence of {"path", "url", "bytes", "array"} or None, default=None

@@ -93,7 +93,7 @@ class Prediction:
 
     @property
     def note(self) -> str:
-        """Why the prediction is missing or unreliable, or ""."""
+        """Reason why the prediction is missing or unreliable, or ""."""
         uncertain = [f"below the threshold, most probable: {self.top[0][0]}"] if self.is_uncertain else []
         return self.error or "; ".join([*uncertain, *([NOVEL] if self.is_novel else [])])
 

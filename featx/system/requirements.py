@@ -6,7 +6,7 @@ import importlib.metadata
 
 from featx.errors import MissingDependencyError, missing_dependency
 
-#: Packages that a Predictor imports, beside featx itself: no tensorflow, no scikit-learn, no pandas.
+#: Packages that a Predictor imports, in addition to featx itself: no tensorflow, no scikit-learn, no pandas.
 _SERVING = ("numpy", "openvino", "pillow", "simplejpeg", "cykooz-resizer", "platformdirs")
 #: Packages without which they work, more slowly.
 _OPTIONAL = ("cykooz-resizer",)

@@ -47,8 +47,11 @@ class BackboneComparison(Record):
     name : str
         Display name: the backbone, and settings that are not the default.
     resolved : Resolved or StoredBackbone
+        Backbone and recipe of the features.
     rows : ndarray of float32 of shape (n_samples, n_features)
+        Features of the images.
     comparison : Comparison
+        Scores and out-of-fold predictions of the estimators.
     n_computed : int
         Number of images that were not cached.
     seconds : float

@@ -125,7 +125,10 @@ def validate_zero_shot(config: ComparisonConfig, backbones: Sequence[Resolved], 
     if not uses_texts(config):
         if config.prompts is None:
             return []
-        raise OptionError(f"prompts (--prompts) are for the estimator {ZERO_SHOT!r}, which is not compared. Add it.")
+        raise OptionError(
+            f"prompts (--prompts) requires the estimator {ZERO_SHOT!r}. Add {ZERO_SHOT!r} to estimators (--estimator), "
+            "or remove prompts."
+        )
     unsuited = [backbone for backbone in backbones if not _has_text(backbone)]
     if unsuited and (len(unsuited) == len(backbones) or all(map(is_zero_shot, estimators))):
         check_text_support(unsuited[0], ZERO_SHOT)  # raises

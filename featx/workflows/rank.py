@@ -45,7 +45,7 @@ class ImageRanking(Ranking):
 
     See Also
     --------
-    rank_images : Returns this object.
+    rank_images : Rank backbones on labeled images without training classifiers.
     Ranking : The same for feature matrices.
 
     Examples

@@ -67,7 +67,7 @@ class ImageComparison:
 
     See Also
     --------
-    compare_images : Returns this object.
+    compare_images : Compare backbones and estimators on labeled images.
     Comparison : The same for a feature matrix.
 
     Examples
@@ -243,7 +243,7 @@ class ImageComparison:
         path : str or Path
             Path of the file.
         tsne : bool or None, default=None
-            Whether to draw a t-SNE map beside the PCA map. None: if it is expected to take at most 15 seconds. The map
+            Whether to draw a t-SNE map next to the PCA map. None: if it is expected to take at most 15 seconds. The map
             shows at most 5,000 images.
         command : str, default=""
             Command that repeats the comparison, to be shown on the page.

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from featx.workflows.report.inputs import ReportedComparison
 
 
-#: Whether an existing file is a report, or one of the tables written beside it. A table to which a person may have
+#: Whether an existing file is a report, or one of the tables written next to it. A table to which a person may have
 #: added columns must have exactly our columns.
 is_report_file = starts_with(rb'<meta name="generator" content="featx')
 is_table_file = starts_with(

@@ -83,7 +83,7 @@ class TrainedModel(TextResult):
 
     See Also
     --------
-    train_images : Returns this object.
+    train_images : Train a model on labeled images.
     load_pipeline : Load the pipeline of a model file.
 
     Examples

@@ -88,6 +88,6 @@ def test_notes_on_the_data_follow_the_error(
     error, *notes = capsys.readouterr().err.splitlines()
     assert "got one class, 'china'" in error
     assert notes == [
-        "Note: Images directly in 'one' have no label: they are beside class folders.",
+        "Note: Images directly in 'one' have no label: they are next to class folders.",
         "Note: 1 image without a label excluded: one/1.jpg.",
     ]

@@ -66,7 +66,7 @@ def test_images_without_a_label_are_counted(photo_folder: Path) -> None:
     (photo_folder / "1.jpg").symlink_to(next(photo_folder.glob("china/*.jpg")))
     text = check_images(photo_folder).as_text()
     assert "china 12, flower 12; 1 without a label" in text
-    assert "have no label: they are beside class folders" in text.replace("\n  ", " ")
+    assert "have no label: they are next to class folders" in text.replace("\n  ", " ")
 
 
 def test_command_prints_text_json_and_csv(messy: Path, capsys: pytest.CaptureFixture[str]) -> None:

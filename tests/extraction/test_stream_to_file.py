@@ -87,7 +87,7 @@ def test_splits_and_groups_are_kept(tmp_path: Path) -> None:
     assert features.groups is not None
     assert features.splits[:].tolist() == ["train"] * 17 + ["test"] * 3
     assert features.groups[:3].tolist() == ["S0", "S0", "S1"]
-    with pytest.raises(OptionError, match="must be None for several tables"):
+    with pytest.raises(OptionError, match="cannot be used with several tables"):
         extract({"train": stream, "test": stream}, tmp_path / "g.npy", split_column="part")
 
 

@@ -170,7 +170,7 @@ def test_output_of_extract(
         open_features("features.npy").paths[0]
     os.unlink("features.csv")
     assert open_features("features.npy").shape == (24, 12)
-    with pytest.raises(FeaturesNotFoundError, match="Put it beside the matrix"):
+    with pytest.raises(FeaturesNotFoundError, match="Put it next to the matrix"):
         open_features("features.npy").labels[:3]
 
 

@@ -22,7 +22,7 @@ HUB_PREFIX = "hf://"
 #: Remedy for a missing file of weights, by format.
 _MISSING_WEIGHTS_REMEDY = {
     "onnx": "Copy it into the same folder, or export the network with embedded weights (external_data=False).",
-    "openvino": "Copy it beside the .xml file, under the same name.",
+    "openvino": "Copy it next to the .xml file, under the same name.",
 }
 _VARINT = rb"[\x80-\xff][\x01-\x7f]|[\x01-\x7f]"  # protobuf's encoding of numbers of up to 14 bits
 #: In an ONNX file, what precedes the name of a file of weights: the tag of an entry of ``TensorProto.external_data``
@@ -173,12 +173,12 @@ def _check_openvino_xml(path: Path) -> None:
         if b"<net" not in file.read(4096):
             raise WeightsError(
                 f"{str(path)!r} is not a network in OpenVINO's format: no <net> at its beginning. Pass the .xml file "
-                "that openvino.save_model wrote, with its .bin file beside it."
+                "that openvino.save_model wrote, with its .bin file next to it."
             )
 
 
 def external_data(path: Path) -> list[Path]:
-    """Return the files beside an ONNX file that hold its weights."""
+    """Return the files next to an ONNX file that hold its weights."""
     file_digests(path)  # raises if it is not a regular file
     if not path.stat().st_size:  # cannot be mapped; reading the network reports the problem
         return []
@@ -191,6 +191,6 @@ def external_data(path: Path) -> list[Path]:
     if outside:
         raise UnknownBackboneError(
             f"Network {str(path)!r} has weights outside of its folder: {outside[0]!r}. Export it with embedded "
-            "weights, or with the weights beside it."
+            "weights, or with the weights next to it."
         )
     return [path.parent / name for name in sorted(names)]

@@ -68,7 +68,7 @@ class NetworkFile(NetworkBackbone):
 
     @property
     def fixed_image_size(self) -> tuple[int, int] | None:
-        """Only height and width that the network accepts; None if it accepts several."""
+        """The only (height, width) that the backbone accepts; None if it accepts several."""
         return self.description.fixed_image_size
 
     @property

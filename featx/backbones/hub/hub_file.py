@@ -20,7 +20,7 @@ _NAME = re.compile(r"hf://(?P<repository>[^/@]+/[^/@]+)/(?P<path>[^@]+\.onnx)(@(
 
 @dataclasses.dataclass(frozen=True)
 class HubFile(NetworkFile):
-    """ONNX network of a repository, with the preprocessing that a file beside it states.
+    """ONNX network of a repository, with the preprocessing that a file next to it states.
 
     Attributes
     ----------
@@ -59,7 +59,7 @@ class HubFile(NetworkFile):
         is_new = not is_downloaded(repository, (match["path"],), path, revision)
         file = find_file(repository, (match["path"],), path, revision)
         folders = PurePosixPath(match["path"]).parents
-        for part in external_data(file):  # weights beside the file
+        for part in external_data(file):  # weights next to the file
             find_file(repository, (str(folders[0] / part.relative_to(file.parent)),), path, revision)
         names = [str(folder / "preprocessor_config.json") for folder in folders]
         config = find_optional_file(repository, names, path, revision)

@@ -80,10 +80,7 @@ class KerasBackbone(KerasRecord, NetworkBackbone):
 
     @property
     def recipe_name(self) -> str:
-        """Name of the backbone in a recipe.
-
-        A backbone that a user registered under the name of a built-in network has another name there.
-        """
+        """Name in recipes; differs from `name` if a user registered a backbone under the same name."""
         if self.identity in {record.identity for record in read_records()}:
             return self.name
         norm = " pools before norm" if self.pools_before_norm else ""

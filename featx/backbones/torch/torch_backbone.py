@@ -69,7 +69,7 @@ class TorchBackbone(NetworkBackbone):
 
     @property
     def fixed_image_size(self) -> tuple[int, int] | None:
-        """Only height and width that the network accepts; None if it accepts several."""
+        """The only (height, width) that the backbone accepts; None if it accepts several."""
         configuration = self.description.configuration
         return configuration.image_size if configuration.is_size_fixed else None
 

@@ -101,7 +101,7 @@ class TagClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):  # type
         return self
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Return the share of samples whose tags are all predicted, and no others.
+        """Return the subset accuracy: the fraction of samples whose tags are all predicted correctly.
 
         Parameters
         ----------
@@ -115,14 +115,14 @@ class TagClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):  # type
         Returns
         -------
         float
-            Accuracy.
+            Subset accuracy.
         """
         predicted = tags_of_matrix(self.predict(X), self.classes_)
         is_right = [true == guess for true, guess in zip(_as_tags(y), predicted, strict=True)]
         return float(np.average(is_right, weights=sample_weight))
 
     def predict(self, X: Any) -> IntArray:
-        """Return 1 for each tag that a sample has, else 0.
+        """Predict tags as a binary indicator matrix.
 
         Parameters
         ----------

@@ -159,7 +159,7 @@ def h_score(features: ArrayLike, y: ArrayLike | Iterable[Any]) -> float:
     features : array-like of float of shape (n_samples, n_features)
         Features.
     y : array-like of shape (n_samples,)
-        Labels. Numbers are classes, too. Samples without a label are dropped.
+        Labels. Numeric labels are treated as classes. Samples without a label are dropped.
 
     Returns
     -------

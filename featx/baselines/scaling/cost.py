@@ -55,7 +55,8 @@ def estimate_cost(
     sample_rows : int
         Number of training samples of the smallest part. Parts are doubled until a fit takes long enough to be measured.
     order : float or None, default=None
-        Exponent with which the time grows with the number of samples, beside a constant part. None: it is estimated.
+        Exponent with which the time grows with the number of samples, in addition to a constant part. None:
+        it is estimated.
     """
     train = fold[0]
     sizes: list[int] = []
@@ -98,7 +99,7 @@ def extrapolate(sizes: list[int], values: list[float], size: int, order: float |
     values : list of float
     size : int
     order : float or None
-        Exponent of the growing part, beside a constant one. None: the exponent follows from the values.
+        Exponent of the growing part, in addition to a constant one. None: the exponent follows from the values.
     max_exponent : float
         Largest exponent that follows from values.
 

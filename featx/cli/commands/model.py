@@ -134,8 +134,8 @@ def add_predict(commands: Any) -> None:
         "--threshold",
         action="append",
         metavar="P",
-        help="Minimum probability of the predicted class; below it the label is empty. Tags: of each (default: 0.5), "
-        "or TAG=P of one; repeatable",
+        help="Minimum probability of the predicted class; below it, no label is predicted. Tags: of each (default: "
+        "0.5), or TAG=P of one; repeatable",
     )
     add_image_sources(parser)
     add_reading_options(parser)

@@ -1,4 +1,4 @@
-"""Meaning of the folders of a source: classes, parts of a split, or masks beside images.
+"""Meaning of the folders of a source: classes, parts of a split, or masks next to images.
 
 ``words``    the meaning of a folder name by its words
 ``names``    names of files and classes: which are images, which are ignored
@@ -9,7 +9,7 @@
 ``layout``   the result: label, split and group of an image by its name
 ``several``  what the names of several sources mean
 ``masks``    ignores masks and annotations of other images
-``sidecars`` labels in files beside the images of an archive, as in WebDataset
+``sidecars`` labels in files next to the images of an archive, as in WebDataset
 ``listers``  list the images of a folder, an archive or a URL, in two passes
 
 May import: ``datasets``, ``images``, ``system``, ``errors``.

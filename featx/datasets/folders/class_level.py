@@ -98,14 +98,14 @@ def _distinct(tree: FolderTree, folders: Sequence[str]) -> list[FolderName]:
 
 
 def _pooled_notes(tree: FolderTree, levels: Sequence[Sequence[str]]) -> list[str]:
-    """Return a note if folders above the classes are training and test images beside others."""
+    """Return a note if folders above the classes are training and test images next to others."""
     notes = []
     for level in levels:
         names = _distinct(tree, level)
         splits, others = [name for name in names if name.kind], [name for name in names if not name.kind]
         if {"train"} < {name.kind for name in splits}:
             notes.append(
-                f"Images of {questions.quoted(splits)} are one data set, not a split: the folders beside them "
+                f"Images of {questions.quoted(splits)} are one data set, not a split: the folders next to them "
                 f"({questions.quoted(others)}) are no part of a split by their names. Move these elsewhere for a split."
             )
     return notes

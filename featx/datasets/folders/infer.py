@@ -18,7 +18,7 @@ from featx.system.formatting import format_list
 
 #: Maximum number of single folders around everything that are not classes.
 _MAX_WRAPPERS = 4
-#: Number of folders that are searched for in each of the folders beside them.
+#: Number of folders that are searched for in each of the folders next to them.
 _MAX_COPIES = 3
 
 
@@ -109,7 +109,8 @@ class _Inference:
     def _note_images_beside(self, folders: list[str]) -> None:
         """Note images that are directly in a folder of class folders."""
         if mixed := [folder or self._source for folder in folders if self._tree.has_images(folder)]:
-            self._notes.append(f"Images directly in {format_list(mixed)} have no label: they are beside class folders.")
+            place = format_list(mixed)
+            self._notes.append(f"Images directly in {place} have no label: they are next to class folders.")
 
     def _note_subfolders(self, base: str) -> None:
         """Note subfolders of classes if all images are in them, as they may be the classes."""
@@ -131,7 +132,7 @@ class _Inference:
     # Folders without their wrappers and annotations
 
     def _names(self, folder: str) -> list[FolderName]:
-        """Return the subfolders of images. Masks and other annotations beside images are excluded."""
+        """Return the subfolders of images. Masks and other annotations next to images are excluded."""
         names = [FolderName.parse(self._tree.decode(name)) for name in self._tree.folders(folder)]
         annotations = [name for name in names if name.is_annotations]
         images = [name for name in names if not name.is_annotations]
@@ -174,7 +175,7 @@ class _Inference:
     # Readings
 
     def _single(self, base: str, name: FolderName) -> Layout:
-        """Return the layout of a single folder beside other images, or of a single class."""
+        """Return the layout of a single folder next to other images, or of a single class."""
         return self._layout(None) if self._is_wrapper(base, name) else self._classes(base)
 
     def _parts(self, base: str, names: list[FolderName]) -> Layout:
@@ -246,7 +247,7 @@ class _Inference:
         return self._layout(None, parts)
 
     def _beside_copy(self, base: str, names: list[FolderName]) -> Layout | None:
-        """Return a question if a folder contains a copy of the folders beside it. None: none does."""
+        """Return a question if a folder contains a copy of the folders next to it. None: none does."""
         for name in names:
             path = join_folders(base, name.name)
             others = [other.name for other in names if other is not name]
@@ -258,7 +259,7 @@ class _Inference:
         return None
 
     def _beside_unlabeled(self, base: str, names: list[FolderName]) -> Layout | None:
-        """Return the layout of classes or parts of a data set beside images without labels. None: it is another one."""
+        """Return the layout of classes or parts of a data set next to images without labels. None: another one."""
         unlabeled = [name for name in names if name.is_unlabeled]
         others = [name for name in names if name not in unlabeled]
         if unlabeled and others and all(name.kind for name in others):

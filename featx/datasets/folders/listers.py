@@ -28,7 +28,7 @@ from featx.system.files.name_files import NameFile, sort_names
 IgnoredCounter = collections.Counter[str]
 #: Ends the names of folders while they are sorted. No name contains it.
 _FOLDER_MARK = "\0"
-#: Suffixes of images that have masks beside them.
+#: Suffixes of images that have masks next to them.
 _COMMON_SUFFIXES = (".jpg", ".png", ".jpeg", ".tif", ".bmp", ".tiff", ".JPG", ".PNG", ".JPEG", ".webp")
 #: Maximum size of a file with the label of an image.
 _MAX_LABEL_BYTES = 2**20
@@ -48,7 +48,7 @@ class Lister(abc.ABC):
     prefix : str
         Beginning of the path of each image; a name follows.
     labels : mapping of str to (str or None), or None
-        Labels from files beside the images, by the names of the images. None: folders are the labels.
+        Labels from files next to the images, by the names of the images. None: folders are the labels.
     """
 
     labels: Mapping[str, str | None] | None = None
@@ -102,7 +102,7 @@ def make_lister(
     zip_encoding : str or None, default=None
         Encoding of names in a zip archive. None: inferred.
     label_field : str or None, default=None
-        Field of JSON beside the images of an archive that is their label. None: inferred.
+        Field of JSON next to the images of an archive that is their label. None: inferred.
     tree : DirectoryTree or None, default=None
         Folders of the source. None: not known yet.
     """
@@ -258,7 +258,7 @@ class ArchiveLister(_NameLister):
         return read_member(self._archive, self._folder + name, _MAX_LABEL_BYTES)[0]
 
     def _read_labels(self, names: Sequence[str], layout: Layout) -> list[str]:
-        """Read labels from files beside the images, and return a note on them."""
+        """Read labels from files next to the images, and return a note on them."""
         has_folders = any(layout.label_and_split(name)[0] is not None for name in self._names[:1])
         sidecars = read_sidecars(
             self._names,
@@ -271,7 +271,7 @@ class ArchiveLister(_NameLister):
             return []
         self.labels = sidecars.labels
         del self._ignored[sidecars.suffix]
-        return [f"Labels are read from the {sidecars.suffix} files beside the images."]
+        return [f"Labels are read from the {sidecars.suffix} files next to the images."]
 
     def names(self, layout: Layout) -> Iterator[str]:
         """Yield the images of the archive."""
@@ -283,7 +283,7 @@ class ArchiveLister(_NameLister):
             return stem in stems
 
         names = iter(self._names)
-        if self.labels is not None:  # further images of a sample, such as 0001.depth.png beside 0001.jpg
+        if self.labels is not None:  # further images of a sample, such as 0001.depth.png next to 0001.jpg
             names = (name for name in names if "." not in stem_of(name) or not self._is_further(name, has_image))
         return self._images(names, layout, has_image)
 

@@ -63,7 +63,7 @@ class AnnotationFilter:
         if not self._n_masks:
             return ""
         return (
-            f"{format_count(self._n_masks, 'image')} ignored: masks of the images beside them by their names, such as "
+            f"{format_count(self._n_masks, 'image')} ignored: masks of the images next to them by their names, such as "
             f"{self._example!r}. If they are not, rename them, or pass a table of paths and labels."
         )
 

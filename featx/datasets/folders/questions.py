@@ -35,7 +35,7 @@ def levels(base: str, names: Sequence[FolderName], subnames: Sequence[FolderName
 
 
 def beside_splits(source: str, base: str, splits: Sequence[FolderName], others: Sequence[FolderName]) -> str:
-    """Return why parts of a split beside other folders may be classes."""
+    """Return why parts of a split next to other folders may be classes."""
     train, test = (next(name.name for name in splits if (name.kind == "train") == is_train) for is_train in (1, 0))
     test = join_folders(source, join_folders(base, test))
     return (
@@ -46,18 +46,19 @@ def beside_splits(source: str, base: str, splits: Sequence[FolderName], others: 
 
 
 def beside_part(source: str, base: str, part: FolderName, others: Sequence[FolderName]) -> str:
-    """Return why one part of a data set beside other folders may be a class."""
+    """Return why one part of a data set next to other folders may be a class."""
     return (
-        f"{part.name!r} is a part of a data set by its name, with subfolders, beside other folders ({quoted(others)}). "
+        f"{part.name!r} is a part of a data set by its name, with subfolders, next to other folders "
+        f"({quoted(others)}). "
         f"If its subfolders are the classes, pass {join_folders(source, join_folders(base, part.name))!r}. "
         f"{as_classes(base)}"
     )
 
 
 def copy_of_classes(source: str, base: str, copy: str, shared: Iterable[str]) -> str:
-    """Return why a folder may contain a copy of the folders beside it."""
+    """Return why a folder may contain a copy of the folders next to it."""
     return (
-        f"{copy!r} has subfolders with the names of folders beside it ({format_list(list(shared))}): it may be a copy "
+        f"{copy!r} has subfolders with the names of folders next to it ({format_list(list(shared))}): it may be a copy "
         f"of them. If so, pass {join_folders(source, join_folders(base, copy))!r}, or move it elsewhere. "
         f"{as_classes(base)}"
     )
@@ -93,7 +94,7 @@ def as_classes(base: str, below: int = 1) -> str:
 
 
 def _is_yolo(tree: FolderTree, base: str, names: Sequence[FolderName]) -> bool:
-    """Return whether there is a folder of text files named labels beside the images."""
+    """Return whether there is a folder of text files named labels next to the images."""
     around = {"", base, base.rpartition("/")[0], *(join_folders(base, name.name) for name in names)}
     labels = [join_folders(folder, "labels") for folder in around if "labels" in tree.other_folders(folder)]
     below = [join_folders(folder, name) for folder in labels for name in tree.other_folders(folder)]

@@ -50,7 +50,7 @@ class SeveralSources:
         layout : Layout
         source : str
         has_labels : bool
-            Whether there are labels beside its images.
+            Whether there are labels next to its images.
         """
         is_archive_with_labels = source not in self.trees and (has_labels or layout.defines_labels)
         if source not in self.labels or is_archive_with_labels:

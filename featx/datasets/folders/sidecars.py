@@ -1,4 +1,4 @@
-"""Labels in files beside the images of an archive, as in WebDataset: ``0001.jpg`` and ``0001.cls``."""
+"""Labels in files next to the images of an archive, as in WebDataset: ``0001.jpg`` and ``0001.cls``."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _TABLE = "Pass a table of paths and labels"
 
 
 class SidecarLabels(NamedTuple):
-    """Labels from files beside images.
+    """Labels from files next to images.
 
     Attributes
     ----------
@@ -76,7 +76,7 @@ def read_sidecars(
 def unused_reason(
     images: Sequence[str], names: Iterable[str], read: Callable[[str], bytes], field: str | None = None
 ) -> str:
-    """Return why the files beside the images of an archive are no labels, with a remedy. Empty: there are none.
+    """Return why the files next to the images of an archive are no labels, with a remedy. Empty: there are none.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ def unused_reason(
         if suffix in _SUFFIXES and key in keys:
             first.setdefault(suffix, name)
     if ".txt" in first and ".json" not in first:
-        return f"The .txt files beside the images are no classes, but captions or boxes. {_TABLE}."
+        return f"The .txt files next to the images are no classes, but captions or boxes. {_TABLE}."
     if ".json" not in first:
         return ""
     try:
@@ -106,7 +106,7 @@ def unused_reason(
             f"{shorten(json.dumps(value[known[0]]))}. {_TABLE}, or another field as label_column (--label-column)."
         )
     return (
-        f"The .json files beside the images have no label: {first['.json']!r} has the fields "
+        f"The .json files next to the images have no label: {first['.json']!r} has the fields "
         f"{format_list(list(value), 8)}. Pass one of them as label_column (--label-column)."
     )
 

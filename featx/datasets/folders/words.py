@@ -27,9 +27,9 @@ _ANNOTATIONS = frozenset(
     )
 )
 _LABELED = frozenset(("labeled", "labelled", "annotated", "supervised"))
-#: Words of folders whose images have no label, as beside the splits of STL-10.
+#: Words of folders whose images have no label, as next to the splits of STL-10.
 _UNLABELED = frozenset(("unlabeled", "unlabelled", "unsupervised", "unsup", "unannotated", "nolabel", "unknownlabel"))
-#: Words of folders of images to predict. Beside parts of a split, these have no label either.
+#: Words of folders of images to predict. Next to parts of a split, these have no label either.
 _PREDICTED = frozenset(
     ("pred", "preds", "predict", "prediction", "predictions", "submission", "submissions", "inference")
 )
@@ -61,7 +61,7 @@ class FolderName:
     is_labeled : bool
         Whether the name means images with labels, and nothing more specific.
     is_unlabeled, is_only_unlabeled : bool
-        Whether the name means images without labels, beside parts of a split and in any case.
+        Whether the name means images without labels, next to parts of a split and in any case.
 
     Examples
     --------

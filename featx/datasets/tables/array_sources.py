@@ -191,7 +191,7 @@ def _cifar_part(path: str, split: str) -> ArrayPart:
 
 
 def _class_names(path: str) -> list[str] | None:
-    """Return the names of CIFAR's classes, from a file beside a batch."""
+    """Return the names of CIFAR's classes, from a file next to a batch."""
     folder = os.path.dirname(path)
     for name in _CIFAR_NAMES:
         try:

@@ -255,7 +255,7 @@ def table_from_frame(
     assert not isinstance(options.label_column, tuple)
     column_of_labels = _select_column(frame, source, "label", options.label_column, LABEL_COLUMNS)
     stored_type = None if options.label_column else stored_label_type(frame, source)
-    if stored_type is not None:  # such as the table beside a .npy file, which pandas has read
+    if stored_type is not None:  # such as the table next to a .npy file, which pandas has read
         options = with_stored_columns(options, frame.columns)
     splits = get_column(frame, source, "split", options.split_column, ())
     groups = get_column(frame, source, "group", options.group_column, ())

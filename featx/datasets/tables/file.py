@@ -37,7 +37,7 @@ TABLE_SUFFIXES = (".csv", ".tsv", ".tab", ".jsonl", ".ndjson", ".parquet", ".pq"
 #: Functions of pandas that read tables which featx does not read.
 _READERS = {".json": "read_json", ".xls": "read_excel", ".ods": "read_excel"}
 _JSON = (".jsonl", ".ndjson")
-#: Lists of images, which have no names of columns. Another file with this suffix is no table beside other sources.
+#: Lists of images, which have no names of columns. Another file with this suffix is not a table among other sources.
 _LIST_SUFFIX = ".txt"
 #: Bytes of a Parquet file that are read at a time: a column of a row group may be larger than memory.
 _BUFFER_SIZE = 2**20
@@ -116,9 +116,7 @@ def _text_batches(
     text = TextFormat.of(path, encoding)
     _check_encoding(text.is_utf8, source, encoding)
     if text.names is not None:
-        notes.append(
-            f"{source!r} has no row of column names: its columns are {format_list(text.names)}, in this order."
-        )
+        notes.append(f"{source!r} has no header row; its columns are named {format_list(text.names)}, in this order.")
     if not text.is_utf8:
         notes.append(
             f"{source!r} is not UTF-8 in some cells: these are read as Latin-1 (Windows-1252), names of existing "

@@ -88,6 +88,6 @@ def notes_of_unused_columns(frame: Any, options: SourceOptions, source: str) -> 
 def splits_by_name_error(split_column: str) -> OptionError:
     """Return the error of a column of splits for several tables."""
     return OptionError(
-        f"split_column (--split-column) must be None for several tables, which are splits by their names, got "
+        f"split_column (--split-column) cannot be used with several tables, because each table is one split, got "
         f"{split_column!r}. Remove it, or pass one table."
     )

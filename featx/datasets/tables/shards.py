@@ -66,7 +66,7 @@ def data_files_in(folder: str) -> list[str]:
             return []
         files = sorted(os.path.join(place, name) for name in names if is_data_file(name) and not name.startswith("."))
         if files:
-            # Features and other results lie beside folders of images.
+            # Features and other results lie next to folders of images.
             others = [name for name in names if os.path.isdir(os.path.join(place, name)) and not name.startswith(".")]
             return [] if others else files
         if "data" not in names:

@@ -48,7 +48,7 @@ class StoredColumns:
     def of(cls, rows: Iterable[tuple[Any, str | None, str | None]]) -> StoredColumns:
         """Return the columns for rows of label, split and group.
 
-        The type of labels is written beside splits and groups, where text alone would be read as another type, and
+        The type of labels is written with splits and groups, where text alone would be read as another type, and
         where a label is escaped: it shows that featx wrote the table.
         """
         types: set[type] = set()

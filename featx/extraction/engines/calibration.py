@@ -12,7 +12,7 @@ import PIL.Image
 from featx.backbones.records import RECORDS_FOLDER
 from featx.system.array_types import PixelArray
 
-#: Public-domain photographs; the README beside them lists their sources.
+#: Public-domain photographs; the README next to them lists their sources.
 CALIBRATION_FOLDER = RECORDS_FOLDER.parent / "calibration"
 #: Part of the recipe of int8 rows: :func:`calibration_digest` of the photographs in the package.
 CALIBRATION = "9ba71b0f1cceae18"

@@ -11,7 +11,7 @@ from featx.errors import StoreWarning
 from featx.recipe import Recipe
 from featx.store.compiled_graphs import Graph, graph_manifest
 
-#: ``tests.extraction.engines.package_graphs`` writes the files; the README beside them describes them.
+#: ``tests.extraction.engines.package_graphs`` writes the files; the README next to them describes them.
 GRAPHS_FOLDER = RECORDS_FOLDER.parent / "graphs"
 
 

@@ -49,13 +49,13 @@ class DuplicateSelection:
     kept : list of int
         The row of each group that is kept, in the order of ``Duplicates.clusters``.
     reasons : list of {"labeled", "largest", "sharpest", "first"}
-        Criterion that decided in each group.
+        Criterion that selected the kept row of each group.
     notes : list of str
-        Remarks on groups that need a look.
+        Remarks on groups to review manually.
 
     See Also
     --------
-    select_duplicates : Return a result of this class.
+    select_duplicates : Select the row to keep of each group of duplicates.
 
     Examples
     --------

@@ -34,7 +34,7 @@ class SequentialReader:
     start_of : callable or None, default=None
         Function that returns the last index, at most a given one, from which `walk` can start. None: only from 0.
     max_buffered_bytes : int, default=268_435_456
-        Maximum number of buffered bytes, beside the item that is read.
+        Maximum number of buffered bytes, in addition to the item that is read.
     """
 
     def __init__(

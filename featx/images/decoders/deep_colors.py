@@ -62,7 +62,7 @@ def low_bytes(data: bytes, image: PILImage) -> PixelArray | None:
     if getattr(image, "tag_v2", {}).get(_PLANAR) == _PLANES:
         if any(tile.codec_name == "libtiff" for tile in low.tile):
             raise UnreadableImageError(
-                "the TIFF has compressed planes of 16 bits; pass bands=(1, 2, 3) (--bands 1,2,3) beside the range of "
+                "the TIFF has compressed planes of 16 bits; pass bands=(1, 2, 3) (--bands 1,2,3) with the range of "
                 "values"
             )
         correct_planes(low)

@@ -118,7 +118,7 @@ def _commit(job: Job, done: CommittedShard, matrix: Path, table: bytes, *, repla
     """Publish the rows of a shard, and then the table that commits them; return what is committed in the end.
 
     The first table wins, unless `replace`. Other rows have another checksum and another name, so no table is ever
-    beside rows of another writer. No engine covers this: a shard may run twice at the same time (two clients, or a
+    next to rows of another writer. No engine covers this: a shard may run twice at the same time (two clients, or a
     worker that an engine wrongly takes for dead), and the writers share only the folder.
     """
     folder, name = job.folder, table_name(done.shard)

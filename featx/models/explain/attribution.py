@@ -25,6 +25,7 @@ class Attribution(Record):
     pixels : ndarray of uint8 of shape (height, width, 3)
         The image as the network receives it.
     method : {"activation", "occlusion"}
+        How the map was computed.
 
     See Also
     --------

@@ -18,7 +18,7 @@ _GAP_PIXELS = 8
 
 
 def side_by_side(attribution: Attribution) -> Image.Image:
-    """Return the image as the network receives it, and beside it the overlay, as RGB."""
+    """Return the image as the network receives it, and next to it the overlay, as RGB."""
     height, width = attribution.pixels.shape[:2]
     factor = max(1.0, _MIN_SIDE / min(height, width))
     size = (round(width * factor), round(height * factor))

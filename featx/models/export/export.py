@@ -273,7 +273,7 @@ def _write_network(
     np.save(folder / "pixels.npy", pixels)
     (folder / "out").mkdir()
     if file_format == "openvino" and isinstance(resolved.backbone, TorchBackbone):
-        # The child process below imports tensorflow, and must not import torch beside it: one crashed so.
+        # The child process below imports tensorflow, and must not import torch too: one crashed so.
         graph = load_or_compile(resolved.backbone, resolved.recipe, resolved.weights_path, compiled)
         (folder / "network.xml").write_bytes(graph.xml)
         (folder / "network.bin").write_bytes(graph.bin)

@@ -67,7 +67,7 @@ class FineTunedClassifier(ClassifierMixin, FineTunedPredictorMixin, BaseEstimato
         How to resize images; see :class:`FeatureExtractor`.
     preprocessing : str, (float, float) or None, default=None
         Scaling of pixels for a custom model file; see :class:`FeatureExtractor`.
-    max_pixels : int, default=178956970
+    max_pixels : int, default=178_956_970
         Maximum number of pixels of an image.
     on_truncated : {"raise", "pad"}, default="raise"
         How to handle images whose file ends too early; see :class:`FeatureExtractor`.

@@ -30,7 +30,7 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
     """Classifier of feature rows that compares images with texts, without training.
 
     An image gets the class whose texts are most similar to it, by the cosine of their rows. The backbone needs a text
-    tower, like those of open_clip. As a row beside trained classifiers, it shows how much the labels are worth.
+    tower, like those of open_clip. As a row next to trained classifiers, it shows how much the labels are worth.
 
     Parameters
     ----------
@@ -193,7 +193,7 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         return predicted
 
     def predict_proba(self, X: Any) -> AnyArray:
-        """Return probabilities: the softmax of the scaled cosines.
+        """Predict class probabilities: the softmax of the scaled cosine similarities.
 
         Parameters
         ----------

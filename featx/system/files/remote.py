@@ -296,7 +296,7 @@ def _system(url: str, total: float | None = -1.0) -> tuple[Any, str]:
     except ImportError as error:
         raise missing_dependency(f"Reading {redact_secrets(url)!r}", str(error.name), "'featx[remote]'") from error
     if _CHAINED.search(url):
-        raise SourceError("a URL within a URL (::) is not supported")
+        raise SourceError("chained URLs (::) are not supported; pass the URL of the file itself")
     try:
         if is_http_url(url):  # unchanged: fsspec would look for URLs within it
             timeout = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS if total == -1 else total, sock_read=SILENT_SECONDS)

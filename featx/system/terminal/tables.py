@@ -43,7 +43,7 @@ def format_table(
 
     In a terminal, a table that is too wide is fitted: empty columns are omitted and long texts are shortened in the
     middle. If this is not enough, texts that are the same in all rows stand above the table, and columns without room
-    follow below, beside those that name the rows. Numbers are never shortened. Elsewhere, tables have their full width.
+    follow below, with those that name the rows. Numbers are never shortened. Elsewhere, tables have their full width.
 
     Parameters
     ----------

@@ -105,7 +105,7 @@ def scores_chart(names: Sequence[str], table: pd.DataFrame, metric: str, metric_
     )
     figure.segment("low", "y", "high", "y", source=source, line_width=3, line_color="color")
     figure.scatter("x", "y", source=source, size=11, color="color")
-    # Names are above their lines: beside them, they would leave no room for the lines on a phone.
+    # Names are above their lines: next to them, they would leave no room for the lines on a phone.
     for y, name, mean, outside in zip(positions.tolist(), names, means, is_outside, strict=True):
         text = f"{plain(name)}: {mean:.3f}, outside of the plot" if outside else plain(name)
         position = {"x": 2, "x_units": "screen", "y": y + 0.4, "text_baseline": "middle"}

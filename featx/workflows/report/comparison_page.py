@@ -36,7 +36,7 @@ def write_report(
     seconds : float or None, default=None
         Duration of the comparison.
     tsne : bool or None, default=None
-        Whether to draw a t-SNE map beside the PCA map. None: if it is expected to take at most 15 seconds.
+        Whether to draw a t-SNE map next to the PCA map. None: if it is expected to take at most 15 seconds.
     cache : Path or None, default=None
         Path of the feature cache. None: no attribution maps of misclassified images.
     limits : FrameLimits or None, default=None

@@ -179,7 +179,7 @@ def script_data(frame: ImageFrame) -> dict[str, Any]:
 
 
 def page_content(frame: ImageFrame, command: str, seconds: float | None) -> dict[str, Any]:
-    """Return everything that the template shows beside plots and attribution maps."""
+    """Return everything that the template shows in addition to plots and attribution maps."""
     result = frame.result
     ungrouped = result.ungrouped_scores
     thumbnails = f"{format_count(len(frame.shown), 'image')}, {format_bytes(len(frame.atlas.data))}"

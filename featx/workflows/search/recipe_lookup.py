@@ -125,7 +125,7 @@ def _find_in_cache(features: FeatureMatrix, cache: Path) -> dict[str, Any] | Non
     """Return the recipe of which the cache holds the same rows for the same images, or None."""
     try:
         digests = features.digests[:_N_PROBED].tolist()
-    except FeatxError:  # there is no table beside the matrix
+    except FeatxError:  # there is no table next to the matrix
         return None
     known_rows = [row for row, digest in enumerate(digests) if _DIGEST.fullmatch(digest)]
     if not known_rows:
@@ -185,9 +185,9 @@ def _verify_on_image(
             return RecordedRecipe(other, f"{origin}, in the precision of its row, {other.recipe.precision}")
     if not cosine >= _MIN_COSINE:
         raise FeaturesError(
-            f"{features.address!r} was not extracted with these options ({name}): features of "
-            f"{redact_secrets(path)!r} have a cosine similarity of {cosine:.3f} to its row. Set the options as in the "
-            "extraction."
+            f"{features.address!r} was not extracted with these options ({name}): the stored row of "
+            f"{redact_secrets(path)!r} has cosine similarity {cosine:.3f} to the row extracted with these options. "
+            "Pass the options of the extraction."
         )
     return RecordedRecipe(
         resolved,
@@ -220,7 +220,7 @@ def _find_unchanged_image(features: FeatureMatrix) -> tuple[int, str | None]:
     """Return a row and the path of its image, which still has the digest of the table; (-1, None) if there is none."""
     try:
         paths, digests = features.paths[:_N_PROBED].tolist(), features.digests[:_N_PROBED].tolist()
-    except FeatxError:  # there is no table beside the matrix
+    except FeatxError:  # there is no table next to the matrix
         return -1, None
     for row, (path, digest) in enumerate(zip(paths, digests, strict=True)):
         try:

@@ -45,7 +45,7 @@ class SimilarImages(Sequence[ImageMatches]):
 
     See Also
     --------
-    similar_images : Returns this object.
+    similar_images : Find the images most similar to queries.
 
     Examples
     --------

@@ -79,7 +79,7 @@ def compare_features(
         Folder or URL of a job, or path of a feature file, as for :func:`open_features`. Only rows of finished shards
         take part.
     y : array-like of shape (n_rows,), Series, iterable or None, default=None
-        Class label or continuous target of each row. None: the labels of the job or of the table beside the file.
+        Class label or continuous target of each row. None: the labels of the job or of the table next to the file.
     label_separator : str or None, default=None
         Separator of tags in the labels of the table, such as ";". An image may have several or none. None: one label.
     estimators : sequence, mapping or None, default=None
@@ -187,8 +187,8 @@ def _image_table(matrix: FeatureMatrix, *, has_labels: bool, separator: str | No
     if not matrix.has_table:
         if not has_labels:
             raise ComparisonError(
-                f"Cannot compare baselines on {matrix.address!r}: it has no table beside it, and therefore no labels. "
-                "Pass y from Python, or put the .csv file of the extraction beside it."
+                f"Cannot compare baselines on {matrix.address!r}: it has no table next to it, and therefore no labels. "
+                "Pass y from Python, or put the .csv file of the extraction next to it."
             )
         return ImageTable([f"row {row}" for row in range(len(matrix))], [None] * len(matrix))
     table = images_of_features(matrix)

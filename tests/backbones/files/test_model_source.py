@@ -58,7 +58,7 @@ def test_digest_depends_on_format_and_revision(tmp_path: Path) -> None:
 
 def test_openvino_file_requires_bin_and_net(tmp_path: Path) -> None:
     (tmp_path / "a.xml").write_text('<?xml version="1.0"?><net name="a" version="11"></net>')
-    with pytest.raises(UnknownBackboneError, match=r"Cannot read .* without 'a\.bin', which holds.*beside the \.xml"):
+    with pytest.raises(UnknownBackboneError, match=r"Cannot read .* without 'a\.bin', which holds.*next to the \.xml"):
         ModelSource.open(str(tmp_path / "a.xml"))
     (tmp_path / "page.xml").write_text("<html></html>")
     with pytest.raises(WeightsError, match="is not a network in OpenVINO's format: no <net>"):

@@ -222,7 +222,7 @@ def test_what_tags_do_not_support(data: tuple[Array, Array]) -> None:
         compare_baselines(X, Y, estimators=["fine-tune"])
     with pytest.raises(OptionError, match="task .*'classification' does not fit several labels"):
         compare_baselines(X, Y, task="classification")
-    with pytest.raises(OptionError, match="'multilabel' does not fit one label"):
+    with pytest.raises(OptionError, match="'multilabel' requires several labels per image, got one"):
         compare_baselines(X, Y[:, 0], task="multilabel")
     with pytest.raises(ComparisonError, match="For tags, use the label_issues of compare_baselines"):
         find_label_issues(Y, Y)

@@ -58,15 +58,15 @@ LAYOUTS = {
     "images to predict": Layout(
         "train/cat train/dog Submission", {**CLASSES, (None, None): 2}, note="Folder 'train' is a part of the data set"
     ),
-    "parts with a common word beside others": Layout(
+    "parts with a common word next to others": Layout(
         "x_train/cat x_train/dog x_test/cat x_test/dog thumbs", reason="('x_test', 'x_train') and other folders"
     ),
-    "parts of classes beside others": Layout(
+    "parts of classes next to others": Layout(
         "car_train/cat car_train/dog test/cat test/dog extra",
         reason="--test 'photos",
         levels={1: {"car_train", "test", "extra"}},
     ),
-    "training images beside others": Layout(
+    "training images next to others": Layout(
         "train/cat train/dog thumbs",
         reason="'train' is a part of a data set by its name",
         levels={1: {"train", "thumbs"}},
@@ -77,7 +77,7 @@ LAYOUTS = {
     "labeled and unlabeled without classes": Layout(
         "labeled unlabeled", reason="are parts of a data set by their names"
     ),
-    "unlabeled beside classes": Layout("cat dog unlabeled", {**CLASSES, (None, None): 2}, note="have no label"),
+    "unlabeled next to classes": Layout("cat dog unlabeled", {**CLASSES, (None, None): 2}, note="have no label"),
     "a class of unlabeled things": Layout("cat unlabeled_bottles", {("cat", None): 2, ("unlabeled_bottles", None): 2}),
     "brain scans with a copy": Layout(
         "yes no brain_tumor_dataset/yes brain_tumor_dataset/no",
@@ -89,12 +89,12 @@ LAYOUTS = {
         reason="'chest_xray' has subfolders with the names",
     ),
     "the class of a folder in itself": Layout("cat/cat dog/dog", CLASSES),
-    "images beside one class": Layout(". cat", {("cat", None): 2, (None, None): 2}, note="Images directly in "),
-    "images beside classes": Layout(". cat dog", {**CLASSES, (None, None): 2}, note="they are beside class folders"),
-    "images beside splits": Layout(
-        ". train/cat train/dog test/cat test/dog", {**BOTH, (None, None): 2}, note="they are beside class folders"
+    "images next to one class": Layout(". cat", {("cat", None): 2, (None, None): 2}, note="Images directly in "),
+    "images next to classes": Layout(". cat dog", {**CLASSES, (None, None): 2}, note="they are next to class folders"),
+    "images next to splits": Layout(
+        ". train/cat train/dog test/cat test/dog", {**BOTH, (None, None): 2}, note="they are next to class folders"
     ),
-    "images beside the classes of splits": Layout(
+    "images next to the classes of splits": Layout(
         "train train/cat train/dog test/cat test/dog", {**BOTH, (None, "train"): 2}, note="Images directly in 'train'"
     ),
     "German": Layout(
@@ -110,7 +110,7 @@ LAYOUTS = {
     "unlabeled test, labeled val": Layout(
         "train/cat train/dog val/cat val/dog test", {**BOTH, (None, None): 2}, note="Images in 'test' have no label"
     ),
-    "unlabeled beside splits": Layout(
+    "unlabeled next to splits": Layout(
         "train/cat train/dog test/cat test/dog unlabeled",
         {**BOTH, (None, None): 2},
         note="Images in 'unlabeled' have no",
@@ -201,7 +201,7 @@ LAYOUTS = {
         reason="either may be the classes",
         levels={1: {"val", "test"}, 2: {"cat", "dog"}},
     ),
-    "parts beside a class": Layout(
+    "parts next to a class": Layout(
         "train/cat test/cat extra", reason="('extra')", levels={1: {"train", "test", "extra"}}
     ),
     "trains among classes": Layout("train car bus", {(name, None): 2 for name in ("train", "car", "bus")}),

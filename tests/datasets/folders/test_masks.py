@@ -1,4 +1,4 @@
-"""Masks beside images, by their names."""
+"""Masks next to images, by their names."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def check(source: str | Path, masks: set[str] = MASKS) -> None:
     kept = [path.removeprefix(f"{source}".rstrip("/")).lstrip("/") for path in table.paths]
     assert sorted(kept) == sorted([*KEPT, *(f"normal/{name}" for name in MASKS - masks)])
     assert table.ignored == {"masks or annotations": len(masks)}
-    assert f"{len(masks)} images ignored: masks of the images beside them by their names" in table.notes[0]
+    assert f"{len(masks)} images ignored: masks of the images next to them by their names" in table.notes[0]
     assert "such as 'benign/benign (1)_mask.png'" in table.notes[0]
     assert set(table.labels) == set(FILES)
 

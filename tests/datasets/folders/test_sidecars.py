@@ -1,4 +1,4 @@
-"""Labels in files beside the images of an archive, as in WebDataset."""
+"""Labels in files next to the images of an archive, as in WebDataset."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_labels_beside_images(suffix: str, archive: str, tmp_path: Path) -> None
     images = find_images(path)
     assert images.paths[1] == f"{path}/0001.png"
     assert images.labels == [0, 1, 0, 1]
-    assert images.notes == (f"Labels are read from the {suffix} files beside the images.",)
+    assert images.notes == (f"Labels are read from the {suffix} files next to the images.",)
     assert images.ignored == {}
     assert not check_images(path).unreadable
 
@@ -100,7 +100,7 @@ def test_labels_of_an_archive_and_of_folders_have_one_type(first: str, tmp_path:
 @pytest.mark.parametrize(
     ("files", "reason"),
     [
-        ({".txt": "a photo of thing {}"}, "The .txt files beside the images are no classes, but captions or boxes."),
+        ({".txt": "a photo of thing {}"}, "The .txt files next to the images are no classes, but captions or boxes."),
         (
             {".txt": "thing {}", ".json": '{{"caption": "{}", "width": 3}}'},
             "has the fields 'caption', 'width'. Pass one",

@@ -229,7 +229,7 @@ def test_formats(make: Callable[[Path], str], folder: Path) -> None:
     options = {"label_column": "label, kind"} if make is _semicolons else {}
     notes = assert_same(make(folder), folder, **options)
     has_names = make not in (_list, _list_of_ids, _without_names, _labels_first)
-    assert has_names or "has no row of column names" in notes[0]
+    assert has_names or "has no header row" in notes[0]
 
 
 @pytest.mark.parametrize("name", ["a.csv", "a.txt", "a.jsonl"])

@@ -210,7 +210,7 @@ def test_groups_of_tables_that_are_splits() -> None:
     images = find_images(tables, group_column="patient")  # type: ignore[arg-type]
     assert (images.groups, images.splits) == (["x", "y", "z"], ["train", "train", "test"])
     assert find_images(tables).groups is None  # type: ignore[arg-type]
-    with pytest.raises(OptionError, match=r"split_column \(--split-column\) must be None for several tables"):
+    with pytest.raises(OptionError, match=r"split_column \(--split-column\) cannot be used with several tables"):
         find_images(tables, split_column="patient")  # type: ignore[arg-type]
 
 

@@ -48,7 +48,10 @@ def check_device(device: object) -> None:
     """
     if not isinstance(device, str) or not _DEVICE.fullmatch(device):
         names = ", ".join(map(repr, ("auto", *_PROVIDERS)))
-        raise OptionError(f"device (--device) must be one of {names}, or with a number as in 'cuda:1', got {device!r}.")
+        raise OptionError(
+            f"device (--device) must be one of {names}, optionally followed by an index, such as 'cuda:1', "
+            f"got {device!r}."
+        )
 
 
 def resolve_device(device: str, engine: str, precision: str) -> str:
