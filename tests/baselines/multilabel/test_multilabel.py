@@ -220,7 +220,7 @@ def test_what_tags_do_not_support(data: tuple[Array, Array]) -> None:
     X, Y = data
     with pytest.raises(OptionError, match="'fine-tune' predicts one label for each image"):
         compare_baselines(X, Y, estimators=["fine-tune"])
-    with pytest.raises(OptionError, match="task .*'classification' does not fit several labels"):
+    with pytest.raises(OptionError, match="task .*'classification' requires one label per image, got several"):
         compare_baselines(X, Y, task="classification")
     with pytest.raises(OptionError, match="'multilabel' requires several labels per image, got one"):
         compare_baselines(X, Y[:, 0], task="multilabel")
