@@ -11,6 +11,7 @@ import numpy as np
 
 from featx.errors import FeaturesError, FeaturesNotFoundError, OutputError
 from featx.system.array_types import FloatArray, IntArray
+from featx.system.arrays import read_npy_header
 from featx.system.files.folder import open_folder
 from featx.system.formatting import first_line
 
@@ -198,9 +199,7 @@ class MatrixPart:
 
     def _parse_header(self, file: BinaryIO) -> tuple[tuple[int, ...], bool, Any]:
         try:
-            version = np.lib.format.read_magic(file)
-            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-            return read(file)
+            return read_npy_header(file)
         except (ValueError, EOFError) as error:
             raise self._corrupt(first_line(error)) from error
 

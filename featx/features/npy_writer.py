@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import os
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
+
+from featx.system.arrays import npy_header
 
 #: Length of the header. numpy pads it so that the number of rows can change later.
 HEADER_BYTES = 128
@@ -124,13 +125,6 @@ def allocate_space(file: IO[bytes], size: int) -> bool:
         return False
     os.posix_fallocate(file.fileno(), 0, size)
     return True
-
-
-def npy_header(shape: tuple[int, int]) -> bytes:
-    """Return the header of a ``.npy`` file of float32 rows."""
-    header = io.BytesIO()
-    np.lib.format.write_array_header_1_0(header, {"descr": "<f4", "fortran_order": False, "shape": shape})
-    return header.getvalue()
 
 
 def _write_zeros(file: Any, size: int) -> None:

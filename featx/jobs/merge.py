@@ -16,11 +16,12 @@ from featx.errors import JobError, OptionError, SourceError
 from featx.features.csv_table import failures_path, write_failures
 from featx.features.job_files import CommittedShard, matrix_name, sum_counts
 from featx.features.job_tables import committed_rows, failed_images
-from featx.features.npy_writer import HEADER_BYTES, allocate_space, npy_header
+from featx.features.npy_writer import HEADER_BYTES, allocate_space
 from featx.features.outputs import check_output, describe_output, replacing_outputs
 from featx.images.image import DIGEST_SIZE
 from featx.jobs.job import Job, open_job
 from featx.jobs.preconditions import check_outside_job
+from featx.system.arrays import npy_header
 from featx.system.files import remote
 from featx.system.files.parquet import import_pyarrow
 from featx.system.formatting import format_count, format_list

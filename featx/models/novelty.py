@@ -9,7 +9,7 @@ import numpy as np
 
 from featx.features.search.cosine import normalize_rows
 from featx.system.array_types import AnyArray, FloatArray
-from featx.system.products import row_product
+from featx.system.arrays import row_product
 
 #: Limits of the training rows that a model file holds.
 MAX_ROWS, MAX_BYTES = 5000, 20_000_000

@@ -20,6 +20,7 @@ from featx.errors import StoreError
 from featx.images.image import DIGEST_SIZE
 from featx.store.layout import FORMAT, is_old_file, newer_format_error, older_format_error
 from featx.system.array_types import DigestArray, FloatArray, IntArray
+from featx.system.arrays import npy_header
 from featx.system.files import checksummed_json
 from featx.system.files.atomic import abandoned_files, atomic_write, open_regular_file, temporary_path, temporary_tags
 
@@ -104,7 +105,7 @@ class Segment:
             is_plausible = len(self.digests) >= 1 and 1 <= self.n_features <= _MAX_FEATURES
             if not is_plausible or fields["rows"] != len(self.digests) or n_features not in (None, self.n_features):
                 raise ValueError(f"it declares {fields['rows']} rows of {fields['features']} features")
-            self._header = _npy_header(len(self.digests), self.n_features)
+            self._header = npy_header((len(self.digests), self.n_features))
             self.nbytes = len(self._header) + 4 * len(self.digests) * self.n_features
         with self._detecting_corruption(self._path):
             status = os.lstat(self._path)
@@ -280,7 +281,7 @@ def write_segment(manifest: Path, digests: DigestArray, rows: FloatArray) -> Non
         A file cannot be written. Neither file is left.
     """
     path = manifest.with_suffix(".npy")
-    header = _npy_header(*rows.shape)
+    header = npy_header((len(rows), rows.shape[1]))
     checksum = hashlib.blake2b(header)
     checksum.update(rows.data)
     fields = {
@@ -340,13 +341,6 @@ def rows_without_manifest(folder: Path) -> list[Path]:
             if path.stem not in tags and not os.path.lexists(path.with_suffix(".json")) and os.path.lexists(path)
         ]
     return candidates
-
-
-def _npy_header(n_rows: int, n_features: int) -> bytes:
-    header = io.BytesIO()
-    fields = {"descr": "<f4", "fortran_order": False, "shape": (n_rows, n_features)}
-    np.lib.format.write_array_header_1_0(header, fields)
-    return header.getvalue()
 
 
 def _read_into(file: io.FileIO, block: FloatArray) -> int:

@@ -8,13 +8,14 @@ import os
 import pickletools
 import zipfile
 from collections.abc import Callable, Iterator
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
 from featx.errors import SourceError, UnreadableImageError
 from featx.images.containers.archives import read_member, split_archive_path
 from featx.images.containers.sequential import Item, SequentialReader, check_n_bytes
+from featx.system.arrays import read_npy_header
 
 #: Type of the values in an IDX file by its number.
 _IDX_TYPES = {8: ">u1", 9: ">i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
@@ -70,7 +71,7 @@ class ArrayFile:
         for info in file.infolist():
             if info.filename.endswith(".npy"):
                 with file.open(info) as member:
-                    shape, is_fortran, dtype = _read_header(member)
+                    shape, is_fortran, dtype = read_npy_header(member)
                 key = info.filename.removesuffix(".npy")
                 if dtype.hasobject:
                     self.objects.append(key)
@@ -121,13 +122,6 @@ def _read_file(path: str) -> bytes:
     return data
 
 
-def _read_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    version = np.lib.format.read_magic(file)
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, is_fortran, dtype = read(file)
-    return tuple(shape), bool(is_fortran), dtype
-
-
 def _load_npy(file: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.ndarray[Any, Any]:
     with file.open(info) as member:
         array: np.ndarray[Any, Any] = np.lib.format.read_array(member, allow_pickle=False)
@@ -139,7 +133,7 @@ def _row_reader(file: zipfile.ZipFile, info: zipfile.ZipInfo) -> Callable[[int, 
 
     def walk(start: int) -> Iterator[Item]:
         with file.open(info) as member:
-            shape, _, dtype = _read_header(member)
+            shape, _, dtype = read_npy_header(member)
             n_bytes = int(np.prod(shape[1:])) * dtype.itemsize
             if start:
                 member.seek(member.tell() + start * n_bytes)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from featx.system.array_types import Float64Array
-from featx.system.products import row_product
+from featx.system.arrays import row_product
 
 
 @dataclasses.dataclass(frozen=True)
