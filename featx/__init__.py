@@ -70,8 +70,9 @@ if TYPE_CHECKING:
     from featx.models.fine_tuning.classifier import FineTunedClassifier
     from featx.models.model import Model
     from featx.models.model_file import load_pipeline, read_model, save_pipeline
-    from featx.models.predict import Predictor, predict_images
+    from featx.models.predict import predict_images
     from featx.models.prediction import Prediction
+    from featx.models.predictor import Predictor
     from featx.models.zero_shot.classifier import ZeroShotClassifier
     from featx.recipe import Recipe
     from featx.store.info import RecipeInfo
@@ -252,8 +253,9 @@ _EXPORTS = {
     "models.fine_tuning.classifier": ("FineTunedClassifier",),
     "models.model": ("Model",),
     "models.model_file": ("load_pipeline", "read_model", "save_pipeline"),
-    "models.predict": ("Predictor", "predict_images"),
+    "models.predict": ("predict_images",),
     "models.prediction": ("Prediction",),
+    "models.predictor": ("Predictor",),
     "models.zero_shot.classifier": ("ZeroShotClassifier",),
     "recipe": ("Recipe",),
     "store.info": ("RecipeInfo",),

@@ -10,7 +10,8 @@ A model is a pipeline of a :class:`featx.FeatureExtractor` and a fitted estimato
 ``pipeline_file``  the pipeline as skops data, and the types that are trusted in it
 ``skops_import``  skops, imported without libraries that it does not use
 ``validation``  checks of the arguments of ``save_pipeline``
-``predict``  :class:`featx.Predictor` and :func:`featx.predict_images`
+``predictor``  :class:`featx.Predictor`
+``predict``  :func:`featx.predict_images`
 ``prediction``  the prediction of one image, as a row of a table, CSV or JSON
 ``novelty``  detects images that differ from the training images
 ``head``  estimators of scikit-learn as steps of numpy

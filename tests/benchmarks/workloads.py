@@ -101,7 +101,7 @@ def train_model(paths: list[str], cache: str, output: str) -> dict[str, Any]:
 def predict(paths: list[str], model: str, cache: str) -> dict[str, Any]:
     """Predict labels; ``all`` includes the imports of featx."""
     started = time.perf_counter()
-    from featx.models.predict import Predictor
+    from featx.models.predictor import Predictor
 
     predictor = Predictor(model, cache=cache)
     opened = time.perf_counter()

@@ -43,8 +43,8 @@ from featx.system.terminal.tables import format_table
 
 if TYPE_CHECKING:
     from featx.datasets.failures import Failure
-    from featx.models.predict import Predictor
     from featx.models.prediction import Prediction
+    from featx.models.predictor import Predictor
 
 
 _TRAIN_EXAMPLES = """examples:
@@ -275,8 +275,8 @@ def _select_from(args: argparse.Namespace) -> list[str] | None:
 
 def predict(args: argparse.Namespace) -> None:
     """Run ``featx predict``."""
-    from featx.models.predict import Predictor
     from featx.models.prediction import PredictionSummary, is_predictions_file
+    from featx.models.predictor import Predictor
     from featx.system.files.output_paths import check_output_files
     from featx.system.terminal.progress import stage
 
