@@ -142,7 +142,9 @@ def validate_labels(y: np.ndarray[Any, Any], task: str) -> np.ndarray[Any, Any]:
     """
     if are_tags(y) != (task == "multilabel"):
         needed, given = ("one label", "several") if are_tags(y) else ("several labels", "one")
-        raise OptionError(f"task (--task) {task!r} requires {needed} per image, got {given}. Omit task to infer it.")
+        raise OptionError(
+            f"task (--task) {task!r} requires {needed} per image, got {given}. Omit task (--task) to infer it."
+        )
     if task == "multilabel":
         return y
     if task == "regression":

@@ -127,7 +127,7 @@ def validate_zero_shot(config: ComparisonConfig, backbones: Sequence[Resolved], 
             return []
         raise OptionError(
             f"prompts (--prompts) requires the estimator {ZERO_SHOT!r}. Add {ZERO_SHOT!r} to estimators (--estimator), "
-            "or remove prompts."
+            "or remove prompts (--prompts)."
         )
     unsuited = [backbone for backbone in backbones if not _has_text(backbone)]
     if unsuited and (len(unsuited) == len(backbones) or all(map(is_zero_shot, estimators))):

@@ -173,7 +173,7 @@ def test_zero_shot_model_predicts_without_texts(
             {"backbones": ["color_histogram"], "estimators": ["zero-shot"]},
             "zero-shot needs a backbone with a text tower",
         ),
-        ({"backbones": ["color_words"], "estimators": ["knn"], "prompts": "{}"}, "are for the estimator 'zero-shot'"),
+        ({"backbones": ["color_words"], "estimators": ["knn"], "prompts": "{}"}, "requires the estimator 'zero-shot'"),
         ({"backbones": ["color_words"], "estimators": ["zero-shot"], "prompts": {"red": "red"}}, "got none for 'blue'"),
     ],
 )
