@@ -63,7 +63,7 @@ class FeatureMatrix:
     n_features : int
         Number of features.
     is_complete : bool, default=True
-        Whether all shards of the job are done.
+        Whether all shards of the job are finished.
 
     Attributes
     ----------
@@ -148,8 +148,7 @@ class FeatureMatrix:
         n_rows, n_features = self.shape
         facts = {"rows": f"{n_rows:,}", "features": f"{n_features:,}", "unreadable images": self.n_failed or ""}
         recipe = {} if self.recipe is None else {"backbone": self.recipe["backbone"]}
-        notes = [] if self.is_complete else ["Some shards of the job are not done."]
-        return card_to_html(self.address, {**recipe, **facts}, notes=notes)
+        return card_to_html(self.address, {**recipe, **facts}, notes=unfinished_notes(self, "can be read"))
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -375,6 +374,18 @@ class FeatureMatrix:
         if not is_integer(n_rows, 1):
             raise FeaturesError(f"n_rows must be an integer of at least 1, got {n_rows!r}.")
         return int(n_rows)
+
+
+def unfinished_notes(features: FeatureMatrix, use: str) -> list[str]:
+    """Return a note if rows are missing because the job is not finished.
+
+    Parameters
+    ----------
+    features : FeatureMatrix
+    use : str
+        Use of the other rows, such as "are compared".
+    """
+    return [] if features.is_complete else [f"The job is not finished: only the rows of its finished shards {use}."]
 
 
 def _is_basic(index: Any) -> bool:

@@ -31,7 +31,7 @@ def open_features(path: str | os.PathLike[str]) -> FeatureMatrix:
     ----------
     path : str or Path
         Folder or URL of a job, path of a ``.npy`` file with its ``.csv`` table, or path of a Parquet file with a column
-        ``path`` and lists of floats in a column ``features``. If a job is not complete, its finished shards are opened
+        ``path`` and lists of floats in a column ``features``. If a job is not finished, its finished shards are opened
         and a warning is issued.
 
     Returns
@@ -130,8 +130,8 @@ def _open_job(location: str) -> FeatureMatrix:
     is_complete = len(shards) == manifest.n_shards
     if not is_complete:
         warnings.warn(
-            f"The job {location!r} is not complete: {len(shards):,} of {format_count(manifest.n_shards, 'shard')} are "
-            f"done, and only their rows are returned. Complete it: featx job run {shlex.quote(location)}",
+            f"The job {location!r} is not finished: {len(shards):,} of {format_count(manifest.n_shards, 'shard')} are "
+            f"finished, and only their rows are returned. Finish it: featx job run {shlex.quote(location)}",
             UnfinishedWarning,
             stacklevel=3,
         )

@@ -272,12 +272,13 @@ def test_other_table_is_refused(tmp_path: Path, table: str, message: str) -> Non
 
 def test_unfinished_job(tmp_path: Path, rows: np.ndarray[Any, Any]) -> None:
     make_job(tmp_path / "job", rows, committed=[0, 2])
-    with pytest.warns(UnfinishedWarning, match="2 of 10 shards are done"):
+    with pytest.warns(UnfinishedWarning, match="is not finished: 2 of 10 shards are finished"):
         features = open_features(tmp_path / "job")
     assert not features.is_complete
     np.testing.assert_array_equal(features[:], rows[np.r_[0:10, 20:30]])
     assert features.paths[10] == "photos/00020.jpg"
     assert "unfinished" in repr(features)
+    assert "The job is not finished: only the rows of its finished shards can be read." in features._repr_html_()
 
 
 @pytest.mark.parametrize("corruption", ["truncated", "missing", "other shape", "pickled"])

@@ -21,7 +21,7 @@ from featx.errors import ComparisonError, OptionError, notes_on_errors
 from featx.extraction.options import ExtractionOptions, resolve_cache
 from featx.extraction.recorded import resolve_with_recipe
 from featx.features.duplicates.find import DUPLICATE_THRESHOLD, Duplicates, find_equal_rows
-from featx.features.matrix import FeatureMatrix
+from featx.features.matrix import FeatureMatrix, unfinished_notes
 from featx.features.open import open_features
 from featx.features.selected_rows import SelectedRows
 from featx.models.zero_shot.prompts import PromptsLike
@@ -254,9 +254,7 @@ def _bind(
 
 def _describe_missing(matrix: FeatureMatrix) -> list[str]:
     """Return notes on images without features."""
-    notes = []
-    if not matrix.is_complete:
-        notes.append("The job is not complete: only the rows of finished shards are compared.")
+    notes = unfinished_notes(matrix, "are compared")
     if matrix.has_table and matrix.n_failed:
         notes.append(f"{format_count(matrix.n_failed, 'unreadable image')} have no features.")
     return notes

@@ -121,7 +121,7 @@ def test_an_unfinished_job_is_noted(job, tmp_path):
     (copy / "shards" / "00000003.parquet").unlink()
     with pytest.warns(UnfinishedWarning):
         result = compare_features(copy, estimators=ESTIMATORS, diagnostics=False)
-    assert any("not complete" in note for note in result.notes)
+    assert "The job is not finished: only the rows of its finished shards are compared." in result.notes
     assert len(result.paths) == 192
 
 
