@@ -10,7 +10,7 @@ This room knows arrays only: no images, backbones or caches. The functions here 
 ``fitting``            one estimator on one fold: tuning, calibration, scores; and fitted on all samples
 ``fold_results``       out-of-fold predictions and the table of scores
 ``metrics``            metrics, confidence intervals and significance tests
-``kernel_cache``       a kernel matrix that all folds share
+``kernel_cache``       kernels and their scale; a kernel matrix that all folds share
 ``learning_curve``     :func:`featx.learning_curve`
 ``label_issues``       :func:`featx.find_label_issues`
 ``plots``              plots with matplotlib

@@ -1,4 +1,4 @@
-"""Kernel between all samples, computed once and shared by all folds and support vector machines, and its scale."""
+"""Kernels from inner products and their scale; one between all samples that folds and estimators share."""
 
 from __future__ import annotations
 
@@ -54,19 +54,52 @@ class SharedKernel:
         """
         kernel: AnyArray = self._inner_products[np.ix_(rows, train)]
         if kind == "rbf":
-            kernel *= -2
-            kernel += self._squared_norms[rows, None]
-            kernel += self._squared_norms[None, train]
-            np.maximum(kernel, 0, out=kernel)
-            gamma = -gamma
-        kernel *= np.float32(gamma)
-        if kind == "rbf":
-            np.exp(kernel, out=kernel)
+            fill_rbf_kernel(kernel, self._squared_norms[rows], self._squared_norms[train], gamma)
+        else:
+            kernel *= np.float32(gamma)
         return kernel.astype(np.float64)
 
 
+def fill_rbf_kernel(products: AnyArray, row_norms: AnyArray, column_norms: AnyArray, gamma: float) -> None:
+    """Replace inner products by the RBF kernel: exp(−gamma · squared distance).
+
+    ``sklearn.metrics.pairwise.rbf_kernel`` computes the inner products too, which callers here have already.
+
+    Parameters
+    ----------
+    products : ndarray of float32 of shape (n_rows, n_columns)
+        Inner products, overwritten.
+    row_norms : ndarray of float32 of shape (n_rows,)
+        Squared norms of the rows.
+    column_norms : ndarray of float32 of shape (n_columns,)
+        Squared norms of the samples of the columns.
+    gamma : float
+        Scale of the kernel.
+    """
+    products *= -2
+    products += row_norms[:, None]
+    products += column_norms
+    np.maximum(products, 0, out=products)
+    products *= np.float32(-gamma)
+    np.exp(products, out=products)
+
+
+def gamma_of_variance(variance: float, n_features: int) -> float:
+    """Return the value of ``gamma="scale"`` from the variance of all values, as scikit-learn defines it.
+
+    Examples
+    --------
+    >>> gamma_of_variance(0.5, 8), gamma_of_variance(0.0, 8)
+    (0.25, 1.0)
+    """
+    return 1 / (n_features * variance) if variance else 1.0
+
+
 def scale_gamma(X: AnyArray, train: IntArray) -> float:
-    """Return the value of ``gamma="scale"`` for the samples `train`: 1 / (n_features · variance)."""
+    """Return the value of ``gamma="scale"`` for the samples `train`, whose rows are in memory.
+
+    Rows that are read in blocks have it from their first pass: ``ColumnStatistics.scale_gamma``.
+    """
     if len(train) <= _MAX_COPIED_ROWS:
         variance = float(X[train].astype(np.float64).var())
     else:
@@ -76,4 +109,4 @@ def scale_gamma(X: AnyArray, train: IntArray) -> float:
             sums += block.sum(), np.square(block, out=block).sum()
         mean, mean_square = sums / (len(train) * X.shape[1])
         variance = float(mean_square - mean**2)
-    return 1 / (X.shape[1] * variance) if variance else 1.0
+    return gamma_of_variance(variance, X.shape[1])

@@ -10,7 +10,8 @@ from sklearn.metrics.pairwise import linear_kernel, rbf_kernel
 from featx.baselines.estimators import as_baselines
 from featx.baselines.fitting import Dataset, score_fold
 from featx.baselines.folds.make_split import make_split
-from featx.baselines.kernel_cache import SharedKernel
+from featx.baselines.kernel_cache import SharedKernel, fill_rbf_kernel, scale_gamma
+from featx.baselines.streaming.scan import scan_columns
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64])
@@ -26,6 +27,22 @@ def test_kernel_equals_scikit_learn(dtype: Any) -> None:
         centered = X - X.mean(axis=0)
         expected = gamma * linear_kernel(centered[rows], centered[train])
         np.testing.assert_allclose(shared.compute("linear", rows, train, gamma), expected, atol=1e-5)
+
+
+def test_rbf_kernel_replaces_inner_products() -> None:
+    X = np.random.default_rng(0).normal(size=(7, 5)).astype(np.float32)
+    kernel, norms = X @ X[:3].T, (X * X).sum(axis=1)
+    fill_rbf_kernel(kernel, norms, norms[:3], 0.3)
+    np.testing.assert_allclose(kernel, rbf_kernel(X, X[:3], gamma=0.3), rtol=1e-5)
+
+
+@pytest.mark.parametrize("n_rows", [50, 10_050])
+def test_gamma_is_that_of_scikit_learn(n_rows: int) -> None:
+    """In memory or read in blocks, for few and many rows."""
+    X = np.random.default_rng(0).normal(3, 2, size=(n_rows, 4)).astype(np.float32)
+    expected, rows = 1 / (4 * X.astype(np.float64).var()), np.arange(n_rows)
+    np.testing.assert_allclose([scale_gamma(X, rows), scan_columns(X, rows).scale_gamma], expected, rtol=1e-9)
+    assert scale_gamma(np.ones_like(X), rows) == scan_columns(np.ones_like(X), rows).scale_gamma == 1
 
 
 def test_precision_far_from_origin() -> None:

@@ -6,11 +6,11 @@ import dataclasses
 import functools
 import time
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from scipy.linalg import eigh
 
+from featx.baselines.kernel_cache import fill_rbf_kernel
 from featx.baselines.streaming.folded_rows import FoldedRows
 from featx.baselines.streaming.linear import LinearFit
 from featx.baselines.streaming.moments import collect_moments
@@ -52,15 +52,9 @@ class Landmarks:
         return self._kernel_of_centered(rows - self.center)
 
     def _kernel_of_centered(self, centered: FloatArray) -> FloatArray:
-        kernel: Any = centered @ self.rows.T
-        kernel *= -2
-        kernel += np.einsum("ij,ij->i", centered, centered)[:, None]
-        kernel += self._squared_norms
-        np.maximum(kernel, 0, out=kernel)
-        kernel *= np.float32(-self.gamma)
-        np.exp(kernel, out=kernel)
-        result: FloatArray = kernel
-        return result
+        kernel: FloatArray = centered @ self.rows.T
+        fill_rbf_kernel(kernel, np.einsum("ij,ij->i", centered, centered), self._squared_norms, self.gamma)
+        return kernel
 
     @functools.cached_property
     def own_kernel(self) -> FloatArray:
