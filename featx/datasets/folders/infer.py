@@ -81,9 +81,9 @@ class _Inference:
         if all(name.kind for name in names):
             return self._parts(base, names)
         return (
-            self._beside_copy(base, names)
-            or self._beside_unlabeled(base, names)
-            or self._beside_parts(base, names)
+            self._next_to_copy(base, names)
+            or self._next_to_unlabeled(base, names)
+            or self._next_to_parts(base, names)
             or self._same_subfolders(base, names)
             or self._classes(base)
         )
@@ -101,12 +101,12 @@ class _Inference:
         if base:
             self._notes.append(f"Folder {base!r} contains all images and is not a class: its subfolders are.")
         self._note_subfolders(base)
-        self._note_images_beside([base])
+        self._note_images_next_to([base])
         if empty := self._tree.other_folders(base):
             self._notes.append(f"Folders without images are no classes: {format_list(empty)}.")
         return self._layout(depth(base))
 
-    def _note_images_beside(self, folders: list[str]) -> None:
+    def _note_images_next_to(self, folders: list[str]) -> None:
         """Note images that are directly in a folder of class folders."""
         if mixed := [folder or self._source for folder in folders if self._tree.has_images(folder)]:
             place = format_list(mixed)
@@ -192,7 +192,7 @@ class _Inference:
         is_pooled = kinds <= {"fold", "part"} or len(kinds) == 1
         if not _have_common_classes(names, labeled) or not (is_pooled or are_splits(names)):
             return self._question(questions.levels(base, names))
-        self._note_images_beside([base])
+        self._note_images_next_to([base])
         return self._pooled(folders, is_folds="fold" in kinds) if is_pooled else self._splits(folders)
 
     def _part(self, base: str, name: FolderName) -> _Folder:
@@ -224,7 +224,7 @@ class _Inference:
                 "Folders are parts of a split by their names: "
                 f"{', '.join(f'{folder.path!r} ({folder.name.kind})' for folder in folders)}."
             )
-        self._note_images_beside([folder.path for folder in labeled])
+        self._note_images_next_to([folder.path for folder in labeled])
         if unlabeled:
             self._notes.append(
                 f"Images in {format_list([folder.path for folder in unlabeled])} have no label: there are no class "
@@ -243,10 +243,10 @@ class _Inference:
         is_one = len(folders) == 1
         start = f"Folder {listed} is a part of the data set" if is_one else f"Folders {listed} are {meaning}"
         self._notes.append(f"{start}. The classes are {'its' if is_one else 'their'} subfolders.")
-        self._note_images_beside([folder.path for folder in folders if folder.classes])
+        self._note_images_next_to([folder.path for folder in folders if folder.classes])
         return self._layout(None, parts)
 
-    def _beside_copy(self, base: str, names: list[FolderName]) -> Layout | None:
+    def _next_to_copy(self, base: str, names: list[FolderName]) -> Layout | None:
         """Return a question if a folder contains a copy of the folders next to it. None: none does."""
         for name in names:
             path = join_folders(base, name.name)
@@ -258,7 +258,7 @@ class _Inference:
                 return self._question(questions.copy_of_classes(self._source, base, path, shared))
         return None
 
-    def _beside_unlabeled(self, base: str, names: list[FolderName]) -> Layout | None:
+    def _next_to_unlabeled(self, base: str, names: list[FolderName]) -> Layout | None:
         """Return the layout of classes or parts of a data set next to images without labels. None: another one."""
         unlabeled = [name for name in names if name.is_unlabeled]
         others = [name for name in names if name not in unlabeled]
@@ -281,7 +281,7 @@ class _Inference:
         parts = {**layout.parts, **dict.fromkeys(paths, Part())}
         return dataclasses.replace(layout, parts=parts, notes=(*layout.notes, note))
 
-    def _beside_parts(self, base: str, names: list[FolderName]) -> Layout | None:
+    def _next_to_parts(self, base: str, names: list[FolderName]) -> Layout | None:
         """Return a question if some folders are parts of a data set by their names and others are not. None: no."""
         by_rest: dict[tuple[str, ...], list[FolderName]] = {}
         for name in names:
@@ -292,13 +292,13 @@ class _Inference:
             is_split = {"train"} < {name.kind for name in splits}
             if is_split and (splits is not parts or self._have_subfolders(base, splits)):
                 others = [name for name in names if name not in splits]
-                return self._question(questions.beside_splits(self._source, base, splits, others))
+                return self._question(questions.next_to_splits(self._source, base, splits, others))
         for name in names:
             is_part = not name.rest and (name.kind in ("train", "val", "test") or name.is_images)
             if is_part and self._have_subfolders(base, [name]):
                 others = [other for other in names if other is not name]
                 if not self._have_subfolders(base, others):
-                    return self._question(questions.beside_part(self._source, base, name, others))
+                    return self._question(questions.next_to_part(self._source, base, name, others))
         return None
 
     def _have_subfolders(self, base: str, names: list[FolderName]) -> bool:

@@ -34,7 +34,7 @@ def levels(base: str, names: Sequence[FolderName], subnames: Sequence[FolderName
     )
 
 
-def beside_splits(source: str, base: str, splits: Sequence[FolderName], others: Sequence[FolderName]) -> str:
+def next_to_splits(source: str, base: str, splits: Sequence[FolderName], others: Sequence[FolderName]) -> str:
     """Return why parts of a split next to other folders may be classes."""
     train, test = (next(name.name for name in splits if (name.kind == "train") == is_train) for is_train in (1, 0))
     test = join_folders(source, join_folders(base, test))
@@ -45,7 +45,7 @@ def beside_splits(source: str, base: str, splits: Sequence[FolderName], others: 
     )
 
 
-def beside_part(source: str, base: str, part: FolderName, others: Sequence[FolderName]) -> str:
+def next_to_part(source: str, base: str, part: FolderName, others: Sequence[FolderName]) -> str:
     """Return why one part of a data set next to other folders may be a class."""
     return (
         f"{part.name!r} is a part of a data set by its name, with subfolders, next to other folders "
