@@ -67,7 +67,10 @@ class Affine(Step):
 
 @dataclasses.dataclass(frozen=True)
 class Normalize(Step):
-    """Rows scaled to unit L2 norm, as by ``sklearn.preprocessing.Normalizer``. Rows of zeros stay zeros."""
+    """Rows scaled to unit L2 norm, as by ``sklearn.preprocessing.Normalizer``. Rows of zeros stay zeros.
+
+    In float64, as all steps of a head, and without scikit-learn, which servers need not import.
+    """
 
     def __call__(self, rows: Float64Array) -> Float64Array:
         norms = np.sqrt((rows * rows).sum(axis=1, keepdims=True))

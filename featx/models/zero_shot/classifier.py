@@ -212,6 +212,7 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
     def _scores(self, X: Any) -> AnyArray:
         check_is_fitted(self)
         X = validate_data(self, X, dtype=np.float32, reset=False)
+        # Rows are normalized as by the Normalizer of as_pipeline, to the last digit.
         scores: AnyArray = self.scale * (normalize(X) @ self.class_rows_.T).astype(np.float64)
         return scores
 
