@@ -4,6 +4,7 @@
 ``approximate``  baselines that take the place of kernel machines beyond a size
 ``gcv_ridge``    ridge whose penalty generalized cross-validation selects
 ``tolerance``    of logistic regression of many classes
+``class_sums``   sums of the rows of each class
 ``blocks``       predictions of a fold, block by block
 ``votes``        decision values of a support vector machine of many classes
 ``cost``         time and memory of a fit, estimated from small ones

@@ -6,8 +6,8 @@ import dataclasses
 from collections.abc import Callable
 
 import numpy as np
-from scipy.sparse import csr_array
 
+from featx.baselines.scaling.class_sums import class_sums
 from featx.baselines.streaming.folded_rows import FoldedRows
 from featx.system.array_types import AnyArray, BoolArray, Float64Array, FloatArray
 
@@ -113,10 +113,7 @@ class Targets:
             values = self.values.astype(np.float64)
             return values.sum(keepdims=True), np.square(values).sum(keepdims=True), (values @ rows)[None]
         counts = np.bincount(self.values, minlength=self.n_classes).astype(np.float64)
-        one_hot = csr_array(
-            (np.ones(len(rows)), (self.values, np.arange(len(rows)))), shape=(self.n_classes, len(rows))
-        )
-        return counts, counts, np.asarray(one_hot @ rows)
+        return counts, counts, class_sums(rows, self.values, self.n_classes)
 
 
 @dataclasses.dataclass(frozen=True)
