@@ -11,8 +11,8 @@ from featx.system.array_types import Float64Array, IntArray
 def class_sums(rows: Float64Array, codes: IntArray, n_classes: int) -> Float64Array:
     """Return the sum of the rows of each class, by a product with sparse one-hot rows.
 
-    A sparse row has one value, however many classes there are. :func:`featx.datasets.labels.encode_targets` returns dense
-    columns, because they are the targets of least squares.
+    A sparse row has one value, however many classes there are. :func:`featx.datasets.labels.encode_targets` returns
+    dense columns, because they are the targets of least squares.
 
     Parameters
     ----------
