@@ -153,7 +153,7 @@ def test_the_command_compares_a_job(job, tmp_path):
     assert values["best"]["backbone"] == "color_histogram"
     assert (tmp_path / "scores.csv").read_text().startswith("backbone,layer,pooling,features,estimator,")
     wrong = run(job, "--pooling", "max")
-    assert wrong.returncode == 1
+    assert wrong.returncode == 2
     assert "--pooling does not apply to features" in wrong.stderr
 
 
