@@ -160,6 +160,11 @@ class Predictor:
             raise OptionError(
                 f"threshold (--threshold) must be None for a regression model, got {threshold!r}. Remove it."
             )
+        if isinstance(threshold, Mapping) and not self.format.is_multilabel:
+            raise OptionError(
+                f"threshold (--threshold) must be one probability for a model of one label per image, got "
+                f"{dict(threshold)!r}. Pass a number, such as threshold=0.9 (--threshold 0.9)."
+            )
         if threshold is not None and not self.format.has_probabilities:
             raise OptionError(
                 f"threshold (--threshold) must be None for {card.estimator}, which has no probabilities, got "
@@ -354,13 +359,10 @@ class Predictor:
 
 def _check_numbers(top: int, threshold: float | Mapping[str, float] | None) -> None:
     check_integer("top", top)
-    if isinstance(threshold, Mapping):
-        for value in threshold.values():
-            _check_numbers(top, value)
-        return
-    is_number = isinstance(threshold, int | float | np.integer | np.floating)
-    if threshold is not None and not (is_number and 0 <= threshold <= 1):
-        raise OptionError(f"threshold (--threshold) must be a probability between 0 and 1, got {threshold!r}.")
+    for value in threshold.values() if isinstance(threshold, Mapping) else [threshold]:
+        is_number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+        if value is not None and not (is_number and 0 <= value <= 1):
+            raise OptionError(f"threshold (--threshold) must be a probability between 0 and 1, got {value!r}.")
 
 
 def _score_each_class(scores: Float64Array) -> Float64Array:

@@ -49,10 +49,17 @@ def test_predictions_equal_those_of_pipeline(
         assert (np.diff(parts, axis=1) <= 1e-9).all()
 
 
-@pytest.mark.parametrize("threshold", ["0.5", [0.5], 1.5, float("nan")])
+@pytest.mark.parametrize("threshold", ["0.5", [0.5], 1.5, float("nan"), True, {"3": {"3": 0.5}}])
 def test_invalid_threshold(threshold: Any, model: Path) -> None:
     with pytest.raises(OptionError, match=r"must be a probability between 0 and 1"):
         predict_images(model, [], threshold=threshold, cache=None)
+
+
+def test_thresholds_of_tags_do_not_fit_single_labels(
+    model_here: Model, digits: list[Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["predict", "model.skops", str(digits[0]), "--threshold", "3=0.9"]) == 2
+    assert "--threshold must be one probability for a model of one label per image" in capsys.readouterr().err
 
 
 def test_unreadable_images_are_listed(
