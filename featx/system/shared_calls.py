@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import threading
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
@@ -28,6 +30,11 @@ class SharedCalls(Generic[_Result]):
 
     def __init__(self, function: Callable[[list[Any]], Sequence[_Result]]) -> None:
         self._function = function
+        self._reset()
+        _instances.add(self)
+
+    def _reset(self) -> None:
+        """Forget all calls: those of other threads do not end in a forked process."""
         self._lock = threading.RLock()  # an interrupt cannot leave it locked, as it can a Condition's own `with`
         self._change = threading.Condition(self._lock)
         self._waiting: list[_Call[_Result]] = []
@@ -60,6 +67,8 @@ class SharedCalls(Generic[_Result]):
     def _run_or_wait(self, own: _Call[_Result]) -> None:
         """Run the calls of all waiting threads, or wait until another thread has run some."""
         with self._lock:
+            if own.is_done:  # meanwhile
+                return
             if self._runner is not None:
                 self._change.wait()
                 return
@@ -103,3 +112,15 @@ class _Call(Generic[_Result]):
     results: list[_Result] = dataclasses.field(default_factory=list)
     error: Exception | None = None
     is_done: bool = False
+
+
+_instances: weakref.WeakSet[SharedCalls[Any]] = weakref.WeakSet()
+
+
+def _reset_after_fork() -> None:
+    for instance in _instances:
+        instance._reset()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_reset_after_fork)

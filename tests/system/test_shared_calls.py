@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import itertools
 import linecache
+import os
+import signal
 import sys
 import threading
 import time
@@ -132,3 +134,20 @@ def test_interrupt_at_any_line_does_not_block_later_calls() -> None:
         if not is_interrupted:
             break
     assert number > 15
+
+
+@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
+def test_a_process_that_is_forked_during_a_call_does_not_wait_for_it() -> None:
+    function = Slow()
+    with ThreadPoolExecutor(1) as threads:
+        shared: SharedCalls[int] = SharedCalls(function)
+        running = threads.submit(shared, [1])
+        assert function.first_runs.wait(10)
+        child = os.fork()
+        if child == 0:
+            signal.alarm(10)  # ends a process that waits
+            function.end_first()
+            os._exit(0 if shared([2]) == [20] else 1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        function.end_first()
+        assert running.result() == [10]

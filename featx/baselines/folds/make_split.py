@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import itertools
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,9 @@ from featx.errors import ComparisonError, OptionError
 from featx.system.array_types import AnyArray, IntArray
 from featx.system.formatting import format_count, format_list
 from featx.system.option_checks import check_integer, is_integer
+
+#: Number of shuffles that are tried if some class would always be tested without being in the training set.
+_MAX_SHUFFLES = 5
 
 
 def check_split_options(cv: Any, repeats: int) -> None:
@@ -118,8 +122,10 @@ def _stratified_split(y: AnyArray, cv: int, repeats: int, groups: IntArray | Non
         if groups is not None and len(np.unique(groups)) == max_folds:
             reason = f"there are {max_folds:,} groups"
         notes.append(f"{max_folds:,} folds instead of {cv}: {reason}.")
-    for n_folds in range(max_folds, 1, -1):
-        folds, n_first_repeat = _shuffled_folds(codes, groups, n_folds, repeats, random_state)
+    # Another shuffle may succeed where the greedy assignment of groups to folds does not.
+    seeds = range(random_state, random_state + _MAX_SHUFFLES * repeats, repeats)
+    for seed, n_folds in itertools.product(seeds, range(max_folds, 1, -1)):
+        folds, n_first_repeat = _shuffled_folds(codes, groups, n_folds, repeats, seed)
         if all(_trains_on_tested_classes(codes, fold) for fold in folds):
             break
     else:
