@@ -77,7 +77,7 @@ class StrictParser(argparse.ArgumentParser):
         self.given[action.dest] = option
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
-        """Raise a usage error if a value is none of the choices of its argument, and name the nearest."""
+        """Raise a usage error if a value is not one of the choices of its argument, and suggest the nearest."""
         if action.choices is None or value in action.choices:
             return
         names = [str(choice) for choice in action.choices]

@@ -20,7 +20,7 @@ from featx.recipe import Recipe
 
 @dataclasses.dataclass(frozen=True)
 class GraphOfModel:
-    """Compiled graph that becomes part of a model file; empty if there is none.
+    """Compiled graph to store in a model file; empty without one.
 
     Attributes
     ----------
