@@ -68,6 +68,11 @@ class Dataset:
     limits: ScaleLimits = dataclasses.field(default_factory=ScaleLimits)
     keeps_probabilities: bool = True
 
+    @property
+    def n_classes(self) -> int:
+        """Number of classes that estimators distinguish at once: 1 for continuous targets, 2 for each tag."""
+        return len(np.unique(self.y)) if self.task == "classification" else 2 if self.task == "multilabel" else 1
+
     def split(self, train: IntArray, n_folds: int) -> Split:
         """Return folds of the samples `train`, as positions in `train`."""
         groups = None if self.groups is None else self.groups[train]

@@ -134,12 +134,16 @@ def test_a_time_limit_must_be_positive(limit):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("estimator", "reason"),
-    [pytest.param(Hungry(), "Unable to allocate", marks=pytest.mark.thorough), (Killed(), "killed")],
+    ("estimator", "limits", "reason"),
+    [
+        pytest.param(Hungry(), SMALL, "Unable to allocate", marks=pytest.mark.thorough),
+        (Killed(), SMALL, "killed"),
+        pytest.param(Killed(), ScaleLimits(memory_bytes=200_000), "killed", id="few samples of many classes"),
+    ],
 )
-def test_an_estimator_without_memory_costs_only_itself(estimator, reason):
+def test_an_estimator_without_memory_costs_only_itself(estimator, limits, reason):
     estimators = ["dummy", estimator, "ridge"]
-    comparison = compare_baselines(X, y, estimators=estimators, limits=SMALL, n_jobs=1)
+    comparison = compare_baselines(X, y, estimators=estimators, limits=limits, n_jobs=1)
     assert comparison.table["estimator"].tolist() == ["dummy", "ridge"]
     (note,) = (note for note in comparison.notes if "memory" in note)
     assert note.startswith(f"Excluded {type(estimator).__name__}: it ran out of memory")

@@ -18,9 +18,18 @@ Row = dict[str, Any]
 
 
 def current_commit() -> str:
-    """Return the abbreviated commit, with a + if files were changed, or an empty string outside a checkout."""
-    command = ["git", "describe", "--always", "--dirty=+", "--exclude=*"]
-    process = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    """Return the abbreviated commit, with a + if code was changed, or an empty string outside a checkout.
+
+    Results themselves are no code: each benchmark of a run would otherwise mark the next one.
+    """
+    commit = _git("describe", "--always", "--exclude=*")
+    is_changed = _git("status", "--porcelain", "--untracked-files=no", "--", ".", f":!{RESULTS.relative_to(ROOT)}")
+    return commit + ("+" if is_changed else "")
+
+
+def _git(*arguments: str) -> str:
+    """Return the output of git, or an empty string outside a checkout."""
+    process = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False, cwd=ROOT)
     return process.stdout.strip()
 
 

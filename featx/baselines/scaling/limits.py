@@ -71,6 +71,24 @@ class ScaleLimits:
         is_long = shape[0] > self.memory_rows and not in_memory
         return is_long or 4 * shape[0] * shape[1] > self.memory_bytes
 
+    def has_large_predictions(self, n_samples: int, n_classes: int) -> bool:
+        """Return whether the predictions of an unknown estimator may take much memory.
+
+        Parameters
+        ----------
+        n_samples : int
+            Number of samples.
+        n_classes : int
+            Number of classes.
+
+        Returns
+        -------
+        bool
+            Whether a value for each sample and each pair of classes, which is what support vector machines compute,
+            takes more than ``memory_bytes``.
+        """
+        return 4 * n_samples * n_classes**2 > self.memory_bytes
+
     def keeps_probabilities(self, n_samples: int, n_classes: int) -> bool:
         """Return whether out-of-fold probabilities of an estimator are kept.
 

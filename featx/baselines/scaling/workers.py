@@ -193,13 +193,8 @@ def _estimate(baseline: Baseline, fold: Fold, tune: bool) -> tuple[Cost, Warned]
             lambda part: score_fold(baseline, data, part, kernel, tune=tune),
             fold,
             data.y,
-            _sample_rows(data),
+            max(data.limits.sample_rows, 2 * data.n_classes),
             baseline.time_order,
         )
     n_bytes = cost.n_bytes + (0 if kernel is None else kernel.n_bytes)
     return dataclasses.replace(cost, n_bytes=n_bytes, start_seconds=kernel_seconds), []
-
-
-def _sample_rows(data: Dataset) -> int:
-    n_classes = len(np.unique(data.y)) if data.task == "classification" else 1
-    return max(data.limits.sample_rows, 2 * n_classes)
