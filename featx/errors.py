@@ -39,6 +39,8 @@
 
 Every message states what failed, what was expected and what was found, and how to fix it. Each error is also a
 builtin error, so that ``except ValueError`` and the like work.
+
+This file is long because it has all errors, warnings and the removal of secrets from their texts.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""List the images of a source one after another, with their labels, splits and groups.
-
-This file is long because each kind of source has its own errors and notes.
-"""
+"""List the images of a source one after another, with their labels, splits and groups."""
 
 from __future__ import annotations
 

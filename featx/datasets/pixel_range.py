@@ -194,9 +194,9 @@ def _is_png_of_8_bits(path: str) -> bool:
 
 def _deep_pixels(image: Any) -> np.ndarray[Any, Any] | None:
     """Return the pixels of an image with more than 8 bits, or None for other and unreadable images."""
-    load_decoders()
     try:
         if isinstance(image, NamedImage):
+            load_decoders()
             image = image.load()
         if isinstance(image, np.ndarray):
             return image if image.dtype == np.uint16 else None
@@ -210,6 +210,7 @@ def _deep_pixels(image: Any) -> np.ndarray[Any, Any] | None:
 
 
 def _read_deep(image: Any) -> np.ndarray[Any, Any] | None:
+    load_decoders()  # here, as most images need not be read
     if _is_row(image) and (member := split_member_path(image)):
         content = read_member(*member, _MAX_BYTES)[0]
     else:

@@ -409,10 +409,11 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
         rows = np.empty((len(images), options.n_features), dtype=np.float32)
         if not len(images):
             return rows
-        if note := pixel_range_note(images, options.bit_depth or options.window):
-            warn_once(note)
         with reporting(_as_verbose(self.verbose), progress):
             ledger = self._extract(images, rows, self._resolve(options))
+        # A sample of the images is decoded for the note, which would make cached rows slow.
+        if ledger.n_computed and (note := pixel_range_note(images, options.bit_depth or options.window)):
+            warn_once(note)
         _warn_unreadable(ledger)
         return rows
 

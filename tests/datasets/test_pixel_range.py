@@ -50,6 +50,17 @@ def write_deep(photos: list[PIL.Image.Image], folder: Path, bits: int) -> list[s
     return [str(path) for path in paths]
 
 
+def test_the_pixels_of_cached_rows_are_not_examined_again(
+    photos: list[PIL.Image.Image], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = write_deep(photos, tmp_path, 12)
+    extractor = FeatureExtractor(**FAST | {"cache": tmp_path / "cache"})
+    with pytest.warns(FeatxWarning, match="pass bit_depth=12"):
+        rows = extractor.transform(paths)
+    monkeypatch.setattr("featx.extraction.feature_extractor.pixel_range_note", None)
+    assert np.array_equal(extractor.transform(paths), rows)
+
+
 @pytest.mark.parametrize("bits", [8, 10, 12, 14])
 def test_few_bits_in_16_are_noted_and_scaled(
     bits: int, photos: list[PIL.Image.Image], eight_bits: list[str], tmp_path: Path
