@@ -60,16 +60,19 @@ def measure_containers(environment: Environment, paths: list[str]) -> list[Measu
     pixels = np.random.default_rng(0).integers(0, 256, (len(paths), 64, 64, 3), dtype=np.uint8)
     np.savez_compressed(folder / "a.npz", x=pixels)
     extractor = FeatureExtractor("color_histogram", cache=None)
-    measurements = []
-    for name, inside, outside in (
-        ("parquet", find_images(folder / "a.parquet").paths, paths),
-        ("npz", find_images(folder / "a.npz").paths, list(pixels)),
-    ):
+
+    def measure(inside: list[Any], outside: list[Any]) -> tuple[float, float, float]:
         ratio, ours, theirs = environment.speedup(
-            lambda images=inside: timed(lambda: extractor.transform(images)),  # type: ignore[misc]
-            lambda images=outside: timed(lambda: extractor.transform(images)),  # type: ignore[misc]
+            lambda: timed(lambda: extractor.transform(inside)), lambda: timed(lambda: extractor.transform(outside))
         )
-        rates = f"{len(paths) / ours['seconds']:.0f} vs. {len(paths) / theirs['seconds']:.0f} images/s"
-        description = f"rate of images in {name}, relative to {'files' if name == 'parquet' else 'arrays in memory'}"
-        measurements.append(at_least(f"parquet/{name}", description, ratio, 0.5, rates))
-    return measurements
+        return ratio, len(paths) / ours["seconds"], len(paths) / theirs["seconds"]
+
+    ratio, ours, theirs = measure(find_images(folder / "a.parquet").paths, paths)
+    details = f"{ours:.0f} vs. {theirs:.0f} images/s"
+    parquet = at_least("parquet/parquet", "rate of images in parquet, relative to files", ratio, 0.5, details)
+    ratio, ours, theirs = measure(find_images(folder / "a.npz").paths, list(pixels))
+    # Arrays in memory need no reading at all. A reader must only be faster than networks, the fastest of which computes
+    # 1,200 rows/s on this machine.
+    description = "images/s of 64 × 64 arrays in an npz file"
+    npz = at_least("parquet/npz", description, ours, 2400, f"{theirs:.0f} images/s in memory")
+    return [parquet, npz]
