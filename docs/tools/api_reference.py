@@ -29,7 +29,6 @@ SECTIONS = (
         "What a folder, table or archive contains.",
         (
             *("find_images", "ImageTable", "ImageRow", "check_images", "ImageCheck", "CheckedImage"),
-            "requirements",
             "write_digits",
         ),
     ),
@@ -60,7 +59,7 @@ SECTIONS = (
             *("train_images", "TrainedModel", "predict_images", "Prediction", "Predictor"),
             *("explain_images", "Explanation", "Attribution", "export_model", "ExportedModel"),
             *("read_model", "Model", "ModelCard", "save_pipeline", "load_pipeline", "FineTunedClassifier"),
-            *("LabelEncodedClassifier", "TagClassifier", "Tags"),
+            *("LabelEncodedClassifier", "TagClassifier", "Tags", "requirements"),
         ),
     ),
     Section(

@@ -33,7 +33,11 @@ FUNCTIONS = {
     "cache clear": "clear_cache",
 }
 #: Further functions of a command: for another kind of input or an option.
-MORE_FUNCTIONS = {"compare": ["compare_features"], "backbones": ["load_backbone", "search_backbones"]}
+MORE_FUNCTIONS = {
+    "compare": ["compare_features"],
+    "duplicates": ["select_duplicates"],
+    "backbones": ["load_backbone", "search_backbones"],
+}
 _HEAD = """\
 # Command line
 

@@ -318,6 +318,25 @@ def precision(collections: Collections) -> None:
     show(header, [[f"{len(recorded)} new photos", *cells, changed]])
 
 
+def engines(collections: Collections) -> None:
+    """Features of the photos by other engines and precisions, relative to OpenVINO in float32."""
+    paths, _ = collections["photos"]
+    rows = []
+    for pooling in ("avg", "max"):
+        X = FeatureExtractor(pooling=pooling, precision="float32").fit_transform(paths)
+        by_keras = FeatureExtractor(pooling=pooling, precision="float32", engine="keras", cache=None)
+        difference = np.abs(by_keras.fit_transform(paths) - X).max()
+        others = [FeatureExtractor(pooling=pooling, precision=name) for name in ("bfloat16", "int8")]
+        cosines = [(_unit(other.fit_transform(paths)) * _unit(X)).sum(axis=1).mean() for other in others]
+        largest = np.abs(X).max()
+        rows.append(
+            [pooling, f"{largest:.1f}", f"{difference:.1e}", f"{difference / largest:.1e}"]
+            + [f"{cosine:.4f}" for cosine in cosines]
+        )
+    differences = ["largest difference of Keras", "relative to the largest feature"]
+    show(["pooling", "largest feature", *differences, "cosine of bfloat16", "cosine of int8"], rows)
+
+
 def fine_tuning(collections: Collections) -> None:
     """Fine-tuning against frozen features on the photos, with a fifth of them as test images."""
     from scipy.stats import binomtest
@@ -340,6 +359,27 @@ def fine_tuning(collections: Collections) -> None:
     show(header, [[*cells, f"{peak:.1f} GB"]])
 
 
+def clusters(collections: Collections) -> None:
+    """Share of images in the majority class of their cluster, by k-means with as many clusters as classes."""
+    from sklearn.cluster import KMeans
+    from sklearn.preprocessing import normalize, scale
+
+    rows = []
+    for name, (paths, y) in collections.items():
+        X, (classes, codes) = FeatureExtractor().fit_transform(paths), np.unique(y, return_inverse=True)
+        cells = []
+        for scaled in (normalize(X), X, scale(X)):
+            shares = []
+            for seed in range(10):
+                found = KMeans(len(classes), n_init=10, random_state=seed).fit_predict(scaled)
+                counts = np.zeros((len(classes), len(classes)), dtype=int)
+                np.add.at(counts, (found, codes), 1)
+                shares.append(counts.max(axis=1).sum() / len(y))
+            cells.append(f"{np.mean(shares):.3f}")
+        rows.append([f"{len(y):,} {name}, {len(classes)} classes", *cells])
+    show(["", "unit length", "as they are", "standardized columns"], rows)
+
+
 TABLES = {
     "augmentation": augmentation,
     "ranking": ranking,
@@ -350,7 +390,9 @@ TABLES = {
     "estimators": estimators,
     "novelty": novelty,
     "precision": precision,
+    "engines": engines,
     "fine-tuning": fine_tuning,
+    "clusters": clusters,
 }
 
 
