@@ -71,10 +71,10 @@ def format_ties(ties: Sequence[str], where: str = "") -> str:
     Examples
     --------
     >>> format_ties(["knn", "svm"]), format_ties(["a", "b", "c", "d"], "ties in the table")
-    ('knn, svm', '4 others (ties in the table)')
+    ('knn and svm', '4 others (ties in the table)')
     """
     if len(ties) <= 3:
-        return ", ".join(ties)
+        return " and ".join(filter(None, (", ".join(ties[:-1]), *ties[-1:])))
     return f"{len(ties)} others" + (where and f" ({where})")
 
 
