@@ -1,4 +1,4 @@
-"""Figures of the pages agree with the results of the benchmarks next to them, and those of the README with the pages."""
+"""Figures of the pages agree with the results of the benchmarks next to them, and those of the README with them."""
 
 from __future__ import annotations
 
