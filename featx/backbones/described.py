@@ -7,14 +7,22 @@ import contextvars
 import dataclasses
 import functools
 import json
+import math
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from featx.backbones.base import NetworkBackbone, Weights
-from featx.backbones.layers import LayerInfo, as_layers, find_layers
+from featx.backbones.layers import NETWORK_POOLINGS, LayerInfo, as_layers, find_layers
+from featx.backbones.preprocessing import is_preprocessing
 from featx.errors import EngineError
 from featx.recipe import Recipe
+
+#: Largest height or width of an image, and number of outputs of a layer, that are plausible.
+_MAX_SIDE, _MAX_VALUES = 2**16, 2**31
+#: How images are fitted to the input, as in :mod:`featx.images.resize`; "" if featx has no such resize.
+_RESIZE = re.compile(r"|(squash|crop|pad)( (1|0\.[1-9]\d*|#[0-9a-f]{6}|bilinear|bicubic)){0,3}")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -107,21 +115,52 @@ class DescribedNetwork(NetworkBackbone):
         fields: dict[str, Any] = {name: tuple(item) if isinstance(item, list) else item for name, item in items}
         network = cls(**{**fields, **{name: as_layers(fields[name]) for name in _LAYERS}})
         network._check_types()
+        network._check_values()
         return network
 
     def _check_types(self) -> None:
-        texts = [self.given_name, self.name, self.recorded_name, self.layer, self.resize, self.native_pooling]
         layers = [*self.default_layers, *self.sized_layers]
-        texts += [*self.compiled_layers, *(layer.name for layer in layers)]
-        numbers = [
-            self.min_image_size,
-            *self.size,
-            *(self.only_size or ()),
-            *(side for at in layers for side in at.shape),
-        ]
+        texts = [self.given_name, self.name, self.recorded_name, self.layer, self.resize, self.native_pooling]
+        texts += [self.license, *self.compiled_layers, *(text for layer in layers for text in (layer.name, layer.kind))]
+        texts += [] if self.preprocessing_text is None else [self.preprocessing_text]
+        numbers = [self.min_image_size, *self.size, *(self.only_size or ())]
+        numbers += [number for layer in layers for number in (*layer.shape, layer.n_native)]
         numbers += [] if self.image_size is None else [self.image_size]
-        if {*map(type, texts)} != {str} or {*map(type, numbers)} != {int} or len(self.size) != 2:
+        flags = [self.is_model_file, *(flag for layer in layers for flag in (layer.ends_block, layer.has_class_token))]
+        if {*map(type, texts)} != {str} or {*map(type, numbers)} != {int} or {*map(type, flags)} != {bool}:
             raise TypeError("an attribute has another type")
+
+    def _check_values(self) -> None:
+        """Raise ValueError if no network has these values: the file is corrupt, or was crafted."""
+        layers = [*self.default_layers, *self.sized_layers]
+        sides = [self.min_image_size, *self.size, *([] if self.image_size is None else [self.image_size])]
+        smallest = self.only_size or (self.min_image_size, self.min_image_size)
+        is_possible = {
+            "size": (
+                len(self.size) == len(smallest) == 2
+                and all(1 <= side <= _MAX_SIDE for side in sides)
+                and all(side >= least for side, least in zip(self.size, smallest, strict=True))
+                and self.only_size in (None, self.size)
+            ),
+            "shape of a layer": all(
+                min(layer.shape, default=1) >= 1
+                and math.prod(layer.shape) <= _MAX_VALUES
+                and 0 <= layer.n_native <= _MAX_VALUES
+                for layer in layers
+            ),
+            "layer": (
+                self.layer in [layer.name for layer in self.default_layers]
+                and all(len(layer.shape) in (1, 3) for layer in layers if layer.name == self.layer)
+                and bool(self.compiled_layers)
+                and {*self.compiled_layers} <= {layer.name for layer in self.sized_layers}
+            ),
+            "pooling": self.native_pooling in (*NETWORK_POOLINGS, "avg"),
+            "resize": _RESIZE.fullmatch(self.resize) is not None,
+            "scaling of pixels": not self.preprocessing_text or is_preprocessing(self.preprocessing_text),
+        }
+        for name, is_so in is_possible.items():
+            if not is_so:
+                raise ValueError(f"the network has an impossible {name}")
 
     def n_features(self, pooling: str) -> int:
         """Return the number of features in a row of the default layer at the default image size."""

@@ -59,6 +59,8 @@ class Preprocessing:
         """Return the scaling that a text describes; ValueError if it describes none."""
         values, _, order = text.partition(" ")
         mean, scale = (tuple(map(float, part.split(","))) for part in values.split("/"))
+        if order not in ("", "bgr"):
+            raise ValueError(f"a channel order {order!r}")
         return cls(mean, scale, order == "bgr")
 
     def value_table(self) -> Float64Array:
@@ -66,6 +68,22 @@ class Preprocessing:
         table: Float64Array = np.arange(256)[:, None] - np.array(self.mean)
         table /= np.array(self.scale)
         return table
+
+
+def is_preprocessing(text: str) -> bool:
+    """Return whether a text is a scaling of pixels as a recipe records it.
+
+    Examples
+    --------
+    >>> is_preprocessing("127.5,127.5,127.5/127.5,127.5,127.5"), is_preprocessing("0,0,0/0,1,nan")
+    (True, False)
+    """
+    try:
+        preprocessing = Preprocessing.from_text(text)
+    except ValueError:
+        return False
+    mean, scale = preprocessing.mean, preprocessing.scale
+    return len(mean) == len(scale) == 3 and all(map(math.isfinite, (*mean, *scale))) and all(scale)
 
 
 def parse_preprocessing(value: Any) -> Preprocessing:

@@ -6,6 +6,7 @@ import argparse
 import codecs
 import io
 import json
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -81,6 +82,25 @@ def add_group(commands: Any, name: str, summary: str, examples: str) -> Any:
 
     parser = add_command(commands, name, summary, examples, run=show_help)
     return parser.add_subparsers(title="commands", metavar="COMMAND")
+
+
+def open_closed_streams() -> None:
+    """Open the null device as each standard stream that the parent process has closed.
+
+    Otherwise the next file that is opened would become the stream, and would get what libraries print there.
+    """
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:  # the lowest descriptor that is free is this one
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+
+
+def check_standard_output(args: argparse.Namespace) -> None:
+    """Raise if a command would print its result to a standard output that is closed, before it computes anything."""
+    prints_nothing = args.command == "predict" and args.output is not None
+    if sys.stdout is None and not prints_nothing:
+        raise OutputError("Cannot write to standard output: it is closed. Redirect it to a file, or to /dev/null.")
 
 
 def print_data(text: str) -> None:

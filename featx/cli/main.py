@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from featx.cli.completion import complete
-from featx.cli.console import ReaderGoneError, show_all_characters
+from featx.cli.console import ReaderGoneError, check_standard_output, open_closed_streams, show_all_characters
 from featx.cli.option_words import in_option_words, options_of
 from featx.cli.parser import make_parser
 from featx.cli.signals import SIGNALS, Interrupts, exit_now
@@ -65,6 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
+    check_standard_output(args)
     try:
         return args.run(args) or 0
     except FileNotFoundError as error:
@@ -78,6 +79,7 @@ def _run(args: argparse.Namespace) -> int:
 
 def run() -> NoReturn:
     """Run the command of this process, then exit."""
+    open_closed_streams()
     try:
         code = main()
         for number in SIGNALS:

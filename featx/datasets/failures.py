@@ -6,6 +6,7 @@ import dataclasses
 import difflib
 import itertools
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -121,11 +122,25 @@ def all_unreadable_error(n_images: int, first: Failure) -> SourceError:
     return SourceError(f"Cannot read any of the {n_images:,} images. The first is {first_image}")
 
 
+#: Advice at the end of a reason, which names options of featx.
+_ADVICE = re.compile(r"; [^;]*\((?:--|\w+=\))[^;]*$")
+_OTHER_KINDS = "The model reads other kinds of images only; in Python, pass allow= to Predictor."
+_CONVERT = "Convert the files to JPEG or PNG, or choose another source."
+_COPY_OR_PAD = 'Copy or download the files again, or pass on_truncated="pad" (--on-truncated pad).'
 #: Remedies by words in the reason. The first that occurs is used; none is added to a reason that has one.
 _REMEDIES = (
-    *((words, "") for words in ("with bands, for example", "pass bands=", "and no band", "convert it with Xcode")),
+    *((words, "") for words in ("convert it with Xcode", "save it as a PNG")),
+    ("the icon has", "Save it as a PNG."),
+    (
+        " pixels, more than the limit of ",
+        "If the size is correct, raise max_pixels (--max-pixels); otherwise reduce the images.",
+    ),
+    ("which are no colors", "Save red, green and blue as a PNG, or train the model again with bands (--bands)."),
+    (" bands of ", "Save the colors as a PNG, or train the model again with bands (--bands) and window (--window)."),
+    (" pixels from ", "Convert the pixels to this range, or train the model again with window (--window)."),
+    ("compressed planes", "Save the TIFF without compression."),
+    *((words, _OTHER_KINDS) for words in (", got a path", ", got a url")),
     ("complex numbers", "Take the absolute value of the pixels, and save them again."),
-    ("pass the range of all images", "Values outside of it become black and white."),
     ("a NumPy array", 'Save arrays with their labels in an npz file: numpy.savez("data.npz", images=X, labels=y).'),
     ("in base64", "Pass the decoded bytes, or write them to files."),
     ("is encrypted", "Unpack the archive with its password, and pass the folder."),
@@ -142,14 +157,29 @@ _REMEDIES = (
     ("path is a folder", "Pass the folder itself as a source, or list its images."),
     ("Git LFS", "Run git lfs pull in the repository of the images."),
     ("require the package", "Install it, or convert the images to JPEG or PNG."),
+    ("truncated", _COPY_OR_PAD),
+    ("the file is not an image", _CONVERT),
 )
 #: Remedies by the class of the error.
 _REMEDIES_BY_ERROR = {
-    "UnknownFormatError": "Convert the files to JPEG or PNG, or choose another source.",
-    "TruncatedImageError": 'Copy or download the files again, or pass on_truncated="pad" (--on-truncated pad).',
-    "ImageTooLargeError": "If the size is correct, raise max_pixels (--max-pixels); otherwise reduce the images.",
+    "UnknownFormatError": _CONVERT,
+    "TruncatedImageError": _COPY_OR_PAD,
+    "ImageTooLargeError": "Reduce the images.",
 }
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".JPG", ".tif", ".webp")
+
+
+def without_advice(reason: str) -> str:
+    """Return a reason without its advice to change options of featx, which the client of a service cannot follow.
+
+    A model has some of these options from its training.
+
+    Examples
+    --------
+    >>> without_advice("the image has 30 pixels, more than the limit of 20; raise max_pixels (--max-pixels)")
+    'the image has 30 pixels, more than the limit of 20'
+    """
+    return _ADVICE.sub("", reason)
 
 
 def remedy_for(failure: Failure) -> str:
@@ -162,6 +192,8 @@ def remedy_for(failure: Failure) -> str:
     """
     if "No such file" in failure.reason or "contains no file" in failure.reason:
         return missing_file_hint(failure.image)
+    if without_advice(failure.reason) != failure.reason:
+        return "Values outside of it become black and white." if "pass the range of all" in failure.reason else ""
     by_reason = next((remedy for words, remedy in _REMEDIES if words in failure.reason), None)
     by_error = _REMEDIES_BY_ERROR.get(
         failure.error, "Open the files in an image viewer, and restore those that it cannot open."

@@ -409,11 +409,21 @@ def warn_once(message: str) -> None:
     warnings.warn(message, FeatxWarning, stacklevel=1)
 
 
+#: Words for a mode of caching, which are no names of folders.
+_CACHE_MODES = ("read", "read-only", "readonly", "write", "read-write", "readwrite", "none", "no", "off", "false")
+
+
 def resolve_cache(cache: str | os.PathLike[str] | None) -> Path | None:
     """Return the path of the cache folder. "auto": ``FEATX_CACHE`` if set, else ``cache``. None: no caching."""
     if cache is None:
         return None
     if not isinstance(cache, str | os.PathLike) or not os.fspath(cache):
         raise OptionError(f"cache (--cache) must be a path, 'auto' or None, got {cache!r}.")
+    if isinstance(cache, str) and cache.lower() in _CACHE_MODES:
+        raise OptionError(
+            f"cache (--cache) must be a path, 'auto' or None, got {cache!r}. Predicting only reads the cache, unless "
+            "write_cache=True (--write-cache) is passed. For no caching, pass cache=None (--no-cache); for a folder of "
+            f"this name, {f'./{cache}'!r}."
+        )
     folder = os.environ.get("FEATX_CACHE") or "cache" if cache == "auto" else cache
     return Path(folder).expanduser()

@@ -47,6 +47,9 @@ _TRUNCATED = re.compile(
     "truncat|premature|unexpected end|end of file|incomplete|not enough (image data|data|values)|EOF", re.IGNORECASE
 )
 
+#: Messages of decoders that quote a value of the file, which may be no image but a secret text.
+_QUOTES_VALUE = re.compile("invalid literal|could not convert|invalid token|token too long", re.IGNORECASE)
+
 _pillow_lock = threading.Lock()
 _large_image_lock = threading.Lock()
 
@@ -251,7 +254,8 @@ def _as_unreadable(data: bytes = b"") -> Iterator[None]:
         # Pillow's decoders of WebP and of TIFF tiles check its global limit themselves.
         limit = 2 * (PIL.Image.MAX_IMAGE_PIXELS or 0)
         raise ImageTooLargeError(
-            f"the image has more than {limit:,} pixels, Pillow's own limit for its format, regardless of max_pixels"
+            f"the image has more than {limit:,} pixels, Pillow's own limit for its format; max_pixels (--max-pixels) "
+            "does not change it"
         ) from error
     except Exception as error:  # decoders raise many types for invalid data
         raise _unreadable_error(error, data, messages) from error
@@ -259,6 +263,8 @@ def _as_unreadable(data: bytes = b"") -> Iterator[None]:
 
 def _unreadable_error(error: Exception, data: bytes, messages: Sequence[str]) -> UnreadableImageError:
     reason = error.reason if isinstance(error, UnreadableImageError) else first_line(error)
+    if _QUOTES_VALUE.search(reason):
+        reason = "a value in the image is invalid"
     if messages:
         reason = f"{reason} ({messages[0]})"
     n_declared = declared_size(data)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import io
 import struct
 import zlib
@@ -290,9 +291,16 @@ def _describe_unknown(data: bytes) -> str:
         return f"the file is not an image but {other}"
     if not any(data[:4096]):
         return "the file contains only zeros, as after an interrupted download or copy"
-    if head and all(32 <= byte < 127 or byte in b"\r\n\t" for byte in head):
-        return f"the file is not an image but text (it begins with {head[:20].decode()!r})"
-    return f"the file is not an image of a known format (its first bytes are {data[:8]!r})"
+    # The content is not quoted: the file may be secret, and the reader of the message a client of a service.
+    return f"the file is not an image {'but text' if _is_text(head) else 'of a known format'}"
+
+
+def _is_text(head: bytes) -> bool:
+    try:
+        text = codecs.getincrementaldecoder("utf-8")().decode(head)  # the last character may be cut off
+    except UnicodeDecodeError:
+        return False
+    return text != "" and all(character.isprintable() or character.isspace() for character in text)
 
 
 def _kind_by_start(data: bytes, head: bytes, kinds: Iterable[tuple[bytes, str]]) -> str:

@@ -133,7 +133,9 @@ def _restrict_one(image: Any, allow: Sequence[str]) -> Any:
     if isinstance(image, NamedImage):
         return NamedImage(str(image), _AllowedImage(image, allow), 0)
     kind = _kind_of(image)
-    return image if kind in allow or not kind else RefusedImage(f"expected {' or '.join(allow)} (allow=), got a {kind}")
+    if kind in allow or not kind:
+        return image
+    return RefusedImage(f"expected {' or '.join(allow)}, got a {kind}; other kinds are not allowed (allow=)")
 
 
 class _AllowedImage(Sequence[Any]):

@@ -17,6 +17,7 @@ from featx.errors import RecipeMismatchError, missing_dependency
 from featx.extraction.engines.archived_graph import ArchivedGraph
 from featx.extraction.options import ExtractionOptions, Resolved
 from featx.extraction.recorded import resolve_with_recipe
+from featx.models.archive import corrupt
 from featx.models.card import ModelCard
 from featx.models.head.head import Head
 from featx.models.novelty import NoveltyDetector
@@ -143,6 +144,17 @@ class Model:
         ModelFileError
         """
         _ = self.pipeline
+
+    def check_graph(self) -> None:
+        """Raise if the graph in the file is not the one that was saved: its bytes are read for this.
+
+        Raises
+        ------
+        ModelFileError
+            The graph is corrupt, was modified, or cannot be read.
+        """
+        if self.archived is not None and (problem := self.archived.find_problem()):
+            raise corrupt(self.path, f"its graph {problem}")
 
     @property
     def has_probabilities(self) -> bool:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from featx.datasets.failures import without_advice
 from featx.datasets.image_table import ImagesLike
 from featx.errors import OptionError, missing_dependency
 from featx.extraction.engines.engine import Engine, PrecisionName
@@ -95,8 +96,8 @@ class Predictor:
 
     Notes
     -----
-    Models of common estimators predict without scikit-learn; see ``Model.head``. Threads may share a predictor: it
-    predicts fewer than 64 images for one of them at a time, with all cores, and then for all that wait together.
+    Models of common estimators predict without scikit-learn; see ``Model.head``. Threads may share a predictor. Calls
+    with fewer than 64 images take turns at the network, and those that wait are predicted together.
 
     Examples
     --------
@@ -312,7 +313,7 @@ class Predictor:
         if ledger.n_computed:
             self._n_computed += ledger.n_computed
             self._start()
-        errors = {failure.position: failure.reason for failure in ledger.failures}
+        errors = {failure.position: without_advice(failure.reason) for failure in ledger.failures}
         is_readable = np.array([index not in errors for index in range(len(images))], dtype=bool)
         predictions = iter(self._predict_rows(rows[is_readable]) if is_readable.any() else ())
         return [

@@ -61,14 +61,15 @@ def run_child(
         The error that the child raised, of the same class; EngineError if it ended in another way.
     """
     # -P: a file keras.py in the working directory must not be imported as Keras.
-    command = [sys.executable, "-P", "-m", module]
+    command = [sys.executable or "", "-P", "-m", module]
     try:
         # The child has its own temporary folder, so that all it leaves is removed.
         with (
             tempfile.TemporaryDirectory(prefix="featx-", dir=temporary_place()) as folder,
             tempfile.TemporaryFile(dir=folder) as errors_file,
         ):
-            returncode = _run(command, json.dumps(task), _environment(folder), errors_file, on_step)
+            with _start(command, _environment(folder), errors_file, purpose, is_read=on_step is not None) as child:
+                returncode = _run(child, json.dumps(task), on_step)
             errors_file.seek(0)
             stderr = errors_file.read().decode(errors="replace")
     except FeatxError:
@@ -82,6 +83,20 @@ def run_child(
         raise child_error(stderr, returncode, purpose, remedy)
 
 
+def _start_error(error: OSError, purpose: str) -> EngineError:
+    """Return the error of a child that cannot be started. Its remedy is not that of a full disk."""
+    reason = f"Cannot start a child process for {purpose}: "
+    if not sys.executable or not os.access(sys.executable, os.X_OK):
+        return EngineError(
+            f"{reason}there is no Python interpreter {sys.executable or ''!r} (sys.executable). Set sys.executable to "
+            "the Python in which featx is installed, and try again."
+        )
+    return EngineError(
+        f"{reason}{error.strerror or error}. End other processes, or raise the limits of processes (ulimit -u), open "
+        "files (ulimit -n) and memory."
+    )
+
+
 def _message_target() -> int:
     """Return the file descriptor of standard error if messages are shown; in a notebook, it has none."""
     if not logging.getLogger("featx").isEnabledFor(logging.INFO):
@@ -92,34 +107,37 @@ def _message_target() -> int:
         return subprocess.DEVNULL
 
 
-def _run(
-    command: list[str],
-    task: str,
-    environment: dict[str, str],
-    errors_file: IO[bytes],
-    on_step: Callable[[str], object] | None,
-) -> int:
-    """Return the exit code of a child process, which writes its errors to a file: no pipe can fill up unread."""
-    with subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=_message_target() if on_step is None else subprocess.PIPE,
-        stderr=errors_file,
-        text=True,
-        errors="replace",
-        env=environment,
-    ) as child:
-        try:
-            assert child.stdin is not None
-            with contextlib.suppress(BrokenPipeError), child.stdin:  # its error has the reason
-                child.stdin.write(task)
-            for line in child.stdout or ():
-                if on_step is not None and line.startswith(_STEP):
-                    on_step(line.removeprefix(_STEP).rstrip("\n"))
-            return child.wait()
-        except BaseException:
-            _stop(child)
-            raise
+def _start(
+    command: list[str], environment: dict[str, str], errors_file: IO[bytes], purpose: str, *, is_read: bool
+) -> subprocess.Popen[str]:
+    """Start a child process, which writes its errors to a file: no pipe can fill up unread."""
+    try:
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE if is_read else _message_target(),
+            stderr=errors_file,
+            text=True,
+            errors="replace",
+            env=environment,
+        )
+    except OSError as error:
+        raise _start_error(error, purpose) from error
+
+
+def _run(child: subprocess.Popen[str], task: str, on_step: Callable[[str], object] | None) -> int:
+    """Give a child process its task, report its steps, and return its exit code."""
+    try:
+        assert child.stdin is not None
+        with contextlib.suppress(BrokenPipeError), child.stdin:  # its error has the reason
+            child.stdin.write(task)
+        for line in child.stdout or ():
+            if on_step is not None and line.startswith(_STEP):
+                on_step(line.removeprefix(_STEP).rstrip("\n"))
+        return child.wait()
+    except BaseException:
+        _stop(child)
+        raise
 
 
 def _stop(child: subprocess.Popen[str]) -> None:

@@ -6,10 +6,12 @@ import importlib.metadata
 
 from featx.errors import MissingDependencyError, missing_dependency
 
-#: Packages that a Predictor imports, in addition to featx itself: no tensorflow, no scikit-learn, no pandas.
-_SERVING = ("numpy", "openvino", "pillow", "simplejpeg", "cykooz-resizer", "platformdirs")
-#: Packages without which they work, more slowly.
-_OPTIONAL = ("cykooz-resizer",)
+#: Packages that a Predictor imports, in addition to featx itself: no tensorflow, no scikit-learn, no pandas. Whether it
+#: needs each of them; without the others, it is slower.
+_SERVING = {
+    **{"numpy": True, "openvino": True, "pillow": True, "simplejpeg": True},
+    **{"cykooz-resizer": False, "platformdirs": True},
+}
 
 
 def requirements(*, serve: bool = False) -> list[str]:
@@ -45,7 +47,7 @@ def requirements(*, serve: bool = False) -> list[str]:
     """
     if serve:
         versions = {name: _version(name) for name in _SERVING}
-        for name in [name for name, version in versions.items() if not version and name not in _OPTIONAL]:
+        for name in [name for name, version in versions.items() if not version and _SERVING[name]]:
             raise missing_dependency("requirements(serve=True)", name)
         return [f"{name}=={version}" for name, version in versions.items() if version]
     try:

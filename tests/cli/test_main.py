@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
+import os
 import re
 import resource
 import shutil
@@ -56,12 +58,58 @@ def test_list_of_commands_is_complete() -> None:
     assert list(commands) == COMMANDS
 
 
-@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", ">/dev/full"])
-def test_closed_or_full_stream(closed: str) -> None:
-    command = f"{sys.executable} -m featx backbones {closed}"
+@pytest.mark.parametrize(
+    ("closed", "error"),
+    [
+        ("<&-", ""),
+        ("2>&-", ""),
+        (">/dev/full", "No space left on device"),
+        (">&-", "it is closed. Redirect it to a file, or to /dev/null."),
+        (">&- 2>&-", "it is closed"),
+    ],
+)
+def test_closed_or_full_stream(closed: str, error: str) -> None:
+    command = f"{sys.executable} -m featx requirements --serve {closed}"
     done = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
-    assert "Traceback" not in done.stderr
-    assert done.returncode == (1 if closed == ">/dev/full" else 0)
+    assert done.returncode == (1 if error else 0)
+    assert bool(done.stdout) is (not error)
+    if "2>&-" not in closed:
+        assert done.stderr.count("\n") == (1 if error else 0)
+        assert done.stderr.startswith("Error: Cannot write to standard output: " if error else "")
+        assert error in done.stderr
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        *("predict m.skops photo.jpg", "predict m.skops - --json", "model m.skops", "compare photos", "cache info"),
+        *("extract photos -o f.npy", "train photos", "explain m.skops photo.jpg", "check photos", "job status job"),
+    ],
+)
+def test_every_command_fails_before_it_works_in_vain(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], in_folder: Path
+) -> None:
+    monkeypatch.setattr(sys, "stdout", None)
+    assert cli.main(command.split()) == 1
+    error = "Error: Cannot write to standard output: it is closed. Redirect it to a file, or to /dev/null.\n"
+    assert capsys.readouterr().err == error
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="lists open files in /proc")
+def test_no_file_becomes_a_closed_stream(tmp_path: Path) -> None:
+    """Libraries print to descriptors, and must not print into a file that was opened after the start."""
+    code = """
+import os, sys
+from featx.cli.console import open_closed_streams
+open_closed_streams()
+opened = open(sys.argv[1], "w")
+print(*(os.readlink(f"/proc/self/fd/{number}") for number in range(3)), opened.fileno(), file=opened)
+"""
+    arguments = [sys.executable, "-c", code, str(tmp_path / "seen.txt")]
+    subprocess.run(["sh", "-c", '"$@" <&- >&- 2>&-', "sh", *arguments], check=True)
+    *streams, descriptor = (tmp_path / "seen.txt").read_text().split()
+    assert streams == ["/dev/null"] * 3
+    assert int(descriptor) > 2
 
 
 LINES = [
@@ -87,6 +135,23 @@ def test_console_without_unicode(
     assert "No such folder or file: 'absent'" in written[1]
     assert set(re.findall(r"\\(?:u|x)\w\w\w*", "".join(written))) <= {r"\xe9", r"\xe9jpg"}
     assert r"\xe9.jpg" in written[0]
+
+
+def test_environment_of_the_user_changes_nothing(digits_folder: Path, tmp_path: Path) -> None:
+    """Variables of Python, Keras and the loader that other programs need; see test_child_process for children."""
+    settings = {
+        **{"PYTHONOPTIMIZE": "2", "PYTHONINSPECT": "1", "PYTHONSTARTUP": "/nonexistent", "PYTHONWARNINGS": "error"},
+        **{"TF_USE_LEGACY_KERAS": "1", "KERAS_BACKEND": "torch", "KERAS_HOME": "/nonexistent"},
+        **{"LD_PRELOAD": "/nonexistent.so", "PYTHONUNBUFFERED": "1", "COLUMNS": "x"},
+    }
+    images = sorted(digits_folder.glob("[01]/*.png"))[::20]
+    command = ["extract", *images, "--backbone", "color_histogram", "--no-cache", "--json", "--quiet", "-o"]
+    assert cli.main([*map(str, command), str(tmp_path / "plain.npy")]) == 0
+    changed = featx(*command, tmp_path / "changed.npy", env={**os.environ, **settings}, stdin=subprocess.DEVNULL)
+    assert changed.returncode == 0
+    assert json.loads(changed.stdout)["rows"] == len(images)
+    assert [line for line in changed.stderr.splitlines() if "ld.so" not in line] == []
+    assert (tmp_path / "changed.npy").read_bytes() == (tmp_path / "plain.npy").read_bytes()
 
 
 def test_closed_pipe_is_no_error() -> None:

@@ -39,7 +39,7 @@ def test_findings(messy: Path) -> None:
     truncated = next(image for image in check.unreadable if image.path.endswith("01.jpg"))
     assert truncated.error == "TruncatedImageError"
     assert found - {("01.jpg", "TruncatedImageError", truncated.reason)} == pipe | {
-        ("text.jpg", "UnknownFormatError", "the file is not an image but text (it begins with 'hello')"),
+        ("text.jpg", "UnknownFormatError", "the file is not an image but text"),
         ("copy.jpg", "duplicate", f"same bytes as {messy / 'china' / '02.jpg'}"),
         ("even.png", "unusual", "nearly one color"),
         ("strip.png", "unusual", "tiny"),

@@ -217,7 +217,8 @@ def test_list_of_requirements_in_a_fresh_environment(service: Path) -> None:
     venv.create(service / "fresh", with_pip=True)
     python = service / "fresh/bin/python"
     install = [python, "-m", "pip", "install", "--quiet", "--no-cache-dir"]
-    servers = ("fastapi", "uvicorn", "python-multipart")
+    servers = re.findall(r"[a-z-]+==[\d.]+(?= )", (DOCS / "how_to/serve.md").read_text())
+    assert len(servers) == 3
     for packages in (["-r", service / "serve.txt", *servers], ["--no-deps", DOCS.parent]):
         subprocess.run([*install, *packages], check=True, env={**os.environ, "PYTHONPATH": ""})
     (packages_folder,) = (service / "fresh").glob("lib/python*/site-packages")

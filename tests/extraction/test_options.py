@@ -77,6 +77,14 @@ def test_auto_cache_is_the_environment_variable_or_a_local_folder(
             resolve_cache(wrong)  # type: ignore[arg-type]
 
 
+def test_mode_of_caching_is_no_folder() -> None:
+    """The message names what does work."""
+    for mode in ("read", "Read-Only", "none"):
+        with pytest.raises(OptionError, match=rf"got '{mode}'.*write_cache=True.*cache=None.*, '\./{mode}'\."):
+            resolve_cache(mode)
+        assert resolve_cache(f"./{mode}") == resolve_cache(Path(mode)) == Path(mode)
+
+
 def test_keywords_of_functions_are_the_options() -> None:
     """Type checkers and editors see the same names and types."""
     names = [field.name for field in dataclasses.fields(ExtractionOptions)]

@@ -92,15 +92,32 @@ def test_extreme_shapes(shape: tuple[int, int], format: str, resize: str) -> Non
         (b"PK\x03\x04....", "a ZIP archive"),
         (b"\x00\x00\x00\x20ftypisom....", "a video"),
         (b"hello, world\n", "not an image but text"),
+        ("# größer".encode()[:6], "not an image but text"),
         (bytes(5000), "only zeros"),
         (b"\xff\x0a....", "a JPEG XL image, which is not supported"),
         (b"%!PS-Adobe-3.0 EPSF-3.0", "a PostScript document"),
-        (random.Random(1).randbytes(5000), "first bytes are"),
+        (random.Random(1).randbytes(5000), "not an image of a known format"),
     ],
 )
 def test_other_files_are_named(data: bytes, reason: str) -> None:
     with pytest.raises(UnknownFormatError, match=reason):
         decode_image(data, SIZE)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        *(b"PASSWORD=secret\n", b"\x00\x01secret", b"P3 secret 3 255", b"P3 2 2 255 1 2 secret", b"P1 2 2 secret"),
+        *(b"P5\n10 10 secret-of-more-than-ten-characters 255", b"Pf secret secret", b"GIF89a secret", b"BMsecret"),
+        *(b"Psecret", b"II*\0secret", b"<?xml secret", b"%PDF secret"),
+    ],
+)
+def test_content_of_other_files_is_not_quoted(data: bytes) -> None:
+    """A service must not show parts of a file that a client names."""
+    with pytest.raises(UnreadableImageError) as error:
+        decode_image(data, SIZE)
+    assert "secret" not in str(error.value)
+    assert "b'" not in error.value.reason
 
 
 @pytest.mark.slow

@@ -59,7 +59,7 @@ def test_client_string_is_one_error_and_costs_nobody_else(model: Path, image: An
     first, refused, last = predictor.predict_each([gray, image, PIL.Image.fromarray(gray)])
     assert (first.error, last.error) == ("", "")
     assert refused.label is None
-    assert refused.error.startswith("expected bytes or array (allow=), got a ")
+    assert refused.error.startswith("expected bytes or array, got a ")
     assert "passwd" not in refused.path
     assert predictor.predict_one(image).error == refused.error
 
@@ -73,7 +73,7 @@ def test_path_in_a_collection_is_refused(model: Path) -> None:
     predictor = Predictor(model, cache=None, allow=BYTES_ONLY)
     for predictions in (predictor.predict_each(images), predictor.predict_each(images.paths * 16)[:2]):
         assert [prediction.error for prediction in predictions] == [
-            "expected bytes or array (allow=), got a path",
+            "expected bytes or array, got a path",
             "",
         ]
 
@@ -82,7 +82,7 @@ def test_path_in_a_collection_is_refused(model: Path) -> None:
 def test_extractor_refuses_as_unreadable() -> None:
     gray = np.full((8, 8, 3), 128, dtype=np.uint8)
     strict = extractor(cache=None, allow=BYTES_ONLY)
-    with pytest.raises(UnreadableImageError, match=r"\(index 1\): expected bytes or array \(allow=\), got a path"):
+    with pytest.raises(UnreadableImageError, match=r"\(index 1\): expected bytes or array, got a path; .*\(allow=\)"):
         strict.fit_transform([gray, "/etc/passwd"])
     with pytest.warns(UnreadableImagesWarning, match="1 of 2 images cannot be read"):
         rows = strict.set_params(on_error="nan").transform([gray, "http://example.invalid/a.jpg"])
@@ -93,7 +93,7 @@ def test_extractor_refuses_as_unreadable() -> None:
 def test_paths_without_addresses(digits: list[Path]) -> None:
     strict = extractor(cache=None, allow=["path"])
     assert strict.transform(digits[:1]).shape == (1, 512)
-    with pytest.raises(UnreadableImageError, match="expected path .*got a url"):
+    with pytest.raises(UnreadableImageError, match="expected path, got a url"):
         strict.transform(["https://example.invalid/a.jpg"])
 
 
@@ -114,7 +114,7 @@ def test_saved_model_keeps_what_is_allowed(digits: list[Path], digit_labels: lis
 
 def test_explanations_read_what_is_allowed(model: Path, digits: list[Path]) -> None:
     refused, read = explain_images(model, [digits[0], digits[0].read_bytes()], allow=BYTES_ONLY, cache=None)
-    assert (refused.attribution, refused.error) == (None, "expected bytes or array (allow=), got a path")
+    assert (refused.attribution, refused.error) == (None, "expected bytes or array, got a path")
     assert read.attribution is not None
 
 

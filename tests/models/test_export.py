@@ -81,16 +81,22 @@ def model_of(estimator: Any, path: Path, classes: str = "abc", **options: Any) -
     [pytest.param("model.keras", marks=pytest.mark.thorough), "model.onnx", "repository/photos/1"],
 )
 def test_exported_probabilities_of_photos(
-    name: str, photos: list[PIL.Image.Image], tmp_path: Path, compiled_cache: Path
+    name: str,
+    photos: list[PIL.Image.Image],
+    tmp_path: Path,
+    compiled_cache: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     images = [np.asarray(photo) for photo in photos[:24]]
     y = ["left" if index % 3 else "right" if index % 2 else "up" for index in range(24)]
     extractor = FeatureExtractor(precision="float32", cache=compiled_cache)
     pipeline = make_pipeline(extractor, make_baseline("logreg")).fit(images, y)
     save_pipeline(pipeline, tmp_path / "model.skops")
-    exported = export_model(tmp_path / "model.skops", tmp_path / name, cache=compiled_cache)
-    assert exported.output == "probabilities"
-    assert exported.max_difference < 1e-4
+    model, cache = str(tmp_path / "model.skops"), str(compiled_cache)
+    assert cli.main(["export", model, "-o", str(tmp_path / name), "--cache", cache, "--json", "--quiet"]) == 0
+    exported = json.loads(capsys.readouterr().out)
+    assert exported["output"] == "probabilities"
+    assert exported["max_difference"] < 1e-4
     pixels = np.stack([np.asarray(photo.resize((224, 224))) for photo in photos[:24]])
     expected = pipeline.predict_proba(pixels)
     if name == "model.keras":

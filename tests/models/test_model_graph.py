@@ -20,6 +20,7 @@ from sklearn.pipeline import make_pipeline
 from featx import FeatureExtractor, Predictor, explain_images, load_pipeline, read_model, save_pipeline
 from featx.backbones.base import Weights
 from featx.backbones.files.network_file import NetworkFile
+from featx.cli import main as cli
 from featx.errors import FeatxWarning, ModelFileError, StoreWarning, UnknownBackboneError, WeightsNotFoundError
 from featx.extraction.engines.archived_graph import BIN_MEMBER, XML_MEMBER
 from featx.extraction.engines.engine import stop_engines
@@ -98,11 +99,43 @@ def test_card_shows_size_and_checksum(saved: Path) -> None:
     assert 0 < graph["bytes"] < saved.stat().st_size
 
 
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_damaged_graph_is_an_error_after_the_card(
+    options: tuple[str, ...], saved: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    damaged = rewrite_model(saved, tmp_path / "damaged.skops", damage_content)
+    assert cli.main(["model", str(damaged), *options]) == 1
+    shown = capsys.readouterr()
+    assert read_model(saved).card.graph["sha256"] in " ".join(shown.out.split())
+    assert "its graph is corrupt: the checksum does not match. Restore it from a copy" in " ".join(shown.err.split())
+    assert shown.err.count("\n") == 1
+    read_model(saved).check_graph()
+    with pytest.raises(ModelFileError, match="damaged.skops': the file is corrupt or was modified: its graph is"):
+        read_model(damaged).check_graph()
+
+
 def test_model_without_its_graph(fitted: Any, saved: Path, tmp_path: Path, digits: list[Path]) -> None:
     save_pipeline(fitted, tmp_path / "small.skops", graph=False)
     assert read_model(tmp_path / "small.skops").card.graph == {}
     assert (tmp_path / "small.skops").stat().st_size < saved.stat().st_size - 10_000
     assert Predictor(tmp_path / "small.skops", cache=None).predict_one(digits[0]).label == "0"
+
+
+def test_train_without_a_graph(fitted: Any, digits: list[Path], tmp_path: Path) -> None:
+    """``--no-graph`` is ``graph=False``."""
+    for path in digits:
+        (tmp_path / "few" / path.parent.name).mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, tmp_path / "few" / path.parent.name)
+    network = ["--backbone", fitted[0].backbone, "--preprocessing", "tf", "--precision", "float32"]
+    options = [*map(str, network), "--cv", "2", "--quiet", "--cache", str(fitted[0].cache)]
+    sizes = {}
+    for name, extra in (("whole", []), ("small", ["--no-graph"])):
+        model = tmp_path / f"{name}.skops"
+        assert cli.main(["train", str(tmp_path / "few"), *options, *extra, "-o", str(model)]) == 0
+        sizes[name] = model.stat().st_size
+        assert bool(read_model(model).card.graph) is (not extra)
+        assert Predictor(model, cache=None).predict_one(digits[0]).label == "0"
+    assert sizes["small"] < sizes["whole"] - 10_000
 
 
 def damage_content(members: dict[str, bytes]) -> None:
@@ -245,16 +278,39 @@ def test_network_that_is_needed_is_named(described: Path, digits: list[Path], tm
 
 
 @pytest.mark.parametrize(
-    "changed", [{"size": [48]}, {"layer": 3}, {"image_size": "48"}, {"sized_layers": [["a"]]}, {"unknown": 1}]
+    ("changed", "reason"),
+    [
+        ({"size": [48]}, "impossible size"),
+        ({"size": [48, 0]}, "impossible size"),
+        ({"min_image_size": 4096}, "impossible size"),
+        ({"only_size": [9, 9]}, "impossible size"),
+        ({"image_size": "48"}, "another type"),
+        ({"layer": 3}, "another type"),
+        ({"layer": "absent"}, "impossible layer"),
+        ({"compiled_layers": []}, "impossible layer"),
+        ({"sized_layers": [["a"]]}, "ValueError"),
+        ({"sized_layers": [["a", "Conv", [4, -4, 8], True]]}, "impossible shape of a layer"),
+        ({"native_pooling": "median"}, "impossible pooling"),
+        ({"resize": "crop 7 lanczos"}, "impossible resize"),
+        ({"preprocessing_text": "0,0,0/0,0,0"}, "impossible scaling of pixels"),
+        ({"preprocessing_text": "1,1,1/1,1,1 rbg"}, "impossible scaling of pixels"),
+        ({"unknown": 1}, "unexpected keyword"),
+    ],
+    ids=str,
 )
-def test_invalid_description_of_a_network(changed: dict[str, Any], described: Path, tmp_path: Path) -> None:
+def test_invalid_description_of_a_network(
+    changed: dict[str, Any], reason: str, described: Path, tmp_path: Path
+) -> None:
     def change(members: dict[str, bytes]) -> None:
         description = json.loads(members["featx.json"])
         network = {**json.loads(description["described"]), **changed}
         members["featx.json"] = json.dumps({**description, "described": json.dumps(network)}).encode()
 
-    with pytest.raises(ModelFileError, match="corrupt or was modified"):
+    with pytest.raises(
+        ModelFileError, match=f"corrupt or was modified: its description is invalid: .*{reason}"
+    ) as error:
         read_model(rewrite_model(described, tmp_path / "crafted.skops", change))
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.slow  # converts a network

@@ -101,15 +101,47 @@ def test_stream_of_paths(model_here: Model, digits: list[Path]) -> None:
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdin
         assert process.stdout
-        assert process.stdout.readline().startswith(b"path,label,probability")
-        for path in digits[:3]:
+        for index, path in enumerate(digits[:3]):
             process.stdin.write(os.fsencode(path) + b"\n")
             process.stdin.flush()
+            if not index:
+                assert process.stdout.readline().startswith(b"path,label,probability")
             assert process.stdout.readline().startswith(os.fsencode(path) + b",")
         process.stdin.write(os.fsencode(digits[3]))  # no line break at the end
         process.stdin.close()
         assert process.stdout.read().startswith(os.fsencode(digits[3]) + b",")
         assert process.wait() == 0
+
+
+def test_output_file_needs_no_standard_output(
+    model: Path, digits: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "stdout", None)
+    output = tmp_path / "predictions.csv"
+    assert cli.main(["predict", str(model), str(digits[0]), "-o", str(output), "--no-cache", "--quiet"]) == 0
+    assert output.read_text().count("\n") == 2
+    monkeypatch.setattr(sys, "stderr", None)
+    assert cli.main(["predict", str(model), str(digits[0]), "-o", str(output), "--no-cache"]) == 0
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a device that is always full")
+def test_full_disk_of_the_log_does_not_end_the_work(model: Path, digits: list[Path]) -> None:
+    command = f"{sys.executable} -m featx predict {model} {digits[0]} --no-cache 2>/dev/full"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.count("\n")) == (0, 2)
+
+
+@pytest.mark.parametrize("options", [(), ("--json",), ("-o", "predictions.csv")])
+def test_no_output_before_the_first_row_is_possible(
+    options: tuple[str, ...],
+    model_here: Model,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """See test_other_cpus for a refused precision."""
+    assert cli.main(["predict", "model.skops", "absent.png", "--no-cache", "--quiet", *options]) == 1
+    assert capsys.readouterr().out == ""
+    assert not (tmp_path / "predictions.csv").exists()
 
 
 def test_closed_standard_input(model: Path) -> None:

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,35 @@ def test_featx_error_of_child_keeps_its_class(in_folder: Path, monkeypatch: pyte
     monkeypatch.setenv("PYTHONPATH", str(in_folder))
     with pytest.raises(WeightsError, match=r"^Checksum mismatch: \{'file': 'w.h5'\}$"):
         run_child("fails", {"file": "w.h5"}, "trying this", "Do that.")
+
+
+@pytest.mark.parametrize("executable", ["", "/absent/python", os.devnull])
+def test_missing_interpreter_is_named(executable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", executable)
+    with pytest.raises(EngineError) as error:
+        run_child("featx.absent", {}, "trying this", "Do that.")
+    assert str(error.value) == (
+        f"Cannot start a child process for trying this: there is no Python interpreter {executable!r} "
+        "(sys.executable). Set sys.executable to the Python in which featx is installed, and try again."
+    )
+
+
+@pytest.mark.skipif(os.name == "nt", reason="limits of POSIX")
+def test_limit_of_processes_is_no_full_disk(python: Callable[..., Any]) -> None:
+    code = """
+import resource
+from featx.errors import EngineError
+from featx.system.child_process import run_child
+from featx.system.files.temporary import temporary_place
+temporary_place()
+resource.setrlimit(resource.RLIMIT_NOFILE, (5, 5))
+try:
+    run_child("featx.absent", {}, "trying this", "Do that.")
+except EngineError as error:
+    print(error)
+"""
+    done = python(code)
+    assert re.search(r"Cannot start .* trying this: Too many open files\. .*\(ulimit -n\)", done.stdout), done
 
 
 def test_other_error_of_child() -> None:
@@ -51,7 +81,8 @@ def test_environment_of_children_is_a_closed_list(in_folder: Path, monkeypatch: 
     monkeypatch.setenv("PYTHONPATH", str(in_folder))
     unwanted = {
         **{"TF_USE_LEGACY_KERAS": "1", "PYTHONOPTIMIZE": "2", "PYTHONINSPECT": "1", "KERAS_BACKEND": "torch"},
-        **{"KERAS_FLOATX": "float16", "TF_XLA_FLAGS": "--x", "SECRET": "s"},
+        **{"KERAS_FLOATX": "float16", "TF_XLA_FLAGS": "--x", "SECRET": "s", "KERAS_HOME": "/nonexistent"},
+        **{"PYTHONSTARTUP": "/nonexistent", "PYTHONWARNINGS": "error", "PYTHONBREAKPOINT": "absent"},
     }
     for name, value in unwanted.items():
         monkeypatch.setenv(name, value)

@@ -231,8 +231,10 @@ def model(args: argparse.Namespace) -> None:
     """Run ``featx model``."""
     from featx.models.model_file import read_model
 
-    card = read_model(args.model).card
+    described = read_model(args.model)
+    card = described.card
     print_data(json.dumps(dataclasses.asdict(card)) if args.json else in_option_words(card.as_text()))
+    described.check_graph()
 
 
 def _thresholds(texts: Sequence[str] | None) -> float | dict[str, float] | None:
@@ -286,13 +288,17 @@ def predict(args: argparse.Namespace) -> None:
     predictor = Predictor(args.model, cache=cache_from(args), write_cache=args.write_cache, **given)
     summary = PredictionSummary()
     batches_of_paths, total = batches(args, missing)
+    # The header is written with the first rows: if the network cannot run, there is no output.
+    header = "" if args.json else predictor.format.as_csv([], header=True)
     with writing(args.output) as write, stage("predict", total):
-        if not args.json:
-            write(predictor.format.as_csv([], header=True))
         for paths in batches_of_paths:
             predictions = predictor.predict_each(paths)
-            write(_as_text(predictor, predictions, as_json=args.json))
+            write(header + _as_text(predictor, predictions, as_json=args.json))
             summary.add(predictions)
+            header = ""
+        if header:  # there are no images
+            raise_for_images(missing, 0, 0, None)
+            write(header)
     print_message(args, " ".join(filter(None, [summary.as_text(), predictor.cache_note()])))
     raise_for_images(missing, summary.n_predicted, summary.n_unreadable, summary.first_unreadable)
 

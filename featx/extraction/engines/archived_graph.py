@@ -78,20 +78,30 @@ class ArchivedGraph:
         StoreWarning
             The graph cannot be used.
         """
-        try:
-            return self._read()
-        except OSError as error:
-            problem = f"cannot be read: {error.strerror or error}"
-        except MemoryError:
-            problem = "cannot be read: out of memory"
-        except (ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile) as error:
-            problem = f"is corrupt: {' '.join(str(error).split())}"
+        graph, problem = self._try_to_read()
+        if graph is not None:
+            return graph
         warnings.warn(
             f"The graph in model {self.path!r} {problem}. The network is converted again from its weights.",
             StoreWarning,
             stacklevel=2,
         )
         raise UnusableGraphError
+
+    def find_problem(self) -> str:
+        """Return why the graph cannot be used, as the end of a sentence; "" if its bytes are those that were saved."""
+        return self._try_to_read()[1]
+
+    def _try_to_read(self) -> tuple[Graph | None, str]:
+        """Return the graph, or None and what is wrong with it."""
+        try:
+            return self._read(), ""
+        except OSError as error:
+            return None, f"cannot be read: {error.strerror or error}"
+        except MemoryError:
+            return None, "cannot be read: out of memory"
+        except (ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile) as error:
+            return None, f"is corrupt: {' '.join(str(error).split())}"
 
     def _read(self) -> Graph:
         with open_regular_file(Path(self.path)) as file, zipfile.ZipFile(file) as archive:

@@ -50,7 +50,8 @@ def _receive(module: bytes | None, format_: bytes | None, arguments: int | None)
     message = f"{module.decode('utf-8', 'replace')}: {text}" if module and module != b"tempfile.tif" else text
     messages = getattr(_local, "messages", None)
     if messages is None:  # an image that another library reads with Pillow
-        sys.stderr.write(f"{message}\n")
+        if sys.stderr is not None:  # None: closed by the parent process
+            sys.stderr.write(f"{message}\n")
     elif len(messages) < _MAX_MESSAGES:
         messages.append(message)
 

@@ -47,10 +47,15 @@ def open_bands(data: bytes, window: Window, max_pixels: int | None = None) -> PI
         page: Any = file.pages[0]
         n_bands = page.samplesperpixel
         if max(window.bands) > n_bands:
-            raise UnreadableImageError(f"the TIFF has {n_bands} bands, and no band {max(window.bands)} (--bands)")
+            raise UnreadableImageError(
+                f"the TIFF has {n_bands} bands, and no band {max(window.bands)}; pass others (--bands)"
+            )
         n_pixels = page.imagewidth * page.imagelength
         if max_pixels is not None and n_pixels > max_pixels:
-            raise ImageTooLargeError(f"the TIFF has {n_pixels:,} pixels, more than the limit of {max_pixels:,}")
+            raise ImageTooLargeError(
+                f"the TIFF has {n_pixels:,} pixels, more than the limit of {max_pixels:,}; if this size is correct, "
+                "raise max_pixels (--max-pixels)"
+            )
         n_bytes = int(np.prod(page.shape)) * np.dtype(page.dtype).itemsize
         if n_bytes > _MAX_BYTES:
             raise ImageTooLargeError(

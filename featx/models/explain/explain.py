@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from featx.datasets.failures import without_advice
 from featx.datasets.image_table import ImagesLike
 from featx.errors import UnreadableImageError
 from featx.extraction.engines.engine import PrecisionName
@@ -156,7 +157,7 @@ def explain_each(
         try:
             pixels = decode_pixels(image, explainer.resolved)
         except UnreadableImageError as error:
-            yield Explanation(path, None, error.reason)
+            yield Explanation(path, None, without_advice(error.reason))
             continue
         attribution = explainer.explain(pixels, label)
         file = "" if writer is None else writer.write(path, attribution)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 import warnings
@@ -35,10 +36,11 @@ def write_line(text: str) -> None:
     line = " ".join(text.split())
     if sys.stderr is None:  # closed by the parent process
         return
-    if "tqdm" in sys.modules:
-        sys.modules["tqdm"].tqdm.write(line, file=sys.stderr)
-    else:
-        print(line, file=sys.stderr)
+    with contextlib.suppress(OSError):  # a log on a full disk, or whose reader is gone, must not end the work
+        if "tqdm" in sys.modules:
+            sys.modules["tqdm"].tqdm.write(line, file=sys.stderr)
+        else:
+            print(line, file=sys.stderr)
 
 
 class _LineHandler(logging.Handler):

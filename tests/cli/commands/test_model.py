@@ -261,11 +261,15 @@ def test_remedy_for_too_large_image_works(
     for command in (["predict"], ["explain", "-o", str(tmp_path / "seen")]):
         options = [*command, str(model), str(digits[0]), "--json", "--quiet"]
         assert cli.main([*options, "--max-pixels", "100"]) == 1
-        assert "raise max_pixels (--max-pixels)" in capsys.readouterr().out
+        captured = capsys.readouterr()
+        assert "more than the limit of 100. If the size is correct, raise --max-pixels;" in captured.err
+        error = json.loads(captured.out)[0]["error"] if "explain" in command else json.loads(captured.out)["error"]
+        assert error.endswith(" pixels, more than the limit of 100")
         assert cli.main([*options, "--max-pixels", "4096"]) == 0
         capsys.readouterr()
         options = [*command, str(model), str(cut), "--json", "--quiet"]
         assert cli.main(options) == 1
+        assert "or pass --on-truncated pad" in capsys.readouterr().err
         assert cli.main([*options, "--on-truncated", "pad"]) == 0
         capsys.readouterr()
     assert predict_images(model, digits[:1], max_pixels=100, cache=None)["label"].isna().all()
