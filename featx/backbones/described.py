@@ -134,12 +134,11 @@ class DescribedNetwork(NetworkBackbone):
         """Raise ValueError if no network has these values: the file is corrupt, or was crafted."""
         layers = [*self.default_layers, *self.sized_layers]
         sides = [self.min_image_size, *self.size, *([] if self.image_size is None else [self.image_size])]
-        smallest = self.only_size or (self.min_image_size, self.min_image_size)
         is_possible = {
             "size": (
-                len(self.size) == len(smallest) == 2
+                len(self.size) == 2
                 and all(1 <= side <= _MAX_SIDE for side in sides)
-                and all(side >= least for side, least in zip(self.size, smallest, strict=True))
+                and min(self.size) >= self.min_image_size
                 and self.only_size in (None, self.size)
             ),
             "shape of a layer": all(

@@ -26,7 +26,10 @@ def test_fixed_limits_offer_no_remedy() -> None:
     if "load_prepare" not in vars(PIL.TiffImagePlugin.TiffImageFile):
         return  # a Pillow that has no such limit
     tiff = encoded(PIL.Image.new("1", (20_000, 20_000)), "TIFF", compression="group4")
-    with pytest.raises(ImageTooLargeError, match=r"178,956,970 pixels, Pillow's own limit for its format; max_pixels .* does not change it"):
+    with pytest.raises(
+        ImageTooLargeError,
+        match=r"178,956,970 pixels, Pillow's own limit for its format; max_pixels .* does not change it",
+    ):
         decode_image(tiff, SIZE, max_pixels=10**9)
 
 
