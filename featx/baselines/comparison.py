@@ -169,7 +169,7 @@ class Comparison:
         """Return the name of the fastest built-in estimator that is not worse than the best, or a default."""
         not_worse = self.table["estimator"][self.table["verdict"] != "worse"].tolist()
         candidates = [name for name in CURVE_ESTIMATORS if self._builtin_names.get(name) in not_worse]
-        return candidates[0] if candidates else "logreg" if self.task == "classification" else "ridge"
+        return candidates[0] if candidates else "ridge" if self.task == "regression" else "logreg"
 
     def plot_learning_curve(self, ax: Any = None) -> Any:
         """Plot the learning curve.

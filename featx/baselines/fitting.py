@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from featx.baselines.builtin_baselines import Baseline
+from featx.baselines.folds.calibration import calibrate
 from featx.baselines.folds.make_split import make_split
 from featx.baselines.folds.split import Fold, Split
 from featx.baselines.folds.validation_split import fit_on_images
@@ -25,9 +26,9 @@ from featx.baselines.scaling.tolerance import smaller_tolerance
 from featx.baselines.scaling.votes import has_pair_votes, pair_votes
 from featx.errors import ComparisonError
 from featx.system.array_types import AnyArray, FloatArray, IntArray
-from featx.system.formatting import format_count, format_list
+from featx.system.formatting import format_count
 
-_N_INNER_FOLDS, _N_CALIBRATION_FOLDS = 3, 5
+_N_INNER_FOLDS = 3
 #: Parts of scikit-learn's warnings and file names to ignore, as frozen features often have constant columns within a
 #: class (which NearestCentroid divides by), and image data sets many small classes.
 _IGNORED_WARNINGS = (
@@ -287,7 +288,8 @@ def _fit(
     if baseline.is_builtin and (tolerance := smaller_tolerance(estimator, X_train, data.y[train])):
         estimator[-1].set_params(tol=tolerance)
     if baseline.is_calibrated:
-        return _calibrate(estimator, X_train, data, train)
+        groups = None if data.groups is None else data.groups[train]
+        return calibrate(estimator, X_train, data.y[train], groups, data.random_state)
     return estimator.fit(X_train, data.y[train])
 
 
@@ -299,42 +301,6 @@ def _inputs(baseline: Baseline, X: AnyArray, fold: Fold, shared: SharedKernel | 
     if shared is None or not baseline.is_precomputable:
         return np.asarray(X[rows])  # not a memmap
     return shared.compute(str(baseline.kernel), rows, train, params[f"{baseline.prefix}gamma"])
-
-
-def check_calibration(y: AnyArray, groups: IntArray | None) -> None:
-    """Raise an error if a class is too small to be calibrated on samples outside the training set.
-
-    Parameters
-    ----------
-    y : ndarray of shape (n_samples,)
-        Labels of the training samples.
-    groups : ndarray of int of shape (n_samples,) or None
-        Group of each sample.
-
-    Raises
-    ------
-    ComparisonError
-        If a class has a single sample, or a single group.
-    """
-    units = np.arange(len(y)) if groups is None else groups
-    too_small = [label for label in np.unique(y).tolist() if len(np.unique(units[y == label])) < 2]
-    if too_small:
-        unit = "images" if groups is None else "groups of images"
-        raise ComparisonError(
-            f"calibrate (--calibrate) needs at least two {unit} of each class in every training set, got one of "
-            f"{format_list(too_small)}. Add images, at least three in different groups; remove the class; or do not "
-            "calibrate."
-        )
-
-
-def _calibrate(estimator: Any, X_train: Any, data: Dataset, train: IntArray) -> Any:
-    from sklearn.calibration import CalibratedClassifierCV
-
-    check_calibration(data.y[train], None if data.groups is None else data.groups[train])
-    folds = data.split(train, _N_CALIBRATION_FOLDS).folds
-    calibrated = CalibratedClassifierCV(estimator, method="sigmoid", ensemble=False, cv=folds)
-    calibrated.fit(X_train, data.y[train])
-    return calibrated.set_params(cv=_N_CALIBRATION_FOLDS)  # without the indices of the folds
 
 
 def fit_on_all(baseline: Baseline, data: Dataset, *, tune: bool, notes: list[str]) -> tuple[Any, dict[str, Any]]:
@@ -358,6 +324,7 @@ def fit_on_all(baseline: Baseline, data: Dataset, *, tune: bool, notes: list[str
     params : dict
         Tuned parameters, as in ``estimator.get_params()``: ``gamma`` is not a multiple.
     """
+    from sklearn.base import clone
     from threadpoolctl import threadpool_limits
 
     train = np.arange(len(data.X))
@@ -365,7 +332,12 @@ def fit_on_all(baseline: Baseline, data: Dataset, *, tune: bool, notes: list[str
     with threadpool_limits(limits=1), collecting_warnings(notes):
         params = _tune(baseline, data, train, None) if tune and baseline.grid else {}
         estimator = _fit(baseline, data, train, None, params)
-    all_params = (estimator.estimator if baseline.is_calibrated else estimator).get_params()
+    uncalibrated = estimator
+    if baseline.is_calibrated and data.task == "multilabel":
+        uncalibrated = clone(estimator).set_params(estimator=estimator.estimator.estimator)
+    elif baseline.is_calibrated:
+        uncalibrated = estimator.estimator
+    all_params = uncalibrated.get_params()
     return estimator, {name: all_params[name] for name in params}
 
 

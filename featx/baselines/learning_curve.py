@@ -16,8 +16,7 @@ from featx.baselines.folds.split import Fold, Split
 from featx.baselines.kernel_cache import MAX_ROWS, SharedKernel
 from featx.baselines.metrics import METRICS
 from featx.datasets.labels import as_label_array, validate_labels
-from featx.datasets.tags import are_tags
-from featx.errors import ComparisonError
+from featx.datasets.tags import Tags
 from featx.system.array_types import AnyArray, IntArray
 from featx.system.terminal.progress import ProgressFunction, counted, reporting, stage
 from featx.system.threads import parallel_in_threads
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
 #: Estimators that can be fitted on one sample per class, fastest first.
 CURVE_ESTIMATORS = ("centroid", "knn", "ridge", "logreg", "linear-svm", "svm", "svr")
 _SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
-_MIN_REGRESSION_SIZE = 5
+_MIN_SIZE = 5
 #: Scores of small samples vary more: up to this size, several samples are drawn from each fold.
 _MAX_REPEATED_SIZE, _N_DRAWS = 2, 2
 #: Limits the cost of a curve to about that of the comparison.
@@ -49,7 +48,7 @@ def learning_curve(
     y: ArrayLike | Iterable[Any],
     split: Split,
     *,
-    task: Literal["classification", "regression"] = "classification",
+    task: Literal["classification", "regression", "multilabel"] = "classification",
     estimators: EstimatorsLike = ("logreg",),
     fold_scores: pd.DataFrame | None = None,
     random_state: int = 0,
@@ -64,11 +63,11 @@ def learning_curve(
     X : array-like of float of shape (n_samples, n_features)
         Features.
     y : array-like of shape (n_samples,)
-        Labels or continuous targets. Samples that are in no fold may have no label.
+        Labels, continuous targets, or tags. Samples that are in no fold may have no label.
     split : Split
         Folds, for example ``Comparison.split``. The first three are used.
-    task : {"classification", "regression"}, default="classification"
-        Type of the target.
+    task : {"classification", "regression", "multilabel"}, default="classification"
+        Type of the target. Tags are always "multilabel".
     estimators : sequence of str or estimator, or mapping of str to estimator, default=("logreg",)
         See :func:`compare_baselines`.
     fold_scores : pandas.DataFrame or None, default=None
@@ -86,9 +85,9 @@ def learning_curve(
     Returns
     -------
     pandas.DataFrame
-        One row per estimator and size, with the columns ``estimator``, ``n_per_class`` (for regression the number of
-        samples), ``n_train`` (mean number of training samples), ``score_mean`` and ``score_std`` (accuracy or R² over
-        folds and draws). The last size uses all training samples.
+        One row per estimator and size, with the columns ``estimator``, ``n_per_class`` (for regression and tags the
+        number of samples), ``n_train`` (mean number of training samples), ``score_mean`` and ``score_std`` (accuracy,
+        R² or mean average precision, over folds and draws). The last size uses all training samples.
 
     See Also
     --------
@@ -97,8 +96,8 @@ def learning_curve(
 
     Notes
     -----
-    The sizes are 1, 2, 5, 10, … samples per class; for regression 5, 10, 20, … samples. Larger samples contain the
-    smaller ones, and the test samples of a fold stay the same.
+    The sizes are 1, 2, 5, 10, … samples per class; for regression and tags 5, 10, 20, … samples. Larger samples contain
+    the smaller ones, and the test samples of a fold stay the same.
 
     Examples
     --------
@@ -111,11 +110,9 @@ def learning_curve(
     """
     from threadpoolctl import threadpool_limits
 
-    if are_tags(as_label_array(y)):
-        raise ComparisonError(
-            "Cannot compute a learning curve for several labels of each sample. Compare with fewer samples instead."
-        )
-    X, y, split = _select_rows(np.asarray(X), as_label_array(y), split, task)
+    labels = as_label_array(y)
+    task = "multilabel" if any(isinstance(label, Tags) for label in labels.tolist()) else task
+    X, y, split = _select_rows(np.asarray(X), labels, split, task)
     data = Dataset(X, y, task, None, random_state)
     fits = _plan_fits(data, split)
     records: list[tuple[str, int, int, float]] = []
@@ -188,8 +185,8 @@ def _plan_fits(data: Dataset, split: Split) -> list[_Fit]:
 
 def _sizes(data: Dataset, training_sets: list[IntArray]) -> list[int]:
     """Return the sizes of the curve. The last one is the size of the largest class in the smallest training set."""
-    if data.task == "regression":
-        largest, smallest = min(len(train) for train in training_sets), _MIN_REGRESSION_SIZE
+    if data.task != "classification":
+        largest, smallest = min(len(train) for train in training_sets), _MIN_SIZE
     else:
         largest = min(int(np.unique(data.y[train], return_counts=True)[1].max()) for train in training_sets)
         smallest = 1
@@ -203,7 +200,9 @@ def _subsample(data: Dataset, fold: Fold, sizes: Sequence[int], seed: int) -> li
     parts: list[tuple[int, Fold]] = []
     for draw in range(_N_DRAWS):
         order = rng.permutation(train)
-        rank = np.arange(len(order)) if data.task == "regression" else _rank_in_class(data.y[order])
+        if data.task == "multilabel" and (tagged := np.flatnonzero([len(tags) > 0 for tags in data.y[order]])).size:
+            order[[0, tagged[0]]] = order[[tagged[0], 0]]  # without any tag, there is nothing to fit
+        rank = _rank_in_class(data.y[order]) if data.task == "classification" else np.arange(len(order))
         for size in sizes:
             is_full = size == sizes[-1]
             if is_full and draw == 0:

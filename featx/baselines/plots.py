@@ -136,7 +136,7 @@ def plot_learning_curve(curve: pd.DataFrame, task: str, ax: Any = None) -> Any:
     ----------
     curve : pandas.DataFrame
         Result of :func:`featx.learning_curve`.
-    task : {"classification", "regression"}
+    task : {"classification", "regression", "multilabel"}
         Type of the target.
     ax : matplotlib.axes.Axes or None, default=None
         Axes to draw on. None: new axes.

@@ -255,12 +255,12 @@ class Experiment:
         )
 
     def learning_curve(self, best: BackboneComparison, notes: list[str]) -> pd.DataFrame | None:
-        """Return the learning curve of the fastest estimator that ties with the best. Tags have none.
+        """Return the learning curve of the fastest estimator that ties with the best.
 
         If it would take more than the rest of the time limit, it is not computed, with a note.
         """
         left = self._minutes_left()
-        if not self.config.diagnostics or left == 0 or self.config.task == "multilabel":
+        if not self.config.diagnostics or left == 0:
             return None
         if left is not None and (needed := expected_curve_seconds(best.comparison)) > 60 * left:
             notes.append(

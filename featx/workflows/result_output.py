@@ -125,7 +125,7 @@ def _summary_lines(result: ReportedComparison) -> list[str]:
             )
         )
     if result.learning_curve is not None:
-        lines += _curve_lines(result.learning_curve, has_classes=bool(result.n_classes))
+        lines += _curve_lines(result.learning_curve, has_classes=result.task == "classification")
     return lines
 
 

@@ -15,7 +15,8 @@ import numpy as np
 
 from featx.baselines.builtin_baselines import Baseline
 from featx.baselines.estimators import FINE_TUNE, ZERO_SHOT, EstimatorsLike, TaskOption, as_baselines
-from featx.baselines.fitting import Dataset, check_calibration, fit_on_all
+from featx.baselines.fitting import Dataset, fit_on_all
+from featx.baselines.folds.calibration import check_calibration
 from featx.baselines.folds.split import Fold
 from featx.baselines.folds.validation_split import fit_on_images
 from featx.baselines.libraries.classes import is_class_name, make_by_class_name
@@ -224,7 +225,8 @@ def train_images(
         Whether to tune the parameters of named estimators by cross-validation.
     calibrate : bool, default=False
         Whether to calibrate probabilities with a cross-validated sigmoid. Needs at least three images (or groups) per
-        class. Predictions become the most probable class, which may reduce the accuracy of ``"centroid"``.
+        class, or with and without each tag. Predictions become the most probable class, which may reduce the accuracy
+        of ``"centroid"``.
     random_state : int, default=0
         Seed of the shuffles and of random estimators.
     n_jobs : int or None, default=-1
@@ -421,9 +423,8 @@ def _note_on_saving(baseline: Baseline, task: str) -> list[str]:
 
 def _check_calibration(table: ImageTable, config: ComparisonConfig, baselines: Sequence[Baseline]) -> None:
     """Raise if classes are too small for calibration, as far as that is known before duplicates are."""
-    if config.task != "classification":
-        kind = "continuous targets" if config.task == "regression" else "several labels for each image"
-        raise OptionError(f"calibrate (--calibrate) requires classes, got {kind}. Remove it.")
+    if config.task == "regression":
+        raise OptionError("calibrate (--calibrate) requires classes or tags, got continuous targets. Remove it.")
     if any(baseline.images is not None for baseline in baselines):
         raise OptionError(f"calibrate (--calibrate) does not support {FINE_TUNE!r}. Remove one of them.")
     if any(baseline.needs_text for baseline in baselines):
@@ -431,7 +432,8 @@ def _check_calibration(table: ImageTable, config: ComparisonConfig, baselines: S
     y = validate_labels(label_column(table.labels), config.task)
     groups = user_groups(table)
     folds = make_configured_split(table, y, config, groups).folds
-    for rows in (*(train for train, _ in folds), _rows_of_classes_in(y, folds)):
+    all_rows = np.arange(len(y)) if config.task == "multilabel" else _rows_of_classes_in(y, folds)
+    for rows in (*(train for train, _ in folds), all_rows):
         check_calibration(y[rows], None if groups is None else groups[rows])
 
 

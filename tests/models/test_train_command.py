@@ -45,7 +45,10 @@ def test_train_then_predict(
         (["--select-from", ","], "logreg,svm,knn"),
         (["--estimator", "logref"], "Did you mean 'logreg'"),
         (["-o", "nowhere/model.skops"], "Cannot write"),
-        (["--estimator", "ridge", "--calibrate", "--task", "regression"], "requires classes, got continuous targets"),
+        (
+            ["--estimator", "ridge", "--calibrate", "--task", "regression"],
+            "requires classes or tags, got continuous targets",
+        ),
     ],
 )
 def test_train_command_errors(

@@ -31,7 +31,7 @@ from featx import (
     train_images,
 )
 from featx.cli import main as cli
-from featx.errors import ModelFileError, OptionError, SourceError
+from featx.errors import ComparisonError, ModelFileError, OptionError, SourceError
 
 pytestmark = pytest.mark.usefixtures("counting")
 OPTIONS: dict[str, Any] = {"cache": None, "duplicate_groups": False}
@@ -143,8 +143,13 @@ def test_models_without_probabilities(photos: list[tuple[str, list[str]]]) -> No
     assert "score_1" in table
     with pytest.raises(OptionError, match="has no probabilities"):
         predict_images("ridge.skops", paths, threshold=0.3)
-    with pytest.raises(OptionError, match="calibrate .* requires classes, got several labels for each image"):
-        train_images(paths, y, backbone="counting", calibrate=True, **OPTIONS)
+    calibrated = train_images(paths, y, backbone="counting", estimator="ridge", calibrate=True, cv=2, **OPTIONS)
+    calibrated.save("ridge.skops")
+    table = predict_images("ridge.skops", paths, threshold=0.3, cache=None)
+    expected = calibrated.pipeline.set_params(features__cache=None).predict_proba(paths) >= 0.3
+    assert table["tags"].tolist() == [";".join(names[row]) for row in expected]
+    with pytest.raises(ComparisonError, match="at least two images with and without each tag .*'rare'"):
+        train_images(paths, [["rare"], *y[1:]], backbone="counting", calibrate=True, cv=2, **OPTIONS)
 
 
 def test_only_what_can_be_predicted_is_saved(photos: list[tuple[str, list[str]]]) -> None:

@@ -5,6 +5,7 @@
 ``given_folds``       folds that the user provides, after checks
 ``groups``            groups of samples as integers; near-duplicates as groups
 ``tag_folds``         folds in which each tag is spread evenly
+``calibration``       calibrated probabilities, on folds of the training samples
 ``validation_split``  a validation split for early stopping
 
 May import: ``features``, ``datasets``, ``system``, ``errors``.

@@ -92,7 +92,7 @@ def _figures(frame: ImageFrame, projection: Projection) -> dict[str, Any]:
         figures["errors"] = charts.errors_chart(targets, predicted, frame.names[: len(frame.shown)])
     figures["map"] = _map(frame, projection)
     if result.learning_curve is not None:
-        x_label = "training images per class" if frame.has_classes else "training images"
+        x_label = "training images per class" if result.task == "classification" else "training images"
         figures["curve"] = charts.curve_chart(result.learning_curve, metric_name, x_label)
     return figures
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from sklearn.multiclass import OneVsRestClassifier
 
 from featx import TagClassifier, Tags, compare_baselines, find_label_issues, learning_curve
 from featx.baselines.estimators import as_baselines
+from featx.baselines.fitting import Dataset, fit_on_all
 from featx.baselines.folds.make_split import make_split
 from featx.baselines.scaling.approximate import approximate_baselines
 from featx.baselines.scaling.limits import ScaleLimits
@@ -226,11 +228,42 @@ def test_what_tags_do_not_support(data: tuple[Array, Array]) -> None:
         compare_baselines(X, Y[:, 0], task="multilabel")
     with pytest.raises(ComparisonError, match="For tags, use the label_issues of compare_baselines"):
         find_label_issues(Y, Y)
-    split = compare_baselines(X, Y, estimators=["dummy"]).split
-    with pytest.raises(ComparisonError, match="Cannot compute a learning curve for several labels"):
-        learning_curve(X, Y, split)
     with pytest.raises(ComparisonError, match="confusion matrix for multilabel"):
         compare_baselines(X, Y, estimators=["dummy"]).plot_confusion()
+
+
+def test_learning_curve(data: tuple[Array, Array]) -> None:
+    X, Y = data
+    comparison = compare_baselines(X, Y, estimators=["ridge"], cv=3)
+    curve = comparison.learning_curve
+    assert curve["n_per_class"].tolist() == [5, 10, 20, 50, 100, 133]
+    assert curve["score_mean"].iloc[-1] == pytest.approx(comparison.table["map_mean"].item())
+    assert curve["score_mean"].iloc[0] < curve["score_mean"].iloc[-1]
+    same = learning_curve(X, Y, comparison.split, estimators=["ridge"])
+    np.testing.assert_allclose(same["score_mean"], curve["score_mean"])
+    rare = np.zeros_like(Y)
+    rare[::20, 0] = rare[1::20, 1] = 1  # most small samples have no tag
+    few = learning_curve(X, rare, comparison.split, estimators=["logreg"])
+    assert few["score_mean"].notna().all()
+    assert comparison.plot_learning_curve().get_ylabel() == "mAP"
+
+
+@pytest.mark.parametrize("groups", [None, np.arange(200) // 2])
+def test_calibrated_tags(data: tuple[Array, Array], groups: Array | None) -> None:
+    X, Y = data
+    baseline = dataclasses.replace(as_baselines(["linear-svm"], "multilabel", 0)[0], is_calibrated=True)
+    y = as_label_array(np.column_stack([Y, np.ones(len(Y), dtype=int)]))
+    fitted, params = fit_on_all(baseline, Dataset(X, y, "multilabel", groups), tune=True, notes=[])
+    probabilities = fitted.predict_proba(X)
+    assert np.abs(probabilities[:, :4].mean(axis=0) - Y.mean(axis=0)).max() < 0.05
+    assert probabilities[:, 4].tolist() == [1.0] * 200
+    assert all(tag.cv == 5 for tag in fitted.estimators_[:4])
+    assert all(name in TagClassifier(fitted.estimator.estimator).get_params() for name in params)
+    rare = np.zeros((200, 2), dtype=int)
+    rare[:2, 0] = rare[::3, 1] = 1
+    if groups is not None:  # both images of the first tag are one group
+        with pytest.raises(ComparisonError, match="at least two groups of images with and without each tag .*'0'"):
+            fit_on_all(baseline, Dataset(X, as_label_array(rare), "multilabel", groups), tune=False, notes=[])
 
 
 def test_classifier(data: tuple[Array, Array]) -> None:
