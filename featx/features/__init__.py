@@ -2,7 +2,7 @@
 
 ``open``         :func:`open_features`: open a feature file or a job
 ``matrix``       :class:`FeatureMatrix`, whose rows are read on demand
-``selected_rows``  rows of a matrix, read when they are needed
+``selected_rows``  a selection of rows, and the rows of two matrices, read when they are needed
 ``columns``      path, label and digest of the rows
 ``npy_part``     a file of rows, local or remote
 ``npy_writer``   write a ``.npy`` file row by row

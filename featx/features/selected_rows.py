@@ -1,4 +1,4 @@
-"""Rows of a matrix that are read when they are needed."""
+"""Rows of a matrix that are read when they are needed: a selection, or the rows of two matrices."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from featx.errors import OptionError
 from featx.features.matrix import FeatureMatrix
+from featx.recipe import recipe_differences
 from featx.system.array_types import AnyArray, IntArray
+from featx.system.formatting import shorten
 
 #: Number of rows that are read at once to convert a selection to an array.
 _BLOCK_ROWS = 8192
@@ -62,6 +65,35 @@ class SelectedRows:
         for start in range(0, len(self), _BLOCK_ROWS):
             result[start : start + _BLOCK_ROWS] = self[start : start + _BLOCK_ROWS]
         return result
+
+
+def join_features(features: FeatureMatrix, test: FeatureMatrix) -> FeatureMatrix:
+    """Return the rows of two matrices as one, without a copy.
+
+    Raises
+    ------
+    OptionError
+        The rows are those of different recipes.
+    """
+    recipes = features.recipe, test.recipe
+    differences = {} if None in recipes else recipe_differences(features.recipe or {}, test.recipe or {})
+    if not differences and features.shape[1] != test.shape[1]:
+        differences = {"number of features": (features.shape[1], test.shape[1])}
+    if differences:
+        name, (expected, found) = next(iter(differences.items()))
+        raise OptionError(
+            f"test (--test) must have features of the same recipe as {features.address!r}, got {name} "
+            f"{shorten(str(found))} instead of {shorten(str(expected))} in {test.address!r}. Extract both with the "
+            "same options."
+        )
+    return FeatureMatrix(
+        features.address,
+        [*features._parts, *test._parts],
+        [*features._tables, *test._tables],
+        job={"recipe": features.recipe, "options": features.options, "folder": features.folder},
+        n_features=features.shape[1],
+        is_complete=features.is_complete and test.is_complete,
+    )
 
 
 def is_read_on_demand(X: Any) -> bool:

@@ -19,7 +19,9 @@ from featx.datasets.labels import validate_labels
 from featx.errors import InputError, notes_on_errors
 from featx.extraction.options import ExtractionOptions, check_on_error, resolve_cache
 from featx.features.duplicates.find import DUPLICATE_THRESHOLD
+from featx.features.matrix import FeatureMatrix
 from featx.models.zero_shot.prompts import PromptsLike
+from featx.system.formatting import shorten
 from featx.system.option_checks import as_list
 from featx.system.terminal.progress import ProgressFunction, describing, reporting
 from featx.workflows.config import ComparisonConfig, validate_request
@@ -49,7 +51,7 @@ def compare_images(
     task: TaskOption = "auto",
     cv: int | None = None,
     repeats: int = 1,
-    test: ImageTable | None = None,
+    test: ImageTable | FeatureMatrix | None = None,
     test_mask: LabelsLike | None = None,
     groups: LabelsLike | None = None,
     duplicate_groups: bool = True,
@@ -89,8 +91,8 @@ def compare_images(
         Number of folds. None: 5, unless there is a test split.
     repeats : int, default=1
         Number of times that cross-validation is repeated with other shuffles.
-    test : ImageTable or None, default=None
-        Labeled images of the test split.
+    test : ImageTable, FeatureMatrix or None, default=None
+        Labeled images of the test split. Those of a FeatureMatrix are the images that it lists.
     test_mask : array-like of bool of shape (n_samples,), Series, iterable or None, default=None
         Whether each of the images belongs to the test split. None: the splits of the table, if it has any.
     groups : array-like of shape (n_samples,), Series, iterable or None, default=None
@@ -175,9 +177,11 @@ def compare_images(
         exact=exact,
         prompts=prompts,
     )
+    if isinstance(test, FeatureMatrix):
+        test = as_image_table(test)
     if test is not None and not isinstance(test, ImageTable):
         hint = f"featx.find_images({os.fspath(test)!r})" if isinstance(test, str | os.PathLike) else "featx.find_images"
-        raise InputError(f"test must be an ImageTable or None, got {test!r}. Pass the result of {hint}.")
+        raise InputError(f"test must be an ImageTable or None, got {shorten(repr(test))}. Pass the result of {hint}.")
     with reporting(verbose, progress):
         return compare_tables(
             as_image_table(images, y, groups=groups, test_mask=test_mask),
@@ -269,8 +273,6 @@ def summarize(
     row = best_row(scores, config.task)
     best = backbone_of_row(backbones, row)
     notes += _backbone_notes(backbones)
-    if config.task == "multilabel" and config.diagnostics:
-        notes.append("No learning curve is computed for several labels of each image.")
     if experiment.is_time_up():
         notes.append("Diagnostics were skipped: no time of time_limit (--time-limit) was left.")
     if _ties_with_dummy(scores) and not _is_accuracy_misleading(backbones):

@@ -19,7 +19,9 @@ from featx.datasets.tables.groups import normalize_groups, notes_of_groups
 from featx.datasets.tags import Tags, untagged_notes
 from featx.errors import ComparisonError, SourceError, shorten_quoted
 from featx.features.matrix import FeatureMatrix
-from featx.images.image_lists import as_image_list, name_images
+from featx.images.image_lists import as_image_list, is_stream, name_images
+from featx.system.array_types import IntArray
+from featx.system.files.url_secrets import check_not_redacted
 from featx.system.formatting import format_count, shorten
 
 _MAX_NAMED = 3
@@ -100,6 +102,7 @@ def images_of_features(features: FeatureMatrix, *, are_read: bool = False) -> Im
     parts = " and ".join(f"{name}s" for name in features.part_columns)
     notes = [f"The {parts} of images are those with which the features were extracted."] if parts else []
     if are_read:
+        check_not_redacted(paths, features.address)
         paths = list(map(features.resolve_path, paths))
         notes.append(f"Images are those that {features.address!r} lists; their features are extracted or cached.")
     return ImageTable(
@@ -116,10 +119,13 @@ def _as_table(images: ImagesLike, *, has_labels: bool) -> ImageTable:
         return images
     if isinstance(images, FeatureMatrix):
         return images_of_features(images, are_read=True)
+    if is_stream(images) and has_labels:
+        return find_images(images)
     if not has_labels:
         if isinstance(images, str | os.PathLike):
             as_image_list(images)  # raises InputError, with what to pass instead
-        table = find_images(images) if is_frame(images) or is_dataset_dict(images) else None
+        is_table = is_frame(images) or is_dataset_dict(images) or is_stream(images)
+        table = find_images(images) if is_table else None
         if table is None or not any(label is not None for label in table.labels):
             raise ComparisonError(
                 "y must be the label of each image, got None. Pass labels, or the result of find_images."
@@ -130,7 +136,12 @@ def _as_table(images: ImagesLike, *, has_labels: bool) -> ImageTable:
 
 
 def prepare_table(table: ImageTable, test: ImageTable | None, notes: list[str]) -> ImageTable:
-    """Return the images that take part, and add a note on those that do not.
+    """Return the images that take part, and add a note on those that do not. See :func:`prepare_rows`."""
+    return prepare_rows(table, test, notes)[0]
+
+
+def prepare_rows(table: ImageTable, test: ImageTable | None, notes: list[str]) -> tuple[ImageTable, IntArray]:
+    """Return the images that take part with their positions, and add a note on those that do not.
 
     Parameters
     ----------
@@ -140,29 +151,44 @@ def prepare_table(table: ImageTable, test: ImageTable | None, notes: list[str]) 
         Test images. The training images of `table` are then the training split.
     notes : list of str
         Receives the notes.
+
+    Returns
+    -------
+    table : ImageTable
+    rows : ndarray of int of shape (n_samples,)
+        Position of each image in `table`, or after its end in `test`.
     """
     notes += [*table.notes, *(() if test is None else test.notes)]
-    table = _exclude_unlabeled(_exclude_unassigned(table, notes), notes)
+    rows = _assigned_rows(table, notes)
+    rows = _labeled_rows(table, rows, notes)
     if test is None:
-        table = _without_empty_split(table, notes)
+        table = _without_empty_split(table.select(rows), notes)
         _note_names(table, notes)
-        return table
+        return table, np.array(rows, dtype=np.int64)
     if table.splits is not None:
-        table = table.select([row for row, split in enumerate(table.splits) if split == "train"])
-        notes.append(f"Test images of the first source are not used: {format_count(len(table), 'training image')}.")
+        rows = [row for row in rows if table.splits[row] == "train"]
+        notes.append(f"Test images of the first source are not used: {format_count(len(rows), 'training image')}.")
+    test_rows = list(range(len(test)))
     if test.splits is not None and {"train", "test"} <= set(test.splits):
-        n_images = len(test)
-        test = test.select([row for row, split in enumerate(test.splits or ()) if split == "test"])
+        test_rows = [row for row in test_rows if test.splits[row] == "test"]
         notes.append(
-            f"Of the test source, only its test split is used: {len(test):,} of {format_count(n_images, 'image')}."
+            f"Of the test source, only its test split is used: {len(test_rows):,} of "
+            f"{format_count(len(test), 'image')}."
         )
-    if not len(test.labeled()):
+    if all(test.labels[row] is None for row in test_rows):
         reason = test.no_labels_reason or "Pass one folder per class, or a table with a label column."
         raise ComparisonError(f"The test images have no labels. {reason}")
-    if table.paths and set(table.paths) <= set(test.paths):
+    if rows and {table.paths[row] for row in rows} <= {test.paths[row] for row in test_rows}:
         raise ComparisonError("All training images are also test images. Pass other images as test (--test).")
-    test = _exclude_unlabeled(test, notes)
-    joined = ImageTable(
+    test_rows = _labeled_rows(test, test_rows, notes)
+    joined = _join(table.select(rows), test.select(test_rows))
+    _note_names(joined, notes)
+    return joined, np.array([*rows, *(len(table) + row for row in test_rows)], dtype=np.int64)
+
+
+def _join(table: ImageTable, test: ImageTable) -> ImageTable:
+    """Return training and test images as one table."""
+    return ImageTable(
         paths=[*table.paths, *test.paths],
         labels=unify_labels(table.labels, test.labels),
         ignored=dict(collections.Counter(table.ignored) + collections.Counter(test.ignored)),
@@ -170,8 +196,6 @@ def prepare_table(table: ImageTable, test: ImageTable | None, notes: list[str]) 
         groups=_concatenate_groups(table, test),
         no_labels_reason=table.no_labels_reason or test.no_labels_reason,
     )
-    _note_names(joined, notes)
-    return joined
 
 
 def _without_empty_split(table: ImageTable, notes: list[str]) -> ImageTable:
@@ -206,31 +230,33 @@ def _concatenate_groups(table: ImageTable, test: ImageTable) -> list[str | None]
     return [*(table.groups or [None] * len(table)), *(test.groups or [None] * len(test))]
 
 
-def _exclude_unassigned(table: ImageTable, notes: list[str]) -> ImageTable:
-    if table.splits is None:
-        return table
-    _note_excluded(
-        table, [split is None for split in table.splits], "in neither the training nor the test split", notes
-    )
-    return table.select([row for row, split in enumerate(table.splits) if split is not None])
+def _assigned_rows(table: ImageTable, notes: list[str]) -> list[int]:
+    """Return the positions of images that are in a split, if there are splits."""
+    splits = table.splits
+    if splits is None:
+        return list(range(len(table)))
+    excluded = [row for row, split in enumerate(splits) if split is None]
+    _note_excluded(table, excluded, "in neither the training nor the test split", notes)
+    return [row for row, split in enumerate(splits) if split is not None]
 
 
-def _exclude_unlabeled(table: ImageTable, notes: list[str]) -> ImageTable:
-    is_unlabeled = [label is None for label in table.labels]
-    for path in (path for path, excluded in zip(table.paths, is_unlabeled, strict=True) if excluded):
+def _labeled_rows(table: ImageTable, rows: Sequence[int], notes: list[str]) -> list[int]:
+    """Return the positions of images that have a label."""
+    unlabeled = [row for row in rows if table.labels[row] is None]
+    for path in (table.paths[row] for row in unlabeled):
         if isinstance(path, str) and os.path.isdir(path):  # without its images, a class may be missing
             raise SourceError(f"Cannot list the folder {path!r}. Fix its permissions, or move it to another place.")
-    if not all(is_unlabeled):  # else it is the error
-        _note_excluded(table, is_unlabeled, "without a label", notes)
-    return table.labeled()
+    if len(unlabeled) < len(rows):  # else it is the error
+        _note_excluded(table, unlabeled, "without a label", notes)
+    return [row for row in rows if table.labels[row] is not None]
 
 
-def _note_excluded(table: ImageTable, is_excluded: Sequence[bool], reason: str, notes: list[str]) -> None:
-    names = [shorten(path) for path, excluded in zip(table.paths, is_excluded, strict=True) if excluded]
-    if names:
-        n_more = len(names) - _MAX_NAMED
+def _note_excluded(table: ImageTable, rows: Sequence[int], reason: str, notes: list[str]) -> None:
+    if rows:
+        names = [shorten(table.paths[row]) for row in rows[:_MAX_NAMED]]
+        n_more = len(rows) - _MAX_NAMED
         more = f" and {n_more:,} more" if n_more > 0 else ""
-        notes.append(f"{format_count(len(names), 'image')} {reason} excluded: {', '.join(names[:_MAX_NAMED])}{more}.")
+        notes.append(f"{format_count(len(rows), 'image')} {reason} excluded: {', '.join(names)}{more}.")
 
 
 def label_column(labels: Sequence[Any]) -> np.ndarray[Any, Any]:

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 #: Options about images, which do not apply to features that are extracted already.
 _IMAGE_OPTIONS = (
-    *("test", "group_column", "label_column", "split_column", "path_column", "path_template", "root"),
+    *("group_column", "label_column", "split_column", "path_column", "path_template", "root"),
     *("encoding", "class_level", "zip_encoding"),
 )
 #: Options of extraction whose columns are kept with the features.
@@ -56,6 +56,7 @@ _COMPARE_EXAMPLES = """examples:
   featx compare train/ --test test/
   featx compare labels.csv --label-column tags --label-separator ';'
   featx compare job/ --time-limit 30
+  featx compare train.parquet --test test.parquet
   featx compare photos/ --backbone open_clip/ViT-B-32:laion2b_s34b_b79k --estimator zero-shot --estimator logreg
 """
 
@@ -148,7 +149,10 @@ def _add_split(parser: argparse.ArgumentParser) -> None:
         "--repeats", type=int, default=1, metavar="N", help="Number of repetitions of the folds (default: 1)"
     )
     group.add_argument(
-        "--test", action="append", metavar="SOURCE", help="Test images, instead of cross-validation; repeatable"
+        "--test",
+        action="append",
+        metavar="SOURCE",
+        help="Test images or features, instead of cross-validation; repeatable",
     )
     add_groups(group)
 
@@ -224,10 +228,26 @@ def _compare_features(args: argparse.Namespace) -> ImageComparison:
         raise OptionError(f"{option} does not apply to features that are extracted already. Remove it, or {remedy}.")
     return compare_features(
         args.source[0],
+        test=_test_features_from(args),
         label_separator=args.label_separator,
         cache=cache_from(args),
         **_comparison_options_from(args),
     )
+
+
+def _test_features_from(args: argparse.Namespace) -> str | None:
+    """Return the path of the test features, if any."""
+    from featx.errors import OptionError
+    from featx.features.open import is_features
+
+    if not args.test:
+        return None
+    if len(args.test) > 1 or not is_features(args.test[0]):
+        raise OptionError(
+            f"--test must be one job or feature file, as SOURCE is, got {' '.join(map(repr, args.test))}. Extract the "
+            "test images with the same options: featx extract TEST -o test.npy"
+        )
+    return str(args.test[0])
 
 
 def _is_given(args: argparse.Namespace, name: str) -> bool:
@@ -237,12 +257,15 @@ def _is_given(args: argparse.Namespace, name: str) -> bool:
 def _compare_images(args: argparse.Namespace) -> ImageComparison:
     from featx.datasets.find import find_images
     from featx.datasets.image_listing import is_table
+    from featx.features.open import is_features, open_features
     from featx.workflows.compare import compare_images
 
     backbones = _all_options(args)
     table = labeled_images_from(args)
-    test = None
-    if args.test:  # options of tables apply to tables only; the test images may be in a folder
+    test: Any = None
+    if args.test and len(args.test) == 1 and is_features(args.test[0]):
+        test = open_features(args.test[0])
+    elif args.test:  # options of tables apply to tables only; the test images may be in a folder
         test = find_images(args.test, **source_options_from(args, tables=is_table(args.test)))
     comparison = compare_images(
         table,

@@ -23,7 +23,7 @@ from featx.extraction.recorded import resolve_with_recipe
 from featx.features.duplicates.find import DUPLICATE_THRESHOLD, Duplicates, find_equal_rows
 from featx.features.matrix import FeatureMatrix, unfinished_notes
 from featx.features.open import open_features
-from featx.features.selected_rows import SelectedRows
+from featx.features.selected_rows import SelectedRows, join_features
 from featx.models.zero_shot.prompts import PromptsLike
 from featx.system.array_types import AnyArray, DigestArray, IntArray
 from featx.system.formatting import format_count
@@ -35,7 +35,7 @@ from featx.workflows.experiment import BackboneComparison, Experiment
 from featx.workflows.feature_sets import FeatureSet, ReadableImages
 from featx.workflows.image_duplicates import ImageDuplicates, classify_duplicates, find_image_duplicates
 from featx.workflows.image_estimators import bind_texts, check_feature_estimators, uses_texts, validate_zero_shot
-from featx.workflows.labeled_images import as_image_table, images_of_features, label_column, prepare_table
+from featx.workflows.labeled_images import as_image_table, images_of_features, label_column, prepare_rows
 from featx.workflows.result import ImageComparison
 from featx.workflows.stored.stored_backbone import stored_backbone
 
@@ -54,6 +54,7 @@ def compare_features(
     task: TaskOption = "auto",
     cv: int | None = None,
     repeats: int = 1,
+    test: str | os.PathLike[str] | FeatureMatrix | None = None,
     test_mask: LabelsLike | None = None,
     groups: LabelsLike | None = None,
     duplicate_groups: bool = True,
@@ -90,6 +91,8 @@ def compare_features(
         Number of folds. None: 5, unless there is a test split.
     repeats : int, default=1
         Number of times that cross-validation is repeated with other shuffles.
+    test : str, Path, FeatureMatrix or None, default=None
+        Features of the test split with their labels, of the same recipe. None: `test_mask`.
     test_mask : array-like of bool of shape (n_rows,), Series, iterable or None, default=None
         Whether each row belongs to the test split. None: the splits with which the rows were extracted, if any.
     groups : array-like of shape (n_rows,), Series, iterable or None, default=None
@@ -173,11 +176,12 @@ def compare_features(
     )
     check_feature_estimators(config)
     with reporting(verbose, progress):
-        matrix = features if isinstance(features, FeatureMatrix) else open_features(_as_location(features))
+        matrix = _as_matrix("features", features)
         table = _image_table(matrix, has_labels=y is not None, separator=label_separator)
         if test_mask is not None or groups is not None or y is not None:
             table = as_image_table(table, y, groups=groups, test_mask=test_mask)
-        return _compare(matrix, table, config, resolve_cache(cache))
+        test_matrix = None if test is None else _as_matrix("test", test)
+        return _compare(matrix, test_matrix, table, config, resolve_cache(cache))
 
 
 def _image_table(matrix: FeatureMatrix, *, has_labels: bool, separator: str | None) -> ImageTable:
@@ -201,26 +205,27 @@ def _image_table(matrix: FeatureMatrix, *, has_labels: bool, separator: str | No
     return dataclasses.replace(table, labels=labels)
 
 
-def _as_location(features: object) -> str:
+def _as_matrix(name: str, features: object) -> FeatureMatrix:
+    if isinstance(features, FeatureMatrix):
+        return features
     if not isinstance(features, str | os.PathLike):
         raise OptionError(
-            "features must be the path of a job or of a feature file, or a FeatureMatrix, got "
+            f"{name} must be the path of a job or of a feature file, or a FeatureMatrix, got "
             f"{type(features).__name__}. For an array, use compare_baselines(X, y)."
         )
-    return os.fspath(features)
+    return open_features(os.fspath(features))
 
 
-def _compare(matrix: FeatureMatrix, table: ImageTable, config: ComparisonConfig, cache: Path | None) -> ImageComparison:
+def _compare(
+    matrix: FeatureMatrix, test: FeatureMatrix | None, table: ImageTable, config: ComparisonConfig, cache: Path | None
+) -> ImageComparison:
     started = time.perf_counter()
     notes: list[str] = []
     with notes_on_errors(notes):
-        rows = _used_rows(table)
-        if not len(rows):
-            raise ComparisonError(
-                f"Cannot compare baselines on {matrix.address!r}: no row has a label. Pass y from Python, or extract "
-                "with labels (a folder per class, or a table with a label column)."
-            )
-        prepared = prepare_table(table, None, notes)
+        _check_labels(matrix, table)
+        test_table = None if test is None else _test_images(test, notes)
+        matrix = matrix if test is None else join_features(matrix, test)
+        prepared, rows = prepare_rows(table, test_table, notes)
         config = validate_request(prepared, config)
         notes += filter(None, [config.task_note])
         notes += _describe_missing(matrix)
@@ -233,6 +238,18 @@ def _compare(matrix: FeatureMatrix, table: ImageTable, config: ComparisonConfig,
         comparison = experiment.compare(features, _bind(matrix, config, y, cache, notes))
         compared = BackboneComparison(backbone.backbone.name, backbone, features, comparison, 0, 0.0)
         return summarize(experiment, images, [compared], notes, cache=None, started=started)
+
+
+def _test_images(test: FeatureMatrix, notes: list[str]) -> ImageTable:
+    """Return label and group of each test row."""
+    if not test.has_table:
+        raise ComparisonError(
+            f"The test features {test.address!r} have no labels: there is no table next to them. Put the .csv file of "
+            "the extraction next to them."
+        )
+    if test.recipe is None:
+        notes.append(f"{test.address!r} does not record its backbone, which must be that of the training features.")
+    return images_of_features(test)
 
 
 def _bind(
@@ -280,12 +297,14 @@ def _split(images: ReadableImages, y: AnyArray, config: ComparisonConfig, notes:
     return GroupedSplit(ImageDuplicates(none, [], 0, 0, images.table.paths), groups, split)
 
 
-def _used_rows(table: ImageTable) -> IntArray:
-    """Return the rows that have a label and a split, if there are splits."""
+def _check_labels(matrix: FeatureMatrix, table: ImageTable) -> None:
+    """Raise if no row can take part."""
     splits = table.splits or ["train"] * len(table)
-    return np.flatnonzero(
-        [label is not None and split is not None for label, split in zip(table.labels, splits, strict=True)]
-    )
+    if not any(label is not None and split is not None for label, split in zip(table.labels, splits, strict=True)):
+        raise ComparisonError(
+            f"Cannot compare baselines on {matrix.address!r}: no row has a label. Pass y from Python, or extract "
+            "with labels (a folder per class, or a table with a label column)."
+        )
 
 
 def _as_images(matrix: FeatureMatrix, table: ImageTable, rows: IntArray, *, exact: bool) -> ReadableImages:

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 import featx
-from featx import compare_features, compare_images, find_images, open_features, plan_job, run_job
+from featx import compare_features, compare_images, extract_images, find_images, open_features, plan_job, run_job
 from featx.baselines.scaling.limits import ScaleLimits
+from featx.cli import main as cli
 from featx.errors import ComparisonError, FeaturesNotFoundError, OptionError, UnfinishedWarning
 from featx.workflows.stored import compare as stored
 
@@ -137,6 +138,46 @@ def test_bad_input_has_a_remedy(job, tmp_path):
         compare_features(job, estimators=["fine-tune"])
     with pytest.raises(ComparisonError, match="no row has a label"):
         compare_features(job, [None] * 200)
+
+
+def test_features_are_a_test_set(digits, job, tmp_path, capsys):
+    images = find_images(digits)
+    parts = {"train": range(0, 200, 2), "test": range(1, 200, 2)}
+    for name, rows in parts.items():
+        for suffix in (".parquet", ".npy"):
+            extract_images(images.select(rows), tmp_path / f"{name}{suffix}", backbone="color_histogram", cache=None)
+    options = {"estimators": ["ridge"], "diagnostics": False, "duplicate_groups": False}
+    mask = [row % 2 == 1 for row in range(200)]
+    expected = compare_images(images, test_mask=mask, backbones=["color_histogram"], cache=None, **options)
+    for suffix in (".parquet", ".npy"):
+        stored = compare_features(tmp_path / f"train{suffix}", test=tmp_path / f"test{suffix}", **options)
+        assert without_times(stored.table)["accuracy_mean"].tolist() == expected.table["accuracy_mean"].tolist()
+        assert stored.paths == [images.paths[row] for rows in parts.values() for row in rows]
+    assert any("test.npy' does not record its backbone" in note for note in stored.notes)
+    with pytest.raises(ComparisonError, match="All training images are also test images"):
+        compare_features(tmp_path / "train.npy", test=job, **options)
+    command = ["compare", str(tmp_path / "train.parquet"), "--estimator", "ridge", "--quiet", "--test"]
+    assert cli.main([*command, str(tmp_path / "test.parquet"), "--no-duplicate-groups"]) == 0
+    assert f"{expected.table['accuracy_mean'].item():.3f}" in capsys.readouterr().out
+    assert cli.main([*command, str(digits)]) == 2
+    assert "featx extract TEST -o test.npy" in capsys.readouterr().err
+    test = open_features(tmp_path / "test.parquet")
+    listed = compare_images(
+        images.select(parts["train"]), test=test, backbones=["color_histogram"], cache=None, **options
+    )
+    assert listed.table["accuracy_mean"].tolist() == expected.table["accuracy_mean"].tolist()
+
+
+def test_test_features_of_another_recipe_are_refused(digits, tmp_path):
+    images = find_images(digits).select(range(0, 200, 20))
+    for name, resize in (("train", "squash"), ("test", "crop")):
+        output = tmp_path / f"{name}.parquet"
+        extract_images(images, output, backbone="color_histogram", resize=resize, cache=None)
+    np.save(tmp_path / "flat.npy", np.zeros((4, 3), np.float32))
+    with pytest.raises(OptionError, match=r"got resize crop instead of squash in .* Extract both with the same"):
+        compare_features(tmp_path / "train.parquet", test=tmp_path / "test.parquet")
+    with pytest.raises(ComparisonError, match="have no labels: there is no table next to them"):
+        compare_features(tmp_path / "train.parquet", test=tmp_path / "flat.npy")
 
 
 def run(*arguments):
