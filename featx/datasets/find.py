@@ -13,9 +13,10 @@ from featx.datasets.source_options import SourceOptions
 from featx.datasets.tables.columns import table_from_frame
 from featx.datasets.tables.frames import is_dataset_dict, is_frame
 from featx.datasets.tables.groups import notes_of_groups, splits_by_name_error
+from featx.datasets.tables.streams import read_into_memory
 from featx.errors import OptionError, SourceError
 from featx.images.image import is_in_memory
-from featx.images.image_lists import as_image_list, name_images
+from featx.images.image_lists import as_image_list, is_stream, name_images
 
 
 def find_images(
@@ -57,7 +58,8 @@ def find_images(
         Folders, archives, images and URLs; or one CSV, TSV, JSON Lines, Parquet, Feather or Excel file, or a text file
         with a path and a label on each line; or a pandas table. An image that is named explicitly may have any suffix.
         A table must be the only source. Images in memory, as :class:`FeatureExtractor` takes them, have names such as
-        ``images[0]`` and no labels. An ImageTable is returned unchanged.
+        ``images[0]`` and no labels. The images of a data set of Hugging Face that is streamed are kept in memory, up to
+        2 GB. An ImageTable is returned unchanged.
     path_column : str or None, default=None
         Column with the paths of a table. None: the first of path, file, filename, image and similar names, or a column
         of ids or URLs such as image_id if the files exist. A suffix that all paths lack is completed.
@@ -134,6 +136,8 @@ def find_images(
         class_level=class_level,
         zip_encoding=zip_encoding,
     )
+    if is_stream(source):
+        return read_into_memory(source, options)
     if is_frame(source):
         return table_from_frame(source, options)
     if is_dataset_dict(source):

@@ -15,7 +15,8 @@ from featx.datasets.folders.several import SeveralSources, read_together
 from featx.datasets.label_types import LabelTypeInferrer, TagCounts, cast_label
 from featx.datasets.source_options import SourceOptions
 from featx.datasets.tables.array_sources import MAX_SOURCES, ArrayPart, find_array_parts
-from featx.datasets.tables.columns import JOINED, ImageColumns, describe_columns
+from featx.datasets.tables.cells import describe_columns
+from featx.datasets.tables.columns import JOINED, ImageColumns
 from featx.datasets.tables.file import TABLE_SUFFIXES, check_is_read, is_table_name, read_batches
 from featx.datasets.tables.metadata import find_metadata, metadata_note
 from featx.datasets.tables.shards import data_files_in, expand_sources, is_data_file, splits_of_files
@@ -139,7 +140,8 @@ class ImageListing:
     def _images_of_table(self, table: str, batch_size: int | None) -> Iterator[ListedImage]:
         columns: ImageColumns | None = None
         is_empty = True
-        for frame in read_batches(table, batch_size, self.remarks.notes, self._options.encoding):
+        label_column = self._options.label_column if isinstance(self._options.label_column, str) else None
+        for frame in read_batches(table, batch_size, self.remarks.notes, self._options.encoding, label_column):
             if columns is None:
                 columns = ImageColumns(frame, table, self._options)
                 self.remarks.notes += columns.notes
@@ -160,7 +162,7 @@ class ImageListing:
             )
         splits = normalize_splits(names) if are_splits else [None] * len(names)
         for part, split in zip(self._arrays, splits, strict=True):
-            for row, label in enumerate(self._noted(part.labels)):
+            for row, label in enumerate(self._noted(part.labels, are_typed=True)):
                 yield ListedImage(f"{part.prefix}{row}", label, split)
 
     def _images_of_frame(self, frame: Any, columns: ImageColumns, table: str) -> Iterator[ListedImage]:
@@ -174,16 +176,17 @@ class ImageListing:
         if columns.stored_type == "tags" and labels:
             labels = [split_tags(label, SEPARATOR) if isinstance(label, str) else label for label in labels]
         splits, groups = columns.splits(frame) or none, columns.groups(frame) or none
-        return map(ListedImage, paths, self._noted(labels) if labels else none, splits, groups)
+        noted = self._noted(labels, are_typed=columns.has_floats) if labels else none
+        return map(ListedImage, paths, noted, splits, groups)
 
-    def _noted(self, labels: Sequence[Any]) -> Sequence[Any]:
+    def _noted(self, labels: Sequence[Any], *, are_typed: bool) -> Sequence[Any]:
         """Return labels as text or tags, and note what decides their type."""
         if self._options.has_tags:
             separator = self._options.label_separator or JOINED
             labels = [label if isinstance(label, Tags) else split_tags(label or "", separator) for label in labels]
         self._tags.add(labels)
         if self._label_types is not None:
-            self._label_types.add(label for label in labels if isinstance(label, str))
+            self._label_types.add((label for label in labels if isinstance(label, str)), are_typed=are_typed)
         return labels
 
     @property
@@ -269,7 +272,7 @@ def iter_images(
         prefix, labels, folder = lister.prefix, lister.labels, None
         if labels is not None:
             remarks.label_types = remarks.label_types or LabelTypeInferrer()
-            remarks.label_types.add(labels.values())
+            remarks.label_types.add(labels.values(), are_typed=lister.are_typed)
         for name in lister.names(layout):
             if (start := name[: name.rfind("/") + 1]) != folder:  # images of a folder share everything else
                 folder = start

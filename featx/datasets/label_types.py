@@ -45,19 +45,26 @@ class LabelTypeInferrer:
         #: Whether numbers have fractions, and the first number that cannot be read, with a decimal point and comma.
         self._has_fractions = {".": False, ",": False}
         self._not_a_number: dict[str, str] = {}
-        self._first_with_comma = ""
+        self._first_with_sign = self._first_with_comma = ""
         self._first_number = self._first_text = self._first_infinite = ""
         self._only_integers = self._only_booleans = True
         self._booleans: set[str] = set()
 
-    def add(self, labels: Iterable[str | None]) -> None:
-        """Add labels. None is a missing label."""
+    def add(self, labels: Iterable[str | None], *, are_typed: bool = False) -> None:
+        """Add labels. None is a missing label.
+
+        Parameters
+        ----------
+        labels : iterable of (str or None)
+        are_typed : bool, default=False
+            Whether a program wrote numbers as numbers, with a decimal point, and not as text.
+        """
         numbers = []
         for label in labels:
             if label is None:
                 continue
             self._check_spelling(label)
-            if (number := self._read_number(label)) is not None:
+            if (number := self._read_number(label, is_typed=are_typed)) is not None:
                 numbers.append(number)
                 self._first_number = self._first_number or label
                 continue
@@ -68,53 +75,61 @@ class LabelTypeInferrer:
         if numbers:
             self._add_numbers(numbers)
 
-    def _read_number(self, label: str) -> float | None:
+    def _read_number(self, label: str, *, is_typed: bool) -> float | None:
         """Return a number, and note which decimal signs are possible."""
         number = parse_number(label)
-        if number is None or "," not in label:
-            if number is not None:
-                self._has_fractions["."] |= number != round(number)
-                if "." in label and not _POINT_THOUSANDS.fullmatch(label):
-                    self._not_a_number.setdefault(",", label)
+        if number is None:
+            return None
+        if "." not in label and "," not in label:
+            for decimal in self._has_fractions:
+                self._has_fractions[decimal] |= number != round(number)
             return number
-        self._first_with_comma = self._first_with_comma or label
-        for decimal in ".,":
-            reading = parse_number(label, decimal)
+        self._first_with_sign = self._first_with_sign or label
+        if "," in label:
+            self._first_with_comma = self._first_with_comma or label
+        for decimal in self._has_fractions:
+            reading = None if is_typed and decimal == "," else parse_number(label, decimal)
             if reading is None:
                 self._not_a_number.setdefault(decimal, label)
             else:
                 self._has_fractions[decimal] |= reading != round(reading)
         return number
 
+    @property
+    def _possible_signs(self) -> list[str]:
+        """Decimal signs in which all labels are numbers."""
+        return [sign for sign in self._has_fractions if sign not in self._not_a_number]
+
     def _decimal_sign(self, source: str) -> str:
         """Return the decimal sign of all numbers."""
-        if not self._first_with_comma:
-            return "."
-        possible = [sign for sign in ".," if sign not in self._not_a_number]
-        if len(possible) == 1:
+        label, possible = self._first_with_sign, self._possible_signs
+        if len(possible) == 1 or not label:
             return possible[0]
-        label = self._first_with_comma
         if possible:
-            problem = f"in {label!r} the comma may separate decimals or thousands"
+            sign, name = (",", "comma") if "," in label else (".", "point")
+            problem = f"in {label!r} the {name} may separate decimals or thousands"
+            remedy = (
+                f"Write thousands without a separator ({label.replace(sign, '')}), or decimals with a point and more "
+                f"digits ({label.replace(sign, '.')}0)"
+            )
         else:
             other = self._not_a_number["."]
             other = self._not_a_number[","] if other == label else other
             problem = f"the decimal signs of {label!r} and {other!r} differ"
-        raise SourceError(
-            f"Labels of {source!r} are ambiguous numbers: {problem}. Write all numbers with a decimal point and "
-            "without separators of thousands."
-        )
+            remedy = "Write all numbers with a decimal point and without separators of thousands"
+        raise SourceError(f"Labels of {source!r} are ambiguous numbers: {problem}. {remedy}.")
 
     def notes(self) -> list[str]:
-        """Return how numbers with commas are read, and whether numbers are names."""
+        """Return how numbers with commas or thousands are read, and whether numbers are names."""
         if self._n_texts and self._n_numbers:
             numbers = f"{self._first_number!r}, {self._first_text!r}"
             return [f"Labels mix numbers and text ({numbers}): all of them are class names."]
-        if not self._first_with_comma or self._n_texts:
+        is_comma = "." in self._not_a_number
+        if self._n_texts or not (self._first_with_comma or is_comma):
             return []
-        label = self._first_with_comma
-        meaning = "a decimal comma" if "." in self._not_a_number else "commas between thousands"
-        return [f"Labels are numbers with {meaning}, such as {label!r}."]
+        meaning = "a decimal comma" if self._first_with_comma else "points between thousands"
+        label = self._first_with_comma or self._first_with_sign
+        return [f"Labels are numbers with {meaning if is_comma else 'commas between thousands'}, such as {label!r}."]
 
     def convert(self, labels: Sequence[str | None], source: str) -> list[Any]:
         """Return labels converted to the type of all labels.
@@ -188,13 +203,16 @@ class LabelTypeInferrer:
 
     def stored_type(self) -> LabelType:
         """Return the type of labels that a program wrote: some may be class names, most of which are numbers."""
+        self._not_a_number.setdefault(",", "")
         try:
             return self.label_type("")
         except SourceError:
             return "str"
 
     def _is_continuous(self, source: str) -> bool:
-        has_fractions = any(self._has_fractions.values())
+        signs = self._possible_signs
+        # Distinct numbers are counted with a decimal point: those with other signs are continuous.
+        has_fractions = any(self._has_fractions[sign] for sign in signs or self._has_fractions) or signs == [","]
         mostly_fractions = has_fractions and self._n_numbers > self._n_texts
         if not self._n_numbers or (self._n_texts and not mostly_fractions):
             return False

@@ -14,13 +14,13 @@ from featx.baselines.folds.groups import group_codes
 from featx.baselines.folds.make_split import check_split_options, make_split
 from featx.baselines.folds.split import Fold
 from featx.datasets.labels import as_label_array, infer_task, is_missing, validate_labels
+from featx.datasets.tables.streams import as_images
 from featx.errors import OptionError
 from featx.extraction.extract import extract_into
 from featx.extraction.feature_extractor import FeatureExtractor, resolve_extractor
 from featx.extraction.options import resolve_cache
 from featx.features.duplicates.find import DUPLICATE_THRESHOLD, find_duplicates
 from featx.images.image import Image
-from featx.images.image_lists import as_image_list
 from featx.images.tta import augmented_views
 from featx.system.array_types import AnyArray, FloatArray, IntArray
 from featx.system.notebook.cards import Record
@@ -220,7 +220,7 @@ def augment_features(
     (4,)
     """
     extractor = FeatureExtractor() if extractor is None else extractor
-    listed = as_image_list(images)
+    listed = as_images(images)
     _check_options(extractor, n_copies, random_state)
     labels = None if y is None else as_label_array(y)
     if labels is not None and labels.shape != (len(listed),):

@@ -25,6 +25,7 @@ from featx.backbones.layers import POOLINGS, Layer, parse_layers
 from featx.backbones.preprocessing import parse_preprocessing
 from featx.backbones.registry import load_backbone
 from featx.datasets.pixel_range import format_bands, format_window, pixel_range_note
+from featx.datasets.tables.streams import as_images
 from featx.errors import InvalidOptionError, ModelFileError, OptionError, UnknownBackboneError, UnreadableImagesWarning
 from featx.extraction.engines.archived_graph import ArchivedGraph
 from featx.extraction.engines.engine import ENGINES, PRECISIONS
@@ -34,7 +35,7 @@ from featx.extraction.options import MAX_IMAGE_SIZE, ON_TRUNCATED, ExtractionOpt
 from featx.extraction.recorded import resolve_with_recipe
 from featx.images.decode import MAX_PIXELS
 from featx.images.image import Image, Kind, check_allow, restrict
-from featx.images.image_lists import as_image_list
+from featx.images.image_lists import as_image_list, is_stream
 from featx.recipe import LAYER_SEPARATOR
 from featx.system.sklearn_compat import (
     HasMethods,
@@ -297,7 +298,8 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
         """
         options = self._options()
         resolve_cache(self.cache)
-        as_image_list(X)
+        if not is_stream(X):
+            as_image_list(X)
         check_allow(self.allow)
         with reporting(_as_verbose(self.verbose)):
             recipe = options.resolve().recipe.as_dict()
@@ -404,7 +406,7 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
         dtype('float32')
         """
         options = self._options()
-        images = restrict(as_image_list(X), check_allow(self.allow))
+        images = restrict(as_images(X), check_allow(self.allow))
         check_feature_names(self, X)
         rows = np.empty((len(images), options.n_features), dtype=np.float32)
         if not len(images):

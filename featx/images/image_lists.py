@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from typing import Any
@@ -125,19 +126,13 @@ def is_stream(source: Any) -> bool:
     return hasattr(source, "column_names") and hasattr(source, "with_format") and not hasattr(source, "__len__")
 
 
-def check_not_streamed(source: Any, name: str) -> None:
-    """Raise an error for a data set that is read once, in order.
-
-    Raises
-    ------
-    InputError
-    """
-    if is_stream(source):
-        raise InputError(
-            f"{name} must have a length, got a streamed data set. Extract it once with extract_images(dataset, "
-            "'features.npy') and use the features, or write a part of it to a file and pass that: "
-            "dataset.take(1000).to_parquet('images.parquet')."
-        )
+def stream_error(name: str, reason: str) -> InputError:
+    """Return the error for a data set that is read once, in order, where its images must be in memory."""
+    return InputError(
+        f"{name} must {reason}, got a streamed data set. Extract it once with extract_images(dataset, 'features.npy') "
+        "and use the features, or write it to a file, and find its images there: "
+        "dataset.to_parquet('images.parquet')."
+    )
 
 
 def as_image_list(images: Any, name: str = "images") -> Sequence[Any]:
@@ -178,13 +173,49 @@ def as_image_list(images: Any, name: str = "images") -> Sequence[Any]:
         return _images_in_array(images, name)
     if type(images).__module__.partition(".")[0] == "datasets":  # a column that decodes an image when it is taken
         return name_rows(images, name)
+    if isinstance(images, list | tuple):
+        _check_items(images, images, name)
+        return images
     try:
-        return images if isinstance(images, list | tuple) else list(images)
+        iterator = iter(images)
     except TypeError:
         raise InputError(
             f"{name} must be a list, tuple, array, Series or one-column DataFrame of paths, bytes, Pillow images or "
             f"arrays, got {type(images).__name__}. Pass for example a list of paths."
         ) from None
+    first = list(itertools.islice(iterator, 1))
+    _check_items(first, images, name)  # before the others are read
+    return [*first, *iterator]
+
+
+def _check_items(items: Sequence[Any], images: Any, name: str) -> None:
+    """Raise an error for pairs of images and labels, and for rows, as data sets of other libraries yield them."""
+    first = items[0] if items else None
+    if isinstance(first, list | tuple) and first and _is_image(first[0]):
+        if hasattr(images, "samples"):  # of torchvision
+            remedy = "[path for path, _ in dataset.samples] and y=dataset.targets"
+        elif getattr(first[0], "ndim", 0) == 4:
+            remedy = "numpy.concatenate([batch[0] for batch in batches]) and y=numpy.concatenate([batch[1] for ...])"
+        else:
+            remedy = "[pair[0] for pair in pairs] and y=[pair[1] for pair in pairs]"
+        raise InputError(
+            f"{name} must be images, got a {type(first).__name__} of {len(first)} at index 0. Pass images and labels "
+            f"separately: {remedy}."
+        )
+    if isinstance(first, Mapping) and first and not {"bytes", "path"} & set(first):
+        key = next((key for key, value in first.items() if not str(key).startswith("__") and _is_image(value)), None)
+        archives = " For WebDataset, pass the archives: featx.find_images('train-{000..099}.tar')."
+        raise InputError(
+            f"{name} must be images, got a dict with the keys {', '.join(map(repr, list(first)[:8]))} at index 0. "
+            f"Pass the images alone: [row[{'image' if key is None else key!r}] for row in rows]."
+            f"{archives if '__key__' in first else ''}"
+        )
+
+
+def _is_image(value: Any) -> bool:
+    """Return whether an object may be an image: a path, bytes, a Pillow image, or an array of pixels."""
+    is_array = hasattr(value, "__array__") and len(getattr(value, "shape", ())) > 1
+    return isinstance(value, str | bytes | os.PathLike) or hasattr(value, "getexif") or is_array
 
 
 def as_numpy(array: Any, name: str = "images") -> np.ndarray[Any, Any]:
@@ -207,7 +238,8 @@ def as_numpy(array: Any, name: str = "images") -> np.ndarray[Any, Any]:
 
 
 def _check_collection(images: Any, name: str) -> None:
-    check_not_streamed(images, name)
+    if is_stream(images):
+        raise stream_error(name, "have a length")
     kind = type(images).__name__
     if isinstance(images, str | bytes | bytearray | memoryview | os.PathLike):
         raise InputError(f"{name} must be a list of images, got a single {kind}. {_single_remedy(images)}")

@@ -14,13 +14,15 @@ import numpy as np
 
 from featx.datasets.failures import without_advice
 from featx.datasets.image_table import ImagesLike
+from featx.datasets.source_options import SourceOptions
+from featx.datasets.tables.streams import read_stream
 from featx.errors import OptionError, missing_dependency
 from featx.extraction.engines.engine import Engine, PrecisionName
 from featx.extraction.extract import extract_into
 from featx.extraction.options import resolve_cache
 from featx.images.decode import load_decoders
 from featx.images.image import Image, Kind, check_allow, describe_image, is_remote_image, restrict
-from featx.images.image_lists import as_image_list
+from featx.images.image_lists import as_image_list, is_stream
 from featx.models.model import Model
 from featx.models.model_file import read_model
 from featx.models.prediction import Prediction, PredictionFormat, tag_thresholds
@@ -280,6 +282,9 @@ class Predictor:
         list of Prediction
             In the order of the images.
         """
+        if is_stream(images):  # a part of it is in memory at a time
+            parts = read_stream(images, SourceOptions())
+            return [row for part in parts for row in self.predict_each(part.paths, verbose=verbose, progress=progress)]
         images = as_image_list(images)
         with reporting(verbose, progress), stage("predict", len(images)) as advance:
             # A slow download would hold up other threads.

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from featx import find_images
 from featx.datasets.label_types import LabelTypeInferrer
 from featx.errors import SourceError
 
@@ -71,7 +74,9 @@ def test_numbers_beside_text_are_not_counted() -> None:
         (["1,234.5", "2,000"], [1234.5, 2000.0], "commas between thousands"),
         (["1,234,567", "2,000.5"], [1234567.0, 2000.5], "commas between thousands"),
         (["1,234", "7.5"], [1234.0, 7.5], "commas between thousands"),
-        (["1.234", "2.500"], [1.234, 2.5], ""),
+        (["1.234", "2.5"], [1.234, 2.5], ""),
+        (["1.234", "0.500"], [1.234, 0.5], ""),
+        (["1.234", "2.500.000"], [1234.0, 2_500_000.0], "points between thousands"),
         (["1e-3", "2.5E2"], [0.001, 250.0], ""),
         (["-1,5", "+2,5"], [-1.5, 2.5], "a decimal comma"),
     ],
@@ -88,8 +93,13 @@ def test_one_decimal_sign_for_all(written: list[str], expected: list[float], not
 @pytest.mark.parametrize(
     ("written", "words"),
     [
-        (["1,234", "2,500"], "in '1,234' the comma may separate decimals or thousands"),
-        (["1,5", "2.5"], "the decimal signs of '1,5' and '2.5' differ"),
+        (
+            ["1,234", "2,500"],
+            r"in '1,234' the comma may separate decimals or thousands. Write thousands without a separator "
+            r"\(1234\), or decimals with a point and more digits \(1\.2340\)",
+        ),
+        (["999", "1.234"], "in '1.234' the point may separate decimals or thousands"),
+        (["1,5", "2.5"], "the decimal signs of '1,5' and '2.5' differ. Write all numbers with a decimal point"),
         (["1,234.5", "1.234,5"], "the decimal signs of '1,234.5' and '1.234,5' differ"),
     ],
     ids=str,
@@ -97,5 +107,15 @@ def test_one_decimal_sign_for_all(written: list[str], expected: list[float], not
 def test_ambiguous_decimal_signs_are_errors(written: list[str], words: str) -> None:
     inferrer = LabelTypeInferrer()
     inferrer.add([*written, "7"])
-    with pytest.raises(SourceError, match=f"{words}. Write all numbers with a decimal point"):
+    with pytest.raises(SourceError, match=words):
         inferrer.label_type("t.csv")
+
+
+def test_numbers_that_were_written_as_numbers_have_decimal_points(tmp_path: Path) -> None:
+    (tmp_path / "t.jsonl").write_text('{"path": "a.jpg", "label": 1.234}\n{"path": "b.jpg", "label": 2.125}\n')
+    assert find_images(tmp_path / "t.jsonl").labels == [1.234, 2.125]
+    (tmp_path / "t.csv").write_text("path,label\na.jpg,1.234\nb.jpg,2.125\n")
+    with pytest.raises(SourceError, match=r"\(1\.2340\)"):
+        find_images(tmp_path / "t.csv")
+    (tmp_path / "t.csv").write_text("path,label\na.jpg,1.2340\nb.jpg,2.125\n")  # the remedy
+    assert find_images(tmp_path / "t.csv").labels == [1.234, 2.125]

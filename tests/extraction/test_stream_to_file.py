@@ -14,9 +14,18 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from featx import FeatureExtractor, check_images, compare_images, extract_images, find_images, open_features
+from featx import (
+    FeatureExtractor,
+    Predictor,
+    check_images,
+    compare_images,
+    extract_images,
+    find_images,
+    open_features,
+    train_images,
+)
 from featx.datasets.source_options import SourceOptions
-from featx.datasets.tables.streams import read_stream
+from featx.datasets.tables.streams import read_into_memory, read_stream
 from featx.errors import InputError, OptionError, SourceError, UnreadableImageError
 
 pa = pytest.importorskip("pyarrow")
@@ -123,13 +132,61 @@ def test_errors_of_streams(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_other_functions_keep_the_images_in_memory() -> None:
+    table = find_images(Stream())  # type: ignore[arg-type]
+    assert (table.paths[:2], table.labels[:2], table.splits) == (["0.png", "1.png"], ["a", "b"], None)
+    splits = find_images({"train": Stream(), "test": Stream(IMAGES[:2])})  # type: ignore[arg-type]
+    assert splits.splits == ["train"] * 20 + ["test"] * 2
+    expected = FeatureExtractor("color_histogram", cache=None).fit_transform(IMAGES)
+    np.testing.assert_array_equal(FeatureExtractor("color_histogram", cache=None).fit_transform(Stream()), expected)
+    assert check_images(Stream()).as_dict()["readable"] == 20  # type: ignore[arg-type]
+    options: dict[str, Any] = {"backbones": ["color_histogram"], "estimators": ["knn"], "diagnostics": False, "cv": 2}
+    scores = [
+        compare_images(images, y, cache=None, duplicate_groups=False, **options).table["accuracy_mean"].item()
+        for images, y in ((Stream(), None), (Stream(), ["a", "b"] * 10), (IMAGES, ["a", "b"] * 10))
+    ]
+    assert scores == [scores[0]] * 3
+
+
+def test_large_streams_are_not_kept_in_memory() -> None:
+    with pytest.raises(InputError, match=r"at most 100 bytes, .*dataset\.to_parquet\('images\.parquet'\)"):
+        read_into_memory(Stream(), SourceOptions(), max_bytes=100)
+    with pytest.raises(SourceError, match="The data set has no rows"):
+        find_images(Stream([]))  # type: ignore[arg-type]
+
+
+def test_predictions_of_streams(tmp_path: Path) -> None:
+    train_images(IMAGES, ["a"] * 10 + ["b"] * 10, backbone="color_histogram", estimator="knn", cache=None).save(
+        tmp_path / "model.skops"
+    )
+    predictor = Predictor(tmp_path / "model.skops", cache=None)
+    predicted = predictor.predict_each(Stream())  # type: ignore[arg-type]
+    assert [row.label for row in predicted] == [row.label for row in predictor.predict_each(IMAGES)]
+    assert [row.path for row in predicted[:2]] == ["0.png", "1.png"]
+
+
+PIXELS = np.zeros((2, 8, 8, 3), dtype=np.uint8)
+
+
 @pytest.mark.parametrize(
-    "function", [find_images, check_images, compare_images, FeatureExtractor("color_histogram").fit_transform]
+    ("items", "words"),
+    [
+        ([(IMAGES[0], 1)], r"got a tuple of 2 at index 0\. Pass images and labels separately: \[pair\[0\] for pair"),
+        (((PIXELS[0], label) for label in (0, 1)), r"a tuple of 2 at index 0\. .*y=\[pair\[1\] for pair in pairs\]"),
+        ([[PIXELS, np.zeros(2)]], r"a list of 2 at index 0\. .*numpy\.concatenate\(\[batch\[0\] for batch in batches"),
+        (
+            [{"img": PIXELS[0], "label": 1}],
+            r"a dict with the keys 'img', 'label' at index 0\. .*\[row\['img'\] for row",
+        ),
+        ([{"__key__": "0", "jpg": b""}], r"\[row\['jpg'\] .* featx\.find_images\('train-\{000\.\.099\}\.tar'\)"),
+    ],
+    ids=["pairs", "generator", "batches", "rows", "webdataset"],
 )
-@pytest.mark.parametrize("source", [Stream(), {"train": Stream()}])
-def test_other_functions_name_the_way(function: Any, source: Any) -> None:
-    with pytest.raises(InputError, match=r"dataset\.take\(1000\)\.to_parquet\('images\.parquet'\)"):
-        function(source)
+def test_rows_of_other_libraries_name_their_images(items: Any, words: str) -> None:
+    for function in (find_images, FeatureExtractor("color_histogram", cache=None).fit_transform):
+        with pytest.raises(InputError, match=words):
+            function(items)
+        items = list(items)
 
 
 def test_own_streams_of_hugging_face(tmp_path: Path) -> None:

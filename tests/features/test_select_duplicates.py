@@ -14,7 +14,7 @@ import pytest
 
 from featx import find_duplicates, find_images, open_features, select_duplicates
 from featx.cli import main as cli
-from featx.errors import ComparisonError, OptionError
+from featx.errors import ComparisonError, OptionError, SourceError
 from featx.features.duplicates.select import KEEP
 from featx.features.parquet.writer import write_parquet
 from featx.features.table_rows import TableRow
@@ -97,6 +97,18 @@ def test_unreadable_images_are_kept_only_if_all_are(features: Path) -> None:
         (features.parent / f"{name}.png").unlink(missing_ok=True)
     selection = select_duplicates(find_duplicates(matrix), matrix, keep="largest")
     assert selection.kept == [0, 4]
+
+
+def test_lists_have_no_secrets(features: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table, listed = features.with_suffix(".csv"), features.parent / "unique.csv"
+    urls = [f"https://host.invalid/{name}.png?token=abcdef123" for name in IMAGES]
+    lines = [f"{row},{url},,{row:032x}" for row, url in enumerate(urls)]
+    table.write_text("\n".join(["row,path,label,digest", *lines, ""]))
+    assert cli.main(["duplicates", str(features), "--keep", "first", "--list", str(listed)]) == 0
+    assert "The list has 3 URLs without signatures or passwords, which are not written" in capsys.readouterr().err
+    assert "abcdef123" not in listed.read_text()
+    with pytest.raises(SourceError, match="has URLs without their signatures or passwords, such as 'https://host.inv"):
+        find_images(listed)
 
 
 def test_command(features: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,7 +18,7 @@ from featx.features.matrix import FeatureMatrix
 from featx.features.shard_table import TableColumns
 from featx.features.table_rows import ROW_COLUMNS, TableRow, stored_columns
 from featx.system.array_types import IntArray
-from featx.system.files.url_secrets import redact_secrets
+from featx.system.files.url_secrets import is_redacted, redact_secrets
 from featx.system.formatting import escape_cell, escape_path_cell, format_count, shorten
 from featx.system.terminal.tables import fit_text, wrap_text
 
@@ -65,6 +65,17 @@ def kept_as_csv(selection: DuplicateSelection, features: FeatureMatrix) -> Itera
         for row in rows:
             writer.writerow([escape_path_cell(row.path), label_cell(row.label), *stored.cells(row.split, row.group)])
         yield text.getvalue()
+
+
+def redacted_note(selection: DuplicateSelection, features: FeatureMatrix) -> str:
+    """Return a note if images to keep are URLs whose secrets are not written. Empty: none are."""
+    n_redacted = sum(is_redacted(redact_secrets(row.path)) for rows in _kept(selection, features) for row in rows)
+    if not n_redacted:
+        return ""
+    return (
+        f"The list has {format_count(n_redacted, 'URL')} without signatures or passwords, which are not written: it is "
+        "no SOURCE for other commands. Drop the rows of your table of complete URLs that --csv marks remove."
+    )
 
 
 def _kept(selection: DuplicateSelection, features: FeatureMatrix) -> Iterator[list[TableRow]]:

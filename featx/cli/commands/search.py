@@ -172,7 +172,16 @@ def _writer(args: argparse.Namespace, write: Callable[[str], object]) -> Callabl
 
 def duplicates(args: argparse.Namespace) -> None:
     """Run ``featx duplicates``."""
-    from featx.cli.commands.duplicate_lists import DECISION, HEADER, LIST_HEADER, as_csv, as_dict, as_text, kept_as_csv
+    from featx.cli.commands.duplicate_lists import (
+        DECISION,
+        HEADER,
+        LIST_HEADER,
+        as_csv,
+        as_dict,
+        as_text,
+        kept_as_csv,
+        redacted_note,
+    )
     from featx.datasets.tables.stored import all_headers
     from featx.errors import OptionError
     from featx.features.duplicates.find import check_threshold, find_duplicates
@@ -196,6 +205,8 @@ def duplicates(args: argparse.Namespace) -> None:
         _write(args.csv, as_csv(near_duplicates, features, selection))
     if args.list and selection is not None:
         _write(args.list, kept_as_csv(selection, features))
+        if note := redacted_note(selection, features):
+            print_message(args, note)
     print_data(
         json.dumps(as_dict(near_duplicates, features, selection))
         if args.json

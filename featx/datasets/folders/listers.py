@@ -49,9 +49,12 @@ class Lister(abc.ABC):
         Beginning of the path of each image; a name follows.
     labels : mapping of str to (str or None), or None
         Labels from files next to the images, by the names of the images. None: folders are the labels.
+    are_typed : bool
+        Whether labels that are numbers were written as numbers, not as text.
     """
 
     labels: Mapping[str, str | None] | None = None
+    are_typed = False
 
     def __init__(self, source: str, ignored: IgnoredCounter) -> None:
         self.prefix = f"{source.rstrip('/')}/"
@@ -269,7 +272,7 @@ class ArchiveLister(_NameLister):
         )
         if sidecars is None:
             return []
-        self.labels = sidecars.labels
+        self.labels, self.are_typed = sidecars.labels, sidecars.suffix == ".json"
         del self._ignored[sidecars.suffix]
         return [f"Labels are read from the {sidecars.suffix} files next to the images."]
 

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import unicodedata
 from typing import Literal, TypeAlias
 
 #: What a folder contains as part of a data set: images of a split, of a fold, or simply some of the images.
 Kind: TypeAlias = Literal["train", "val", "test", "fold", "part"]
 
-#: Words that mean a part of a data set.
+#: Words that mean a part of a data set, also in French, German, Italian, Portuguese and Spanish, without accents.
 _KINDS: dict[str, Kind] = {
     **dict.fromkeys(("train", "training", "trainings", "trn", "trainval"), "train"),
+    **dict.fromkeys(("entrainement", "apprentissage", "addestramento", "allenamento"), "train"),
+    **dict.fromkeys(("treino", "treinamento", "treinos", "entrenamiento", "entreno"), "train"),
     **dict.fromkeys(("val", "valid", "validation", "validate", "dev"), "val"),
+    **dict.fromkeys(("validierung", "validierungs", "validazione", "validacao", "validacion"), "val"),
     **dict.fromkeys(("test", "testing", "tst", "eval", "evaluation", "holdout"), "test"),
+    **dict.fromkeys(
+        ("tests", "teste", "testes", "prueba", "pruebas", "valutazione", "avaliacao", "evaluacion"), "test"
+    ),
     **dict.fromkeys(("fold", "folds"), "fold"),
     **dict.fromkeys(("part", "batch", "chunk", "shard"), "part"),
 }
@@ -38,8 +45,10 @@ _FILLERS = _IMAGES | {
     *("data", "dataset", "datasets", "set", "sets", "folder", "split", "jpg", "jpeg", "png", "raw", "original", "full"),
     *("labeled", "labelled", "public", "private", "resized", "cropped", "final"),
 }
+#: Words of columns of flags, such as ``is_test``.
+_FLAG_WORDS = frozenset(("is", "in", "for", "flag", "est", "ist", "es"))
 #: Ends of words that are written together, as in ``trainset``.
-_ENDS = ("sets", "set", "data", "daten", "images", "imgs")
+_ENDS = ("sets", "set", "data", "daten", "images", "imgs", "bilder")
 _WORD = re.compile(r"[^\W\d_]+")
 #: Where CamelCase has a new word.
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
@@ -97,14 +106,15 @@ class FolderName:
 
 
 def words_of(name: str) -> list[str]:
-    """Return the words of a name in lower case.
+    """Return the words of a name in lower case, without accents.
 
     Examples
     --------
-    >>> words_of("TrainSet_01"), words_of("hold-out")
-    (['train', 'set'], ['holdout'])
+    >>> words_of("TrainSet_01"), words_of("hold-out"), words_of("entraînement")
+    (['train', 'set'], ['holdout'], ['entrainement'])
     """
-    words = [word.lower() for word in _WORD.findall(_CAMEL.sub(" ", name))]
+    letters = "".join(sign for sign in unicodedata.normalize("NFKD", name) if not unicodedata.combining(sign))
+    words = [word.lower() for word in _WORD.findall(_CAMEL.sub(" ", letters))]
     for first, second in (("hold", "out"), ("ground", "truth")):
         if first in words and words[words.index(first) + 1 :][:1] == [second]:
             index = words.index(first)
@@ -116,6 +126,17 @@ def split_kind(name: str) -> Kind | None:
     """Return the part of a split that a value of a split column means, or None if it is unknown."""
     kind = FolderName.parse(name).kind
     return kind if kind in ("train", "val", "test") else None
+
+
+def flag_kind(name: str) -> Kind | None:
+    """Return the split that a column of 0 and 1 means by its name, or None.
+
+    Examples
+    --------
+    >>> flag_kind("is_test"), flag_kind("Valid"), flag_kind("test_result")
+    ('test', 'val', None)
+    """
+    return split_kind(name) if set(FolderName.parse(name).rest) <= _FLAG_WORDS else None
 
 
 def _without_end(word: str) -> str:

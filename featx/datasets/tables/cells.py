@@ -1,4 +1,4 @@
-"""Cells of a table as text, or as tags where they are lists."""
+"""Columns of a table, and their cells as text, or as tags where they are lists."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ import numpy as np
 from featx.datasets.folders.names import normalize_label
 from featx.datasets.tables.text_format import repair_text
 from featx.datasets.tags import Tags
-from featx.errors import SourceError
+from featx.errors import SourceError, did_you_mean
 from featx.system.formatting import shorten
 
 if TYPE_CHECKING:
     import pandas as pd
+
+#: Floats below are exact integers.
+MAX_EXACT = 2**53
 
 
 def is_list_of_tags(value: Any) -> bool:
@@ -28,7 +31,7 @@ def tags_of_list(values: Iterable[Any]) -> Tags:
     Raises
     ------
     SourceError
-        A value is neither text nor an integer.
+        A value is neither text nor an integer, or the list is a row of a matrix of 0 and 1.
 
     Examples
     --------
@@ -44,6 +47,11 @@ def tags_of_list(values: Iterable[Any]) -> Tags:
             f"Labels that are lists must have text or integers, got {shorten(repr(other))}. Convert them, or pass "
             "another column of labels."
         )
+    if len(known) > len(set(known)) and set(known) <= {0, 1}:
+        raise SourceError(
+            f"Labels that are lists must name each tag, got {shorten(repr(list(map(int, known))))}, a row of a matrix "
+            "of 0 and 1. Pass this matrix as y in Python: y=numpy.stack(table[column])."
+        )
     names = (normalize_label(str(value)) for value in known)
     return Tags(name for name in names if name)
 
@@ -56,6 +64,103 @@ def cell_texts(column: pd.Series[Any]) -> list[Any]:
     ]
 
 
+def without_gaps(column: pd.Series[Any]) -> pd.Series[Any]:
+    """Return a column of floats that are all integers as integers: pandas reads integers with missing values as floats.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> without_gaps(pd.Series([0.0, None, 2.0])).tolist(), without_gaps(pd.Series([0.5, 1.0])).tolist()
+    ([0, None, 2], [0.5, 1.0])
+    """
+    import pandas as pd
+
+    if not pd.api.types.is_float_dtype(column.dtype):
+        return column
+    values = column.tolist()
+    known = [value for value in values if not pd.isna(value)]
+    if not all(abs(value) < MAX_EXACT and value == round(value) for value in known):
+        return column
+    return pd.Series(
+        [None if pd.isna(value) else int(value) for value in values], index=column.index, dtype=object, name=column.name
+    )
+
+
 def normalize_labels(labels: Sequence[Any]) -> list[Any]:
     """Return labels as class names, with None for empty ones. Tags are unchanged."""
     return [normalize_label(label) or None if isinstance(label, str) else label for label in labels]
+
+
+def get_column(
+    frame: pd.DataFrame, source: str, purpose: str, name: str | None, default_names: Sequence[str]
+) -> list[str | None] | None:
+    """Return a column as text, with None for missing values.
+
+    Parameters
+    ----------
+    frame : DataFrame
+    source : str
+        Name of the table, for error messages.
+    purpose : str
+        Purpose of the column, for error messages.
+    name : str or None
+        None: the first of `default_names` that exists, in any case.
+    default_names : sequence of str
+
+    Returns
+    -------
+    list of (str or None), or None
+        None: `name` is None and no default exists.
+
+    Raises
+    ------
+    SourceError
+        There is no column `name`, or there are several.
+    """
+    column = select_column(frame, source, purpose, name, default_names)
+    if column is None:
+        return None
+    import pandas as pd
+
+    if purpose == "path":  # may have the bytes of a name that is not UTF-8
+        return [
+            str(value) or None if is_known else None for value, is_known in zip(column, column.notna(), strict=True)
+        ]
+    # Integers with missing values are floats in pandas: 1 and 1.0 are one group.
+    values = [int(value) if isinstance(value, float) and value.is_integer() else value for value in column]
+    return [None if text is None else str(text) for text in cell_texts(pd.Series(values, dtype=object))]
+
+
+def column_name(
+    frame: pd.DataFrame, source: str, purpose: str, name: str | None, default_names: Sequence[str]
+) -> str | None:
+    """Return `name`, or the first default that exists, whatever its case, or None."""
+    if name is None:
+        lower = {column.lower(): column for column in reversed(frame.columns)}
+        return next((lower[default] for default in default_names if default in lower), None)
+    if name not in frame.columns:
+        hint = did_you_mean(name, list(frame.columns))
+        raise SourceError(
+            f"{source!r} has no column {name!r} for the {purpose}.{hint} It has {describe_columns(frame)}."
+        )
+    return name
+
+
+def select_column(
+    frame: pd.DataFrame, source: str, purpose: str, name: str | None, default_names: Sequence[str]
+) -> pd.Series[Any] | None:
+    """Return a column, or None if `name` is None and no default exists. See :func:`get_column`."""
+    name = column_name(frame, source, purpose, name, default_names)
+    if name is None:
+        return None
+    column = frame[name]
+    if getattr(column, "ndim", 1) != 1:
+        raise SourceError(f"{source!r} has several columns {name!r}. Rename all but one.")
+    return column
+
+
+def describe_columns(frame: pd.DataFrame) -> str:
+    """Return the names of the first columns of a table, for messages."""
+    if not len(frame.columns):
+        return "no columns"
+    return "the columns " + ", ".join(repr(column[:40]) for column in list(frame.columns)[:8])

@@ -13,9 +13,26 @@ from featx.datasets.folders.names import is_image_name, normalize_label
 from featx.datasets.image_table import ImageTable
 from featx.datasets.labels import is_missing
 from featx.datasets.source_options import LABEL_COLUMNS, SourceOptions
-from featx.datasets.tables.cells import cell_texts, is_list_of_tags, normalize_labels, tags_of_list
+from featx.datasets.tables.cells import (
+    cell_texts,
+    column_name,
+    describe_columns,
+    get_column,
+    is_list_of_tags,
+    normalize_labels,
+    select_column,
+    tags_of_list,
+    without_gaps,
+)
 from featx.datasets.tables.frames import choose_images, images_note, named_images, open_frame
-from featx.datasets.tables.groups import normalize_groups, notes_of_groups, notes_of_unused_columns
+from featx.datasets.tables.groups import (
+    FALSE,
+    TRUE,
+    normalize_groups,
+    notes_of_groups,
+    notes_of_unused_columns,
+    splits_of_flags,
+)
 from featx.datasets.tables.paths import PathForm, clean_path, find_path_form, parse_template, template_columns
 from featx.datasets.tables.stored import (
     GROUP,
@@ -27,8 +44,9 @@ from featx.datasets.tables.stored import (
     with_stored_columns,
 )
 from featx.datasets.tags import SEPARATOR, Tags, split_tags, untagged_notes
-from featx.errors import OptionError, SourceError, did_you_mean
+from featx.errors import OptionError, SourceError
 from featx.system.files import remote
+from featx.system.files.url_secrets import check_not_redacted
 from featx.system.formatting import shorten
 
 if TYPE_CHECKING:
@@ -38,7 +56,6 @@ if TYPE_CHECKING:
 PATH_COLUMNS = ("path", "file", "filename", "file_name", "filepath", "image", "image_path", "img", "photo")
 #: Between tags of several columns; no tag contains it.
 JOINED = "\x1f"
-_TRUE, _FALSE = ("1", "1.0", "true", "yes"), ("", "0", "0.0", "false", "no")
 #: Number of rows that are looked at to find the column of paths.
 _N_PROBED = 100
 #: Names of columns that are paths if the files exist.
@@ -75,6 +92,8 @@ class ImageColumns:
         Remarks on what was inferred.
     stored_type : str or None
         Type of the labels that a table of featx records. None: it is another table.
+    has_floats : bool
+        Whether some of the labels of the last rows are floats, not text.
 
     Raises
     ------
@@ -89,6 +108,7 @@ class ImageColumns:
         self._folder = os.path.dirname(source)
         self._keeps_paths = keeps_paths and options.path_template is None and options.root is None
         self._n_rows = 0
+        self.has_floats = False
         self.notes: list[str] = []
         self.stored_type = None if options.label_column else stored_label_type(frame, source)
         if self.stored_type is not None:
@@ -117,7 +137,7 @@ class ImageColumns:
             if len(images) > 1 or {name.lower() for name in texts} & set(PATH_COLUMNS):
                 self.notes.append(images_note(self._source, image))
             return [image]
-        name = _column_name(frame, self._source, "path", self._options.path_column, PATH_COLUMNS)
+        name = column_name(frame, self._source, "path", self._options.path_column, PATH_COLUMNS)
         return [self._id_column(frame) if name is None else name]
 
     def _check_is_local(self, column: str) -> None:
@@ -162,15 +182,16 @@ class ImageColumns:
         """
         if isinstance(self._options.label_column, tuple):
             return tags_of_columns(frame, self._source, self._options.label_column)
-        column = _select_column(frame, self._source, "label", self._options.label_column, LABEL_COLUMNS)
+        column = select_column(frame, self._source, "label", self._options.label_column, LABEL_COLUMNS)
         if column is None:
             return None
+        self.has_floats = any(isinstance(label, float) and not is_missing(label) for label in column)
         labels = normalize_labels(cell_texts(column))
         return labels if self._is_unescaped(frame) else list(map(unescape_cell, labels))
 
     def splits(self, frame: pd.DataFrame) -> list[str | None] | None:
         """Return the names of the splits of some rows. None: no column was named, and none is of featx."""
-        return get_column(frame, self._source, "split", self._stored_name(frame, SPLIT), ())
+        return _get_splits(frame, self._source, self._stored_name(frame, SPLIT))
 
     def groups(self, frame: pd.DataFrame) -> list[str | None] | None:
         """Return the groups of some rows. None: no column was named, and none is of featx."""
@@ -205,7 +226,9 @@ class ImageColumns:
         if self._options.path_template is not None:
             template = parse_template(self._options.path_template, self._columns, self._source)
             return [template([clean_path(str(value)) for value in values]) for values in rows]
-        return [str(value) for (value,) in rows]
+        paths = [str(value) for (value,) in rows]
+        check_not_redacted(paths, self._source)
+        return paths
 
 
 def table_from_frame(
@@ -253,16 +276,18 @@ def table_from_frame(
     if not paths:
         raise SourceError(f"{source!r} lists no images: it has {describe_columns(frame)} and no rows.")
     assert not isinstance(options.label_column, tuple)
-    column_of_labels = _select_column(frame, source, "label", options.label_column, LABEL_COLUMNS)
+    column_of_labels = select_column(frame, source, "label", options.label_column, LABEL_COLUMNS)
     stored_type = None if options.label_column else stored_label_type(frame, source)
     if stored_type is not None:  # such as the table next to a .npy file, which pandas has read
         options = with_stored_columns(options, frame.columns)
-    splits = get_column(frame, source, "split", options.split_column, ())
+    splits = _get_splits(frame, source, options.split_column)
     groups = get_column(frame, source, "group", options.group_column, ())
     if groups is not None:
         groups = normalize_groups(list(map(unescape_cell, groups)) if stored_type is not None else groups)
     labels: list[Any] = [None] * len(paths)
     if column_of_labels is not None:
+        if stored_type in (None, "int"):
+            column_of_labels = without_gaps(column_of_labels)
         labels = [_as_label(label, stored_type) for label in column_of_labels.tolist()]
     n_untagged = sum(isinstance(label, Tags) and not label.names for label in labels)
     is_final = is_part or (stored_type is not None and options.split_column == SPLIT)
@@ -292,13 +317,13 @@ def tags_of_columns(frame: pd.DataFrame, source: str, names: Sequence[str]) -> l
     columns = []
     for name in names:
         texts = [(text or "").strip().lower() for text in get_column(frame, source, "label", name, ()) or []]
-        wrong = next((text for text in texts if text not in _TRUE and text not in _FALSE), None)
+        wrong = next((text for text in texts if text and text not in TRUE and text not in FALSE), None)
         if wrong is not None:
             raise SourceError(
                 f"The column {name!r} of {source!r} must hold 0 or 1 for each image, got {wrong!r}. For tags in one "
                 "column, pass it alone with label_separator (--label-separator)."
             )
-        columns.append([text in _TRUE for text in texts])
+        columns.append([text in TRUE for text in texts])
     return [
         JOINED.join(name for name, has in zip(names, row, strict=True) if has) for row in zip(*columns, strict=True)
     ]
@@ -311,74 +336,12 @@ def missing_path_column_error(frame: pd.DataFrame, source: str) -> SourceError:
     return SourceError(f"No path column in {source!r}: it has {describe_columns(frame)}. Pass path_column{option}.")
 
 
-def get_column(
-    frame: pd.DataFrame, source: str, purpose: str, name: str | None, default_names: Sequence[str]
-) -> list[str | None] | None:
-    """Return a column as text, with None for missing values.
-
-    Parameters
-    ----------
-    frame : DataFrame
-    source : str
-        Name of the table, for error messages.
-    purpose : str
-        Purpose of the column, for error messages.
-    name : str or None
-        None: the first of `default_names` that exists, in any case.
-    default_names : sequence of str
-
-    Returns
-    -------
-    list of (str or None), or None
-        None: `name` is None and no default exists.
-
-    Raises
-    ------
-    SourceError
-        There is no column `name`, or there are several.
-    """
-    column = _select_column(frame, source, purpose, name, default_names)
-    if column is None:
+def _get_splits(frame: pd.DataFrame, source: str, name: str | None) -> list[str | None] | None:
+    """Return the names of the splits of some rows. None: `name` is None."""
+    cells = get_column(frame, source, "split", name, ())
+    if cells is None or name is None:
         return None
-    if purpose == "path":  # may have the bytes of a name that is not UTF-8
-        return [
-            str(value) or None if is_known else None for value, is_known in zip(column, column.notna(), strict=True)
-        ]
-    return [None if text is None else str(text) for text in cell_texts(column)]
-
-
-def _column_name(
-    frame: pd.DataFrame, source: str, purpose: str, name: str | None, default_names: Sequence[str]
-) -> str | None:
-    """Return `name`, or the first default that exists, whatever its case, or None."""
-    if name is None:
-        lower = {column.lower(): column for column in reversed(frame.columns)}
-        return next((lower[default] for default in default_names if default in lower), None)
-    if name not in frame.columns:
-        hint = did_you_mean(name, list(frame.columns))
-        raise SourceError(
-            f"{source!r} has no column {name!r} for the {purpose}.{hint} It has {describe_columns(frame)}."
-        )
-    return name
-
-
-def _select_column(
-    frame: pd.DataFrame, source: str, purpose: str, name: str | None, default_names: Sequence[str]
-) -> pd.Series[Any] | None:
-    name = _column_name(frame, source, purpose, name, default_names)
-    if name is None:
-        return None
-    column = frame[name]
-    if getattr(column, "ndim", 1) != 1:
-        raise SourceError(f"{source!r} has several columns {name!r}. Rename all but one.")
-    return column
-
-
-def describe_columns(frame: pd.DataFrame) -> str:
-    """Return the names of the first columns of a table, for messages."""
-    if not len(frame.columns):
-        return "no columns"
-    return "the columns " + ", ".join(repr(column[:40]) for column in list(frame.columns)[:8])
+    return splits_of_flags([cell if cell and cell.strip() else None for cell in cells], name)
 
 
 def _as_label(label: Any, stored_type: str | None = None) -> Any:

@@ -7,9 +7,10 @@ import itertools
 import json
 import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from featx.datasets.source_options import LABEL_COLUMNS
 from featx.datasets.tables.columns import has_path_column
 from featx.datasets.tables.frames import name_classes
 from featx.datasets.tables.stored import LABEL_TYPE, parquet_label_type
@@ -65,7 +66,11 @@ def check_is_read(paths: Sequence[str]) -> None:
 
 
 def read_batches(
-    source: str, n_rows: int | None, notes: list[str] | None = None, encoding: str | None = None
+    source: str,
+    n_rows: int | None,
+    notes: list[str] | None = None,
+    encoding: str | None = None,
+    label_column: str | None = None,
 ) -> Iterator[pd.DataFrame]:
     """Yield the rows of a table in batches, at least one.
 
@@ -79,6 +84,8 @@ def read_batches(
         Receives notes on how the table is read.
     encoding : str or None, default=None
         Encoding of a text file. None: inferred.
+    label_column : str or None, default=None
+        Column of labels, which may be lists of integers. None: a column with a usual name.
 
     Raises
     ------
@@ -87,19 +94,19 @@ def read_batches(
     """
     notes = [] if notes is None else notes
     with _as_source_error(source), _local_copy(source) as path:
-        for frame in _batches(path, source, n_rows, notes, encoding):
+        for frame in _batches(path, source, n_rows, notes, encoding, label_column=label_column):
             frame.columns = [repair_text(str(column)).strip() for column in frame.columns]
             yield frame
 
 
 def _batches(
-    path: str, source: str, n_rows: int | None, notes: list[str], encoding: str | None
+    path: str, source: str, n_rows: int | None, notes: list[str], encoding: str | None, *, label_column: str | None
 ) -> Iterator[pd.DataFrame]:
     name = path.lower().removesuffix(".gz")
     if name.endswith(PARQUET_SUFFIXES):
-        yield from _parquet_batches(path, source, n_rows)
+        yield from _parquet_batches(path, source, n_rows, label_column)
     elif name.endswith(ARROW_SUFFIXES):
-        yield from _arrow_batches(path, source, n_rows)
+        yield from _arrow_batches(path, source, n_rows, label_column)
     elif name.endswith(".xlsx"):
         yield from _sliced(_read_excel(path, source, notes), n_rows)
     elif name.endswith(_JSON):
@@ -224,11 +231,11 @@ def _read_excel(path: str, source: str, notes: list[str]) -> pd.DataFrame:
     return sheets[name]
 
 
-def _parquet_batches(path: str, source: str, n_rows: int | None) -> Iterator[pd.DataFrame]:
+def _parquet_batches(path: str, source: str, n_rows: int | None, label_column: str | None) -> Iterator[pd.DataFrame]:
     pa = import_pyarrow()
     with pa.parquet.ParquetFile(path, buffer_size=_BUFFER_SIZE, pre_buffer=False) as file:
         schema = file.schema_arrow
-        names = _text_columns(schema, pa)
+        names = _text_columns(schema, pa, label_column)
         integers = [field.name for field in schema if pa.types.is_integer(field.type)]
         null_counts = dict.fromkeys(integers, 0)
         for batch in file.iter_batches(columns=integers) if integers else ():
@@ -248,33 +255,39 @@ def _parquet_batches(path: str, source: str, n_rows: int | None) -> Iterator[pd.
             yield _with_images(schema.empty_table().select(names).to_pandas(), schema, source, 0, 0)
 
 
-def _arrow_batches(path: str, source: str, n_rows: int | None) -> Iterator[pd.DataFrame]:
+def _arrow_batches(path: str, source: str, n_rows: int | None, label_column: str | None) -> Iterator[pd.DataFrame]:
     table = read_arrow(path)
-    names = _text_columns(table.schema, import_pyarrow())
+    names = _text_columns(table.schema, import_pyarrow(), label_column)
     frame = _with_images(table.select(names).to_pandas(), table.schema, source, 0, table.num_rows)
     yield from _sliced(frame, n_rows)
 
 
-def _text_columns(schema: Any, pa: Any) -> list[str]:
+def _text_columns(schema: Any, pa: Any, label_column: str | None) -> list[str]:
     """Return the columns that may be paths or labels. Embedded images would fill the memory."""
     binary = pa.types.is_fixed_size_binary
     images = image_columns(schema)
+    given = [*filter(None, [label_column]), *(name for name in schema.names if name.strip().lower() in LABEL_COLUMNS)]
+    labels = {*given, *class_names(schema)}
     return [
         field.name
         for field in schema
         if field.name not in images
-        and (not pa.types.is_nested(field.type) or _is_list_of_tags(field.type, pa))
+        and (not pa.types.is_nested(field.type) or _is_list_of_tags(field, pa, labels))
         and not binary(field.type)
     ]
 
 
-def _is_list_of_tags(arrow_type: Any, pa: Any) -> bool:
-    """Return whether values are lists of text. Those of numbers, such as boxes, may fill the memory."""
+def _is_list_of_tags(field: Any, pa: Any, labels: Collection[str]) -> bool:
+    """Return whether values are lists of text, or of integers in a column of labels.
+
+    Other lists of numbers, such as boxes, may fill the memory.
+    """
     types = pa.types
-    if not (types.is_list(arrow_type) or types.is_large_list(arrow_type)):
+    if not (types.is_list(field.type) or types.is_large_list(field.type) or types.is_fixed_size_list(field.type)):
         return False
-    value = arrow_type.value_type
-    return bool(types.is_string(value) or types.is_large_string(value))
+    value = field.type.value_type
+    is_text = types.is_string(value) or types.is_large_string(value) or types.is_string_view(value)
+    return bool(is_text or (types.is_integer(value) and field.name.strip() in labels))
 
 
 def _with_images(frame: pd.DataFrame, schema: Any, source: str, first_row: int, n_rows: int) -> pd.DataFrame:

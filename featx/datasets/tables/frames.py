@@ -6,10 +6,11 @@ import numbers
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from featx.datasets.tables.cells import is_list_of_tags
 from featx.errors import SourceError, did_you_mean
 from featx.images.containers.tables import class_names, image_columns
 from featx.images.image import is_in_memory
-from featx.images.image_lists import check_not_streamed, name_rows
+from featx.images.image_lists import name_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,7 +43,6 @@ def is_dataset_dict(source: Any) -> bool:
 
 def open_frame(table: Any) -> Frame:
     """Return a table of any library."""
-    check_not_streamed(table, "source")
     if hasattr(table, "with_format"):
         return _open_dataset(table)
     if hasattr(table, "column_names"):
@@ -75,12 +75,13 @@ def _has_images(column: Any) -> bool:
     if getattr(column, "ndim", 1) != 1:  # several columns of pandas have this name
         return False
     values = column.dropna() if hasattr(column, "dropna") else column.drop_nulls()
-    return len(values) > 0 and is_in_memory(_Column(values)[0]) and not _is_list_of_text(_Column(values)[0])
+    return len(values) > 0 and is_in_memory(_Column(values)[0]) and not _is_list(_Column(values)[0])
 
 
-def _is_list_of_text(value: Any) -> bool:
+def _is_list(value: Any) -> bool:
     """Return whether a value is a list as pyarrow gives it to pandas: an array, which is no image if it holds text."""
-    return getattr(value, "ndim", 0) == 1 and getattr(getattr(value, "dtype", None), "kind", "") in ("O", "U", "T")
+    dtype = getattr(value, "dtype", None)
+    return getattr(value, "ndim", 0) == 1 and (getattr(dtype, "kind", "") in "OUTi" or str(dtype) == "uint64")
 
 
 def _open_arrow(table: Any) -> Frame:
@@ -132,13 +133,15 @@ def _with_class_names(texts: pd.DataFrame, schema: Any) -> pd.DataFrame:
 
 
 def name_classes(codes: pd.Series[Any], names: Sequence[str]) -> pd.Series[Any]:
-    """Return the names of classes by their numbers.
+    """Return the names of classes by their numbers, also in lists.
 
     Other numbers, such as -1, are missing labels. Other values, such as text, are unchanged.
     """
     import pandas as pd
 
     def name_of(code: Any) -> Any:
+        if is_list_of_tags(code):
+            return [name for name in map(name_of, code) if name is not None]
         if not isinstance(code, numbers.Real):
             return code
         number = float(code)

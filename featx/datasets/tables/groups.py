@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from featx.datasets.folders.names import normalize_label
-from featx.datasets.folders.words import split_kind
+from featx.datasets.folders.words import flag_kind, split_kind
 from featx.datasets.label_names import similar_names
 from featx.datasets.labels import is_missing
 from featx.datasets.source_options import LABEL_COLUMNS, SourceOptions
@@ -15,6 +15,9 @@ from featx.system.formatting import format_count, format_list
 
 #: Groups that are missing, as programs write them.
 _MISSING = ("", "nan", "NaN", "<NA>", "NaT", "None", "null")
+
+#: Cells of a column of flags.
+TRUE, FALSE = ("1", "1.0", "true", "yes"), ("0", "0.0", "false", "no")
 
 #: Usual names of columns of splits and of groups.
 _SPLITS = ("split", "subset", "partition", "set", "phase", "usage")
@@ -31,6 +34,27 @@ def normalize_groups(groups: Sequence[Any]) -> list[Any]:
     """
     names = [normalize_label(group) if isinstance(group, str) else group for group in groups]
     return [None if is_missing(name) or (isinstance(name, str) and name in _MISSING) else name for name in names]
+
+
+def splits_of_flags(cells: Sequence[str | None], column: str) -> list[str | None]:
+    """Return names of splits where cells are flags, as in a column ``is_test`` of 0 and 1. Other cells are unchanged.
+
+    Parameters
+    ----------
+    cells : sequence of (str or None)
+    column : str
+        Name of the column, which is the split that a flag means.
+
+    Examples
+    --------
+    >>> splits_of_flags(["0", "1", None], "is_valid"), splits_of_flags(["train", "test"], "split")
+    (['train', 'val', None], ['train', 'test'])
+    """
+    kind = flag_kind(column)
+    if kind is None:
+        return list(cells)
+    names = {**dict.fromkeys(TRUE, str(kind)), **dict.fromkeys(FALSE, "test" if kind == "train" else "train")}
+    return [None if cell is None else names.get(cell.strip().lower(), cell) for cell in cells]
 
 
 def notes_of_groups(groups: Sequence[Any] | None) -> tuple[str, ...]:
@@ -71,10 +95,11 @@ def notes_of_unused_columns(frame: Any, options: SourceOptions, source: str) -> 
         column = columns[name]
         values = {value for value in frame[column].tolist() if isinstance(value, str) and value.strip()}
         if values and all(map(split_kind, values)):
-            notes.append(
-                f"The column {column!r} of {source!r} is not used. For this split, pass split_column={column!r} "
-                f"(--split-column {column})."
-            )
+            notes.append(_unused_split(column, source))
+        else:
+            name = None
+    if options.split_column is None and name is None:
+        notes += [_unused_split(column, source) for column in frame.columns if _is_flag(frame[column], str(column))][:1]
     if options.group_column is None and (name := next((name for name in _GROUPS if name in columns), None)):
         column = columns[name]
         if len(frame) > frame[column].nunique() > 1:
@@ -83,6 +108,21 @@ def notes_of_unused_columns(frame: Any, options: SourceOptions, source: str) -> 
                 f"group_column={column!r} (--group-column {column})."
             )
     return notes
+
+
+def _is_flag(cells: Any, column: str) -> bool:
+    """Return whether a column separates training from other images: ``is_test`` of 0 and 1."""
+    if flag_kind(column) is None or getattr(cells, "ndim", 1) != 1:
+        return False
+    values = {str(cell).strip().lower() for cell in cells.tolist() if not is_missing(cell)}
+    return bool(values - {""}) and values <= {*TRUE, *FALSE, ""}
+
+
+def _unused_split(column: str, source: str) -> str:
+    return (
+        f"The column {column!r} of {source!r} is not used. For this split, pass split_column={column!r} "
+        f"(--split-column {column})."
+    )
 
 
 def splits_by_name_error(split_column: str) -> OptionError:

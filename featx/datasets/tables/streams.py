@@ -1,9 +1,9 @@
-"""Data sets of Hugging Face that are streamed: they are read once, in order, a part at a time."""
+"""Data sets of Hugging Face that are streamed: they are read once, in order, a part at a time or into memory."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from featx.datasets.folders.layout import normalize_splits
@@ -12,10 +12,13 @@ from featx.datasets.source_options import SourceOptions
 from featx.datasets.tables.columns import table_from_frame
 from featx.datasets.tables.groups import splits_by_name_error
 from featx.errors import FeatxError, SourceError
-from featx.images.image_lists import NamedImage
+from featx.images.image_lists import NamedImage, as_image_list, is_stream, stream_error
+from featx.system.formatting import format_bytes
 
 #: Rows that are read at a time; rows and bytes of a part, which is in memory.
 _BATCH_ROWS, _PART_ROWS, _PART_BYTES = 16, 1024, 64 * 2**20
+#: Bytes of a data set that is kept in memory, where all images are needed.
+MAX_BYTES = 2 * 2**30
 
 
 def read_stream(
@@ -58,6 +61,50 @@ def read_stream(
                 part, n_rows, n_bytes = [], 0, 0
         if part:
             yield _joined(part)
+
+
+def read_into_memory(
+    source: Any, options: SourceOptions, name: str = "source", *, max_bytes: int = MAX_BYTES
+) -> ImageTable:
+    """Return the images of a streamed data set, which stay in memory, encoded as they are.
+
+    Parameters
+    ----------
+    source, options
+        See :func:`read_stream`.
+    name : str, default="source"
+        Name of the parameter, for messages.
+    max_bytes : int, default=2_147_483_648
+
+    Raises
+    ------
+    InputError
+        The data set is too large.
+    SourceError
+        See :func:`read_stream`; or there are no images.
+    """
+    parts: list[ImageTable] = []
+    n_bytes = 0
+    for part in read_stream(source, options, part_rows=_BATCH_ROWS):
+        parts.append(part)
+        n_bytes += sum(len(_encoded(path)) for path in part.paths)
+        if n_bytes > max_bytes:
+            raise stream_error(name, f"take at most {format_bytes(max_bytes)}, as its images are kept in memory")
+    if not parts:
+        raise SourceError("The data set has no rows. Pass another one, or another split of it.")
+    table = _joined(parts)
+    return dataclasses.replace(table, splits=normalize_splits(table.splits) if table.splits else None)
+
+
+def as_images(images: Any, name: str = "images") -> Sequence[Any]:
+    """Return the images of any collection as a sequence, those of a streamed data set in memory."""
+    return read_into_memory(images, SourceOptions(), name).paths if is_stream(images) else as_image_list(images, name)
+
+
+def _encoded(path: str) -> bytes:
+    image = path.load() if isinstance(path, NamedImage) else None
+    encoded = image.get("bytes") if isinstance(image, Mapping) else image
+    return encoded if isinstance(encoded, bytes) else b""
 
 
 def _batches(dataset: Any, n_rows: int) -> Iterator[Any]:

@@ -41,17 +41,27 @@ def _has_images(column_type: Any) -> bool:
 def class_names(schema: Any) -> dict[str, list[str]]:
     """Return the names of the classes of each column that has them, as Hugging Face datasets store them in the schema.
 
+    Columns of numbers of classes, and of lists of them, have names.
+
     Parameters
     ----------
     schema : pyarrow.Schema
     """
     try:
         features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
+        kinds = {name: _value_kind(kind) for name, kind in features.items()}
         return {
-            name: list(map(str, kind["names"])) for name, kind in features.items() if kind.get("_type") == "ClassLabel"
+            name: list(map(str, kind["names"])) for name, kind in kinds.items() if kind.get("_type") == "ClassLabel"
         }
     except (KeyError, TypeError, ValueError, AttributeError):  # no metadata, or those of another library
         return {}
+
+
+def _value_kind(kind: Any) -> Any:
+    """Return the kind of the values of a column, or of those in its lists, which have had several notations."""
+    if isinstance(kind, list):
+        return kind[0]
+    return kind["feature"] if kind.get("_type") in ("Sequence", "List", "LargeList") else kind
 
 
 class ImageRows(abc.ABC):

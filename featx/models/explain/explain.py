@@ -9,10 +9,10 @@ from typing import Any, Literal
 
 from featx.datasets.failures import without_advice
 from featx.datasets.image_table import ImagesLike
+from featx.datasets.tables.streams import as_images
 from featx.errors import UnreadableImageError
 from featx.extraction.engines.engine import PrecisionName
 from featx.images.image import Kind, describe_image, restrict
-from featx.images.image_lists import as_image_list
 from featx.models.explain.activation_maps import decode_pixels
 from featx.models.explain.explainer import Explainer
 from featx.models.explain.explanation import Explanation
@@ -143,7 +143,7 @@ def explain_images(
         device=device,
         allow=allow,
     )
-    images = as_image_list(images)
+    images = as_images(images)
     with reporting(verbose, progress), stage("explain", len(images)) as advance:
         return list(counted(explain_each(explainer, images, label=label, writer=writer), advance))
 

@@ -15,13 +15,13 @@ from featx.backbones.files.network_file import as_backbone_name
 from featx.backbones.layers import Layer, Pooling
 from featx.backbones.workers.training_files import TrainingSettings
 from featx.datasets.image_table import ImagesLike
+from featx.datasets.tables.streams import as_images
 from featx.errors import InvalidOptionError, OptionError, UnknownBackboneError
 from featx.extraction.extract import extract_into
 from featx.extraction.feature_extractor import FeatureExtractor
 from featx.extraction.options import ExtractionOptions, Resolved, resolve_cache
 from featx.images.decode import MAX_PIXELS
 from featx.images.image import Image
-from featx.images.image_lists import as_image_list
 from featx.models.fine_tuning.client import first_trained_layer, train
 from featx.models.fine_tuning.predictor import FineTunedPredictorMixin
 from featx.models.fine_tuning.training_data import (
@@ -268,7 +268,7 @@ class FineTunedClassifier(ClassifierMixin, FineTunedPredictorMixin, BaseEstimato
         self._check_parameters()
         with reporting(self.verbose, progress):
             resolved, first_layer = self._resolve()
-            images = as_image_list(X)
+            images = as_images(X)
             classes, codes = validate_classes(images, y)
             check_class_weight(self.class_weight, classes)
             seed = as_seed(self.random_state)

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from featx.datasets.image_table import ImagesLike
+from featx.datasets.tables.streams import as_images
 from featx.errors import OptionError
 from featx.extraction.engines.engine import PrecisionName
 from featx.extraction.options import ExtractionOptions, resolve_cache
 from featx.features.matrix import FeatureMatrix
 from featx.features.search.nearest import IndexName
-from featx.images.image_lists import as_image_list
 from featx.images.thumbnails import thumbnail_url
 from featx.system.files.atomic import write_text
 from featx.system.files.output_paths import as_output_error
@@ -250,7 +250,7 @@ def similar_images(
     texts = [text] if isinstance(text, str) else list(text)
     if images is None and not texts:
         raise OptionError("images or text (--text) is required: there is no query. Pass one of them.")
-    queries = [] if images is None else as_image_list(images)
+    queries = [] if images is None else as_images(images)
     search = ImageSearch(
         features,
         top=top,

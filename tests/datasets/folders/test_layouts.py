@@ -100,6 +100,14 @@ LAYOUTS = {
     "German": Layout(
         "Trainingsdaten/cat Trainingsdaten/dog Testdaten/cat Testdaten/dog", BOTH, note="parts of a split"
     ),
+    "French": Layout("entraînement/cat entraînement/dog validation/cat validation/dog", BOTH, note="parts of a split"),
+    "Spanish": Layout(
+        "datos_entrenamiento/cat datos_entrenamiento/dog datos_prueba/cat datos_prueba/dog", BOTH, note="of a split"
+    ),
+    "Italian": Layout(
+        "addestramento/cat addestramento/dog validazione/cat validazione/dog", BOTH, note="parts of a split"
+    ),
+    "Portuguese": Layout("treino/cat treino/dog teste/cat teste/dog", BOTH, note="parts of a split"),
     "training_set": Layout(
         "training_set/cat training_set/dog test_set/cat test_set/dog", BOTH, note="parts of a split"
     ),

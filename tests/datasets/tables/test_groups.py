@@ -33,6 +33,25 @@ def test_columns_of_other_values_are_not_noted(columns: dict[str, list[Any]]) ->
     assert find_images(TABLE[["path"]].assign(**columns)).notes == ()
 
 
+@pytest.mark.parametrize(
+    ("name", "values", "splits"),
+    [
+        ("is_test", [0, 1, 0], ["train", "test", "train"]),
+        ("is_valid", [True, False, False], ["test", "train", "train"]),
+        ("Train", ["1", "0", ""], ["train", "test", None]),
+        ("test", [0.0, 1.0, None], ["train", "test", None]),
+    ],
+)
+def test_columns_of_flags_are_splits(name: str, values: list[Any], splits: list[str | None], tmp_path: Path) -> None:
+    table = TABLE[["path"]].assign(**{name: values})
+    table.to_csv(tmp_path / "t.csv", index=False)
+    for source in (tmp_path / "t.csv", table):
+        (note,) = find_images(source).notes
+        assert f"pass split_column={name!r} (--split-column {name})" in note
+        assert find_images(source, split_column=name).splits == splits
+    assert find_images(TABLE[["path"]].assign(test_result=[0, 1, 0])).notes == ()
+
+
 def test_a_given_column_precedes_the_names_of_files(tmp_path: Path) -> None:
     pytest.importorskip("pyarrow")
     for name in ("train", "test"):

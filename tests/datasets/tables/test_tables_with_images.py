@@ -214,6 +214,36 @@ def test_groups_of_tables_that_are_splits() -> None:
         find_images(tables, split_column="patient")  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("kind", ["parquet", "feather"])
+@pytest.mark.parametrize("list_type", ["Sequence", "List"])
+def test_lists_of_class_labels_are_tags_with_their_names(kind: str, list_type: str, tmp_path: Path) -> None:
+    label = {"names": ["cat", "dog", "bird"], "_type": "ClassLabel"}
+    features = {"objects": {"feature": label, "_type": list_type}, "boxes": {"feature": {}, "_type": list_type}}
+    table = pa.table({"path": ["1.jpg", "2.jpg"], "objects": [[2, 0, 2], []], "boxes": [[1, 2], [3, 4]]})
+    table = table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
+    for source in (write(kind, table, tmp_path / "t"), table):
+        assert list(map(list, find_images(source, label_column="objects").labels)) == [["bird", "cat"], []]
+
+
+def test_lists_of_integers_are_tags(tmp_path: Path) -> None:
+    table = pa.table({"path": ["1.jpg", "2.jpg"], "label": [[3, 11], [2]], "genre": [[0, 1, 1], [0, 0, 1]]})
+    parquet.write_table(table, tmp_path / "t.parquet")
+    table.to_pandas().to_json(tmp_path / "t.jsonl", orient="records", lines=True)
+    for source in (tmp_path / "t.parquet", tmp_path / "t.jsonl", table, table.to_pandas()):
+        assert list(map(list, find_images(source).labels)) == [["11", "3"], ["2"]]
+        with pytest.raises(SourceError, match=r"must name each tag, got \[0, 1, 1\], a row of a matrix of 0 and 1"):
+            find_images(source, label_column="genre")
+
+
+def test_integers_with_gaps_stay_integers() -> None:
+    frame = pd.DataFrame({"path": list("abcd"), "label": [0, 1, None, 1], "patient": [7, 8, 8, None]})
+    for table in (frame, pa.Table.from_pandas(frame), frame.convert_dtypes()):
+        images = find_images(table, group_column="patient")
+        assert list(map(repr, images.labels)) == ["0", "1", "None", "1"]
+        assert images.groups == ["7", "8", "8", None]
+    assert find_images(frame.assign(label=[0.5, 1, None, 1])).labels == [0.5, 1.0, None, 1.0]
+
+
 def test_only_class_labels_have_names_of_classes() -> None:
     features = {"label": {"names": ["cat", "dog"], "_type": "Other"}, "kind": {"names": ["a"], "_type": "ClassLabel"}}
     table = pa.table({"path": ["1.jpg", "2.jpg"], "label": ["x", "y"], "kind": ["b", "c"]})
