@@ -281,7 +281,8 @@ class RecipeMismatchError(FeatxError, ValueError):
         refit = "train the model again (featx train)" if self.file else "refit the pipeline"
         if self.versions and len(set(self.versions)) == 2:
             refit += f", or install featx {self.versions[0]}"
-        remedies = [_MISMATCH_REMEDIES[name] for name in self.differences if name in _MISMATCH_REMEDIES]
+        known = _MODEL_REMEDIES if self.file else _MISMATCH_REMEDIES
+        remedies = [known[name] for name in self.differences if name in known]
         last = f"Or {refit}." if remedies else f"{refit[0].upper()}{refit[1:]}."
         parts = [self.described_differences(), *remedies, last]
         return f"{subject} cannot reproduce its fitted features: {' '.join(parts)}"
@@ -296,6 +297,11 @@ _MISMATCH_REMEDIES = {
         "If this CPU does not support the fitted precision, fit with precision='float32' for features that are the "
         "same on every machine, or accept slightly different features with set_params(precision='float32')."
     ),
+}
+#: The same for a model file, whose weights are no parameter of the functions that read it.
+_MODEL_REMEDIES = {
+    "weights": "Restore the weights that it was trained with; for a custom backbone, use the version of the training.",
+    "precision": 'Pass precision="float32" (--precision float32), which changes the features slightly.',
 }
 #: What a field means whose value depends on the version of featx alone.
 _VERSION_FIELDS = {

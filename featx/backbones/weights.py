@@ -189,13 +189,18 @@ def _uses_proxy(url: str) -> bool:
 
 
 def check_local_weights(weights: str | os.PathLike[str] | None, model: str) -> None:
-    """Raise if the weights of a model file are at a URL that was not downloaded before.
+    """Raise if the weights of a model file are not on this machine: a missing file, or a URL not downloaded before.
 
     Raises
     ------
     WeightsNotFoundError
     """
     url = "" if weights is None else os.fspath(weights)
+    if url not in ("", "imagenet") and not is_url(url) and not os.path.exists(os.path.expanduser(url)):
+        raise WeightsNotFoundError(
+            f"Cannot use model {model!r}: it needs its weights {url!r}, and there is no such file. Restore it, or use "
+            "a model that holds its network (featx train without --no-graph)."
+        )
     if is_url(url) and not url_cache_path(url).is_file():
         raise WeightsNotFoundError(
             f"Cannot use model {model!r}: its weights from {url!r} are not on this machine, and reading a model "

@@ -95,8 +95,22 @@ def test_missing_weights_are_reported(model: Path, tmp_path: Path) -> None:
         description["card"]["options"] = {"backbone": "mobilenet", "weights": "/nowhere/w.weights.h5"}
         members["featx.json"] = json.dumps(description).encode()
 
-    with pytest.raises(WeightsNotFoundError, match="nowhere"):
+    with pytest.raises(WeightsNotFoundError, match="needs its weights '/nowhere/w.weights.h5', .*Restore it, or use a"):
         load_pipeline(rewrite_model(model, tmp_path / "gone.skops", gone))
+
+
+def test_remedies_are_those_of_a_model(model: Path, tmp_path: Path) -> None:
+    """There is no parameter for weights, as an extractor has."""
+
+    def other(members: dict[str, bytes]) -> None:
+        description = json.loads(members["featx.json"])
+        description["card"]["recipe"] |= {"weights": "0" * 64}
+        members["featx.json"] = json.dumps(description).encode()
+
+    with pytest.raises(RecipeMismatchError) as error:
+        predict_images(rewrite_model(model, tmp_path / "other.skops", other), [], cache=None)
+    assert "Restore the weights that it was trained with;" in str(error.value)
+    assert "weights=" not in str(error.value)
 
 
 def test_cache_folder_is_not_saved(digits: list[Path], digit_labels: list[str], tmp_path: Path) -> None:
