@@ -231,5 +231,5 @@ def test_regression_model(digits: list[Path], digit_labels: list[str], tmp_path:
     predictions = predict_images(tmp_path / "model.skops", digits[:5], cache=None)
     np.testing.assert_allclose(predictions["prediction"], trained.pipeline.predict(digits[:5]), rtol=1e-4)
     assert read_model(tmp_path / "model.skops").card.scores["metric"] == "r2"
-    with pytest.raises(OptionError, match="requires classes, got continuous targets"):
+    with pytest.raises(OptionError, match="requires classes or tags, got continuous targets"):
         train_images(digits, y, backbone=extractor(), calibrate=True, cache=None)
