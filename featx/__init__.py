@@ -39,7 +39,8 @@ if TYPE_CHECKING:
     from featx.baselines.scaling.limits import ScaleLimits
     from featx.datasets.failures import Failure, Failures
     from featx.datasets.find import find_images
-    from featx.datasets.image_check import CheckedImage, ImageCheck, check_images
+    from featx.datasets.image_check.check import check_images
+    from featx.datasets.image_check.result import CheckedImage, ImageCheck
     from featx.datasets.image_table import ImageRow, ImageTable
     from featx.datasets.sample_images import write_digits
     from featx.datasets.tags import Tags
@@ -86,7 +87,8 @@ if TYPE_CHECKING:
     from featx.workflows.search.matches import ImageMatches, Match
     from featx.workflows.search.similar import SimilarImages, similar_images
     from featx.workflows.stored.compare import compare_features
-    from featx.workflows.train import TrainedModel, train_images
+    from featx.workflows.training.train import train_images
+    from featx.workflows.training.trained_model import TrainedModel
 
 __all__ = [
     "Attribution",
@@ -222,7 +224,8 @@ _EXPORTS = {
     "baselines.scaling.limits": ("ScaleLimits",),
     "datasets.failures": ("Failure", "Failures"),
     "datasets.find": ("find_images",),
-    "datasets.image_check": ("CheckedImage", "ImageCheck", "check_images"),
+    "datasets.image_check.check": ("check_images",),
+    "datasets.image_check.result": ("CheckedImage", "ImageCheck"),
     "datasets.image_table": ("ImageRow", "ImageTable"),
     "datasets.sample_images": ("write_digits",),
     "datasets.tags": ("Tags",),
@@ -269,7 +272,8 @@ _EXPORTS = {
     "workflows.search.matches": ("ImageMatches", "Match"),
     "workflows.search.similar": ("SimilarImages", "similar_images"),
     "workflows.stored.compare": ("compare_features",),
-    "workflows.train": ("TrainedModel", "train_images"),
+    "workflows.training.train": ("train_images",),
+    "workflows.training.trained_model": ("TrainedModel",),
 }
 _MODULES = {name: module for module, names in _EXPORTS.items() for name in names}
 

@@ -34,7 +34,7 @@
     FeatxWarning (UserWarning)
     ├── UnreadableImagesWarning  some images were skipped or have NaN rows; issued once per run
     ├── StoreWarning             a corrupt cache file was quarantined; its rows are computed again
-    ├── UnfinishedWarning        an unfinished job was opened
+    ├── IncompleteJobWarning     an incomplete job was opened
     └── SmallSegmentsWarning     the cache consists of many small files and is slow to open
 
 Every message states what failed, what was expected and what was found, and how to fix it. Each error is also a
@@ -385,8 +385,8 @@ class StoreWarning(FeatxWarning):
     """A corrupt file of the feature cache was quarantined."""
 
 
-class UnfinishedWarning(FeatxWarning):
-    """An unfinished job was opened: only the features of its finished shards are available."""
+class IncompleteJobWarning(FeatxWarning):
+    """An incomplete job was opened: only the features of shards that are done are available."""
 
 
 class SmallSegmentsWarning(FeatxWarning):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import dataclasses
 import importlib
 import inspect
@@ -86,7 +87,7 @@ def problems_of(full_name: str) -> list[str]:
         problems += undocumented_fields(value)
     if getattr(value, "_is_protocol", False):
         problems = [problem for problem in problems if not problem.startswith("PR01")]
-    return problems + wrong_types(value) + wrong_defaults(value)
+    return problems + wrong_types(value) + wrong_defaults(value) + wrong_choices(value)
 
 
 def has_parameters(value: Any) -> bool:
@@ -146,6 +147,31 @@ def wrong_defaults(value: Any) -> list[str]:
         elif not is_same(match.group(1).strip(), default):
             problems.append(f"{name}: documented default {match.group(1)}, signature {default!r}")
     return problems
+
+
+def wrong_choices(value: Any) -> list[str]:
+    """Return parameters whose documented choices are not those of the type annotation."""
+    function = value.__init__ if inspect.isclass(value) else value
+    if not inspect.isfunction(function) or (inspect.isclass(value) and dataclasses.is_dataclass(value)):
+        return []
+    documented = {name.strip(): entry.type for entry in parsed(value)["Parameters"] for name in entry.name.split(",")}
+    problems = []
+    for name, parameter in inspect.signature(function).parameters.items():
+        braces = re.search(r"\{(.*?)\}", documented.get(name) or "")
+        if not isinstance(parameter.annotation, str):  # self
+            continue
+        with contextlib.suppress(NameError, TypeError):  # a type that is imported for checkers only
+            choices = choices_of(eval(parameter.annotation, function.__globals__))
+            if choices and choices != set(ast.literal_eval(f"[{braces[1]}]") if braces else []):
+                problems.append(f"{name}: documented choices {documented.get(name)}, annotation {sorted(choices)}")
+    return problems
+
+
+def choices_of(annotation: Any) -> set[Any]:
+    """Return the values of all literals in a type."""
+    if typing.get_origin(annotation) is typing.Literal:
+        return set(typing.get_args(annotation))
+    return set().union(*map(choices_of, typing.get_args(annotation)))
 
 
 def is_same(text: str, default: Any) -> bool:

@@ -13,11 +13,10 @@ This room knows arrays only: no images, backbones or caches. The functions here 
 ``kernel_cache``       kernels and their scale; a kernel matrix that all folds share
 ``learning_curve``     :func:`featx.learning_curve`
 ``label_issues``       :func:`featx.find_label_issues`
-``plots``              plots with matplotlib
 
-Sub-rooms: ``folds`` (training and test samples), ``libraries`` (estimators of other libraries), ``ranking`` (feature
-matrices in order), ``scaling`` (many samples or classes, limited time and memory), ``streaming`` (more rows than fit
-into memory).
+Sub-rooms: ``folds`` (training and test samples), ``libraries`` (estimators of other libraries), ``output`` (scores as
+text and plots), ``ranking`` (feature matrices in order), ``scaling`` (many samples or classes, limited time and
+memory), ``streaming`` (more rows than fit into memory).
 
 May import: ``features``, ``datasets``, ``system``, ``errors``.
 """

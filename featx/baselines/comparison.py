@@ -7,21 +7,30 @@ import functools
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from featx.baselines.folds.split import Split
 from featx.baselines.label_issues import find_label_issues
 from featx.baselines.learning_curve import CURVE_ESTIMATORS
-from featx.baselines.metrics import METRIC_NAMES, METRICS, best_row, per_class
+from featx.baselines.metrics import METRICS, best_row, per_class
 from featx.baselines.multilabel.scores import per_tag
 from featx.baselines.multilabel.tag_issues import find_tag_issues
-from featx.baselines.plots import plot_confusion, plot_learning_curve, plot_scores
+from featx.baselines.output.plots import plot_confusion, plot_learning_curve, plot_scores
+from featx.baselines.output.score_table import (
+    conclusion_lines,
+    format_headline,
+    format_scores_table,
+    html_cells,
+    score_facts,
+)
 from featx.baselines.scaling.limits import ScaleLimits
 from featx.errors import ComparisonError
 from featx.features.duplicates.find import Duplicates
 from featx.system.array_types import AnyArray, FloatArray
 from featx.system.formatting import format_count
-from featx.system.notebook.cards import card_to_html, format_value
+from featx.system.notebook.cards import card_to_html
 from featx.system.notebook.html import table_to_html
-from featx.system.terminal.tables import format_table
+from featx.system.terminal.tables import fit_text, wrap_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -225,27 +234,30 @@ class Comparison:
         return f"<Comparison: {estimators}; {rows}; best: {self.best}>"
 
     def __str__(self) -> str:
-        rows = [{str(name): value for name, value in row.items()} for row in self.table.to_dict("records")]
-        numbers = self.table.select_dtypes("float").columns
-        return "\n".join([format_table(rows, formats=dict.fromkeys(numbers, ".4f")), f"best: {self.best}", *self.notes])
+        return self.as_text()
+
+    def as_text(self) -> str:
+        """Return the table, the best estimator and the notes as text.
+
+        Returns
+        -------
+        str
+            Several lines of text.
+        """
+        table = format_scores_table(self.table, self.task)
+        conclusion = conclusion_lines(self.table, self.task, self.best, self.ties)
+        return "\n".join([fit_text(self._headline()), "", table, "", *conclusion, *map(wrap_text, self.notes)])
 
     def _repr_html_(self) -> str:
         """Return the best estimator, the table and the notes as HTML, for notebooks."""
-        metric = METRICS[self.task][0]
-        names = self.table["estimator"].tolist()
-        best = self.table.iloc[names.index(self.best)]
-        ties = self.table["estimator"][self.table["verdict"] == "tie"].tolist()
-        facts = {
-            METRIC_NAMES[metric]: f"{best[f'{metric}_mean']:.3f}",
-            "95 % interval": f"{best['low']:.3f} – {best['high']:.3f}" if best["low"] == best["low"] else "",
-            "not significantly worse": ", ".join(ties) or "none",
-            "data": f"{format_count(len(self.y), 'row')}; {self.split.description}",
-        }
-        rows = [
-            {str(name): format_value(value) for name, value in row.items()} for row in self.table.to_dict("records")
-        ]
-        table = table_to_html(rows, marked=[names.index(self.best)])
-        return card_to_html(str(self.best), facts, table, notes=self.notes)
+        facts = {**score_facts(self.table, self.task, self.ties), "data": self._headline()}
+        table = table_to_html(html_cells(self.table, self.task), marked=[best_row(self.table, self.task)])
+        return card_to_html(self.best, facts, table, notes=self.notes)
+
+    def _headline(self) -> str:
+        n_rows = len(np.unique(np.concatenate([rows for fold in self.split.folds for rows in fold])))
+        n_classes = 0 if self.task == "regression" else len(self.classes)
+        return format_headline(n_rows, "row", n_classes, self.task, self.split)
 
 
 def logreg_name(names: Iterable[str]) -> str | None:

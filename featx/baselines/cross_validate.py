@@ -123,10 +123,10 @@ def compare_baselines(
         Estimators to compare: names of baselines (see Notes), names of scikit-learn classes, full names of classes of
         other libraries such as ``"xgboost.XGBClassifier"``, or estimators. None: ``dummy``, ``logreg``,
         ``svm`` and ``knn``; for regression ``dummy``, ``ridge``, ``svr`` and ``knn``.
-    task : {"auto", "classification", "regression"}, default="auto"
-        Type of the target. "auto" selects regression for floats with a fractional part and for integers with more than
-        20 distinct values and fewer than five samples per value, unless they number classes without gaps;
-        otherwise classification.
+    task : {"auto", "classification", "regression", "multilabel"}, default="auto"
+        Type of the target. "auto" selects multilabel for lists of tags and matrices of 0 and 1; regression for floats
+        with a fractional part and for integers with more than 20 distinct values and fewer than five samples per value,
+        unless they number classes without gaps; otherwise classification.
     cv : int, splitter, list of (train, test) or Split, default=5
         Number of folds, a scikit-learn splitter, row indices of the folds, or the ``split`` of another comparison. One
         pair ``[(train, test)]`` is a given test set. The number of folds is reduced for small classes, which is noted.

@@ -11,12 +11,12 @@ labels and splits; :func:`featx.check_images` reads each image without a network
 ``label_names``    class names that may mean the same class
 ``labels``         labels as arrays: task, missing values, encodings
 ``tags``           several labels of one image
-``image_check``    checks images: unreadable, duplicate, unusual
 ``pixel_range``    the range of pixels with more than 8 bits, by an option or a sample
 ``failures``       images that could not be read
 ``sample_images``  sample images: photos and handwritten digits
 
-Sub-rooms: ``folders`` (what folders mean, and their images), ``tables`` (files that list images).
+Sub-rooms: ``folders`` (what folders mean, and their images), ``tables`` (files that list images), ``image_check``
+(checks of images).
 
 May import: ``images``, ``system``, ``errors``.
 """

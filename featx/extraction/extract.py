@@ -41,7 +41,7 @@ def extract_rows(
     raise_on_error : bool, default=False
         Whether to raise the error of the first image that cannot be read.
     progress : callable, default=None
-        Function that is called with the number of images finished since the last call.
+        Function that is called with the number of images done since the last call.
 
     Returns
     -------
@@ -88,7 +88,7 @@ def extract_into(
     raise_on_error : bool, default=True
         Whether to raise the error of the first image that cannot be read.
     progress : callable, default=None
-        Function that is called with the number of images finished since the last call.
+        Function that is called with the number of images done since the last call.
     lookup_size : int, default=2048
         Number of images that are looked up in the cache at a time.
 

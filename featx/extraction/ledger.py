@@ -37,7 +37,7 @@ class Ledger:
     rows : array of float32 of shape (n_samples, n_features)
         Array that receives the rows.
     progress : callable, default=None
-        Function that is called with the number of images finished since the last call.
+        Function that is called with the number of images done since the last call.
 
     Attributes
     ----------

@@ -63,7 +63,7 @@ class FeatureMatrix:
     n_features : int
         Number of features.
     is_complete : bool, default=True
-        Whether all shards of the job are finished.
+        Whether all shards of the job are done.
 
     Attributes
     ----------
@@ -148,14 +148,14 @@ class FeatureMatrix:
         n_rows, n_features = self.shape
         facts = {"rows": f"{n_rows:,}", "features": f"{n_features:,}", "unreadable images": self.n_failed or ""}
         recipe = {} if self.recipe is None else {"backbone": self.recipe["backbone"]}
-        return card_to_html(self.address, {**recipe, **facts}, notes=unfinished_notes(self, "can be read"))
+        return card_to_html(self.address, {**recipe, **facts}, notes=incomplete_notes(self, "can be read"))
 
     def __len__(self) -> int:
         return self.shape[0]
 
     def __repr__(self) -> str:
-        unfinished = "" if self.is_complete else ", unfinished"
-        return f"FeatureMatrix({self.address!r}, shape={self.shape}{unfinished})"
+        incomplete = "" if self.is_complete else ", incomplete"
+        return f"FeatureMatrix({self.address!r}, shape={self.shape}{incomplete})"
 
     @property
     def size(self) -> int:
@@ -376,8 +376,8 @@ class FeatureMatrix:
         return int(n_rows)
 
 
-def unfinished_notes(features: FeatureMatrix, use: str) -> list[str]:
-    """Return a note if rows are missing because the job is not finished.
+def incomplete_notes(features: FeatureMatrix, use: str) -> list[str]:
+    """Return a note if rows are missing because the job is incomplete.
 
     Parameters
     ----------
@@ -385,7 +385,7 @@ def unfinished_notes(features: FeatureMatrix, use: str) -> list[str]:
     use : str
         Use of the other rows, such as "are compared".
     """
-    return [] if features.is_complete else [f"The job is not finished: only the rows of its finished shards {use}."]
+    return [] if features.is_complete else [f"The job is incomplete: only the rows of shards that are done {use}."]
 
 
 def _is_basic(index: Any) -> bool:

@@ -9,7 +9,7 @@ import shlex
 import warnings
 from pathlib import Path
 
-from featx.errors import FeaturesError, FeaturesNotFoundError, JobError, UnfinishedWarning
+from featx.errors import FeaturesError, FeaturesNotFoundError, IncompleteJobWarning, JobError
 from featx.features.csv_table import PARQUET_SUFFIX, CsvTable, table_path
 from featx.features.job_files import MANIFEST, JobManifest, matrix_name, parse_manifest, shards_with_table
 from featx.features.matrix import FeatureMatrix
@@ -31,8 +31,8 @@ def open_features(path: str | os.PathLike[str]) -> FeatureMatrix:
     ----------
     path : str or Path
         Folder or URL of a job, path of a ``.npy`` file with its ``.csv`` table, or path of a Parquet file with a column
-        ``path`` and lists of floats in a column ``features``. If a job is not finished, its finished shards are opened
-        and a warning is issued.
+        ``path`` and lists of floats in a column ``features``. Of an incomplete job, the shards that are done are
+        opened and a warning is issued.
 
     Returns
     -------
@@ -50,7 +50,7 @@ def open_features(path: str | os.PathLike[str]) -> FeatureMatrix:
 
     Warns
     -----
-    UnfinishedWarning
+    IncompleteJobWarning
         Shards of the job are missing.
 
     See Also
@@ -130,9 +130,9 @@ def _open_job(location: str) -> FeatureMatrix:
     is_complete = len(shards) == manifest.n_shards
     if not is_complete:
         warnings.warn(
-            f"The job {location!r} is not finished: {len(shards):,} of {format_count(manifest.n_shards, 'shard')} are "
-            f"finished, and only their rows are returned. Finish it: featx job run {shlex.quote(location)}",
-            UnfinishedWarning,
+            f"The job {location!r} is incomplete: {len(shards):,} of {format_count(manifest.n_shards, 'shard')} are "
+            f"done, and only their rows are returned. Complete it: featx job run {shlex.quote(location)}",
+            IncompleteJobWarning,
             stacklevel=3,
         )
     lines: list[RowTable] = list(tables)

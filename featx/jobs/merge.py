@@ -40,7 +40,7 @@ class JobMerge(TextResult):
     rows, features, failed : int
         Number of rows, of features of a row, and of unreadable images.
     shards, missing : int
-        Number of shards that were joined, and of images of unfinished shards.
+        Number of shards that were joined, and of images of the other shards.
     seconds : float
         Duration.
     output : str
@@ -73,7 +73,7 @@ class JobMerge(TextResult):
         shards = format_count(self.shards, "shard")
         lines = [f"{size} in {describe_output(output)}", f"{shards} joined in {self.seconds:.1f} s"]
         if self.missing:
-            lines.append(f"{format_count(self.missing, 'image')} missing: their shards are not finished")
+            lines.append(f"{format_count(self.missing, 'image')} missing: their shards are not done")
         if self.failed:
             lines.append(f"Failures and their reasons: {failures_path(output)}")
         return "\n".join(lines)
@@ -99,7 +99,7 @@ def merge_job(
     output : str or Path
         Path of the matrix, a local file. It ends in ``.npy`` or ``.parquet``.
     allow_incomplete : bool, default=False
-        Whether to join the finished shards if others are not finished.
+        Whether to join the shards that are done if the job is incomplete.
     verbose : bool or None, default=None
         Whether to show progress on standard error. None: in a terminal or notebook only.
     progress : callable or None, default=None
@@ -113,7 +113,7 @@ def merge_job(
     Raises
     ------
     JobError
-        Shards are not finished, or corrupt. Nothing is written.
+        The job is incomplete, or shards are corrupt. Nothing is written.
     OptionError, OutputError
         The output is a URL, or cannot be written.
     SourceError
@@ -178,7 +178,7 @@ def merge_job(
 
 
 def _shards_to_join(job: Job, *, allow_incomplete: bool) -> tuple[list[CommittedShard], int]:
-    """Return the finished shards in order, and the number of images of the others."""
+    """Return the shards that are done in order, and the number of images of the others."""
     done, corrupt = job.committed()
     location, n_shards = job.folder.location, job.manifest.n_shards
     if corrupt:
@@ -192,7 +192,7 @@ def _shards_to_join(job: Job, *, allow_incomplete: bool) -> tuple[list[Committed
         quarantined = sorted(job.quarantined())
         hint = f" Quarantined: {format_list(quarantined)}; featx job run --retry-quarantined tries them again."
         raise JobError(
-            f"{len(left):,} of {format_count(n_shards, 'shard')} of {location!r} are not finished, the first is "
+            f"{len(left):,} of {format_count(n_shards, 'shard')} of {location!r} are not done, the first is "
             f"{left[0]}. Run featx job run {shlex.quote(location)}, or join the others with allow_incomplete=True "
             f"(--allow-incomplete).{hint if quarantined else ''}"
         )

@@ -31,7 +31,7 @@ def check_free(folder: Folder) -> None:
     if folder.location.lower().endswith(_FILE_ENDINGS):
         raise OptionError(
             f"output (-o) must be a folder, got the file name {folder.location!r}. Pass output='job/' (-o job/); "
-            "for one matrix, run featx extract SOURCE -o features.npy, or featx job merge when the job is done."
+            "for one matrix, run featx extract SOURCE -o features.npy, or featx job merge when the job is complete."
         )
     if folder.is_local and os.path.isfile(folder.location):
         raise OptionError(f"output (-o) must be a folder, got the file {folder.location!r}. Choose another name.")

@@ -109,7 +109,7 @@ def run_job(
     ...     plan = plan_job(f"{folder}/0.png", f"{folder}/job", backbone="color_histogram", sample=0, cache=None)
     ...     run = run_job(f"{folder}/job", cache=None)
     ...     shape = open_features(f"{folder}/job").shape
-    >>> run.is_done, run.computed, run.failed, shape
+    >>> run.is_complete, run.computed, run.failed, shape
     (True, 1, 0, (1, 512))
     """
     started = time.perf_counter()

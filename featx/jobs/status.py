@@ -61,7 +61,7 @@ class JobStatus(TextResult):
     ...     PIL.Image.new("RGB", (32, 32)).save(f"{folder}/0.png")
     ...     plan = plan_job(f"{folder}/0.png", f"{folder}/job", backbone="color_histogram", sample=0, cache=None)
     ...     status = job_status(f"{folder}/job")
-    >>> status.is_done, status.images_left
+    >>> status.is_complete, status.images_left
     (False, 1)
     """
 
@@ -90,8 +90,8 @@ class JobStatus(TextResult):
     seconds: float | None
 
     @property
-    def is_done(self) -> bool:
-        """Whether every shard is done."""
+    def is_complete(self) -> bool:
+        """Whether all shards are done."""
         return self.shards_done == self.shards
 
     def _repr_html_(self) -> str:
@@ -108,7 +108,7 @@ class JobStatus(TextResult):
             "changed since planning": f"{self.changed:,}" if self.changed else "",
             "images per second": f"{self.images_per_second:.0f}" if self.images_per_second else "",
             "time left": "" if self.seconds_left is None else format_duration(self.seconds_left),
-            "run by": ", ".join(self.running) or ("" if self.is_done else "nobody"),
+            "run by": ", ".join(self.running) or ("" if self.is_complete else "nobody"),
         }
         bars = f"<b>shards</b>{shards}", f"<b>images</b>{images}"
         return card_to_html(self.job, facts, *bars, notes=self._bad_shards())
@@ -141,7 +141,7 @@ class JobStatus(TextResult):
         reasons = self.recomputed.items()
         lines += [f"shard {shard} was corrupt ({reason}) and was recomputed" for shard, reason in reasons]
         lines += [f"run by {client}" for client in self.running] + self._bad_shards()
-        if self.is_done:
+        if self.is_complete:
             lines.append(f"Next: featx job merge {job} -o features.npy")
         elif not self.running and self.shards_done + len(self.quarantined) < self.shards:
             lines.append(f"Not running. Run it: featx job run {job}")

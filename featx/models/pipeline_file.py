@@ -117,7 +117,7 @@ def load_pipeline_data(
             raise ModelFileError(
                 f"Cannot load model {name!r}: it contains untrusted types ({format_list(types)}) that could execute "
                 "code. Get the file from a trusted source, or train the model again. If you trust this file and these "
-                f"types, pass trusted={[*trusted, *types]}."
+                f"types, read it in Python, with trusted={[*trusted, *types]}."
             )
         pipeline = import_skops().loads(data, trusted=[*TRUSTED_TYPES, *trusted])
     except (ModelFileError, MemoryError):
@@ -186,8 +186,8 @@ def check_trusted(data: bytes, trusted: Collection[str] = ()) -> None:
     if types := untrusted_types(data, trusted):
         raise ModelFileError(
             f"Cannot save this pipeline as a model: it contains untrusted types ({', '.join(types)}), which are not "
-            f"loaded from files because they could execute code. {_OTHER_FORMATS} Or pass trusted={[*trusted, *types]} "
-            "to save it, and again to read_model or load_pipeline."
+            f"loaded from files because they could execute code. {_OTHER_FORMATS} Or save it in Python, with "
+            f"trusted={[*trusted, *types]}, which read_model and load_pipeline need, too."
         )
 
 

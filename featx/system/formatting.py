@@ -115,6 +115,17 @@ def format_list(names: Sequence[object], max_names: int = 3) -> str:
     return shown if len(names) <= max_names else f"{shown} and {len(names) - max_names:,} more"
 
 
+def as_printable(text: str) -> str:
+    """Return a name without secrets and unprintable characters.
+
+    Examples
+    --------
+    >>> as_printable("https://host/1.jpg?sig=abc")
+    'https://host/1.jpg?sig=…'
+    """
+    return "".join(character if character.isprintable() else "\ufffd" for character in redact_secrets(text))
+
+
 def shorten(text: str, max_length: int = 60) -> str:
     """Return the end of a long name, where file names differ, without secrets and unprintable characters.
 
@@ -123,7 +134,7 @@ def shorten(text: str, max_length: int = 60) -> str:
     >>> shorten("photos/" * 20 + "1.jpg", 20), shorten("https://host/1.jpg?sig=abc", 12)
     ('…photos/photos/1.jpg', '…1.jpg?sig=…')
     """
-    text = "".join(character if character.isprintable() else "\ufffd" for character in redact_secrets(text))
+    text = as_printable(text)
     return text if len(text) <= max_length else "…" + text[1 - max_length :]
 
 
@@ -135,7 +146,7 @@ def shorten_middle(text: str, max_length: int) -> str:
     >>> shorten_middle("a class with a very long name", 20)
     'a class w… long name'
     """
-    text = shorten(text, len(text))
+    text = as_printable(text)
     if len(text) <= max_length:
         return text
     n_first = (max_length - 1) // 2

@@ -8,10 +8,14 @@ import os
 import platform
 import re
 import socket
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from joblib.externals.loky import ProcessPoolExecutor
 
 _CGROUPS, _OWN_CGROUPS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 _CPU_INFO = Path("/proc/cpuinfo")
@@ -106,12 +110,17 @@ def _cpu_quota_of(group: Path) -> Iterator[float]:
         yield quota / period
 
 
-def available_memory() -> float:
+def available_memory(cgroups: Path = _CGROUPS, own_cgroups: Path = _OWN_CGROUPS) -> float:
     """Return the bytes that processes can still take, or infinity if the system does not report them.
 
     The memory limit of a container (``docker --memory``, Kubernetes ``limits``) counts, less what the container uses.
+
+    Parameters
+    ----------
+    cgroups, own_cgroups : Path
+        Folder of all control groups, and file that names those of this process.
     """
-    groups = _own_groups(_CGROUPS, _OWN_CGROUPS, "memory")
+    groups = _own_groups(cgroups, own_cgroups, "memory")
     return min([_free_memory(), *(memory_left(group) for group in groups)])
 
 
@@ -214,3 +223,28 @@ def pid_namespace() -> str:
         return f"{host}.{boot_id}.{os.stat('/proc/self/ns/pid').st_ino}"
     except OSError:
         return host
+
+
+def make_process_pool(n_processes: int, **options: Any) -> ProcessPoolExecutor:
+    """Return an executor of processes that do not share the state of this one.
+
+    If this process is killed, another process of loky deletes its semaphores. It does so without a warning, which would
+    list them in the middle of what the next command prints.
+
+    Parameters
+    ----------
+    n_processes : int
+        Maximum number of processes. They start with their first tasks.
+    **options
+        Further parameters of the executor of loky.
+    """
+    from joblib.externals.loky import ProcessPoolExecutor
+    from joblib.externals.loky.backend import resource_tracker
+
+    ignored = "ignore:resource_tracker:UserWarning"
+    sys.warnoptions.append(ignored)  # becomes an option of the process that starts here, and of no other
+    try:
+        resource_tracker.ensure_running()
+    finally:
+        sys.warnoptions.remove(ignored)
+    return ProcessPoolExecutor(n_processes, **options)

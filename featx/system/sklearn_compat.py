@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
-from sklearn.utils._param_validation import HasMethods, Interval, InvalidParameterError, RealNotInt, StrOptions
+from sklearn.utils._param_validation import HasMethods, Interval, InvalidParameterError, RealNotInt
+from sklearn.utils._param_validation import StrOptions as _StrOptions
 from sklearn.utils.validation import _check_feature_names, _check_feature_names_in
 
 __all__ = [
@@ -17,6 +19,17 @@ __all__ = [
     "check_feature_names_in",
     "reset_feature_names",
 ]
+
+
+class StrOptions(_StrOptions):  # type: ignore[misc]  # scikit-learn is untyped
+    """Constraint that lists its options in their order; scikit-learn's have another order in each process."""
+
+    def __init__(self, options: Iterable[str]) -> None:
+        self._ordered = tuple(options)
+        super().__init__(set(self._ordered))
+
+    def __str__(self) -> str:
+        return f"a str among {{{', '.join(map(repr, self._ordered))}}}"
 
 
 def reset_feature_names(estimator: Any, X: Any) -> None:

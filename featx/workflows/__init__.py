@@ -2,7 +2,6 @@
 
 ``compare``  ``compare_images``: baselines on the features of several backbones
 ``rank``  ``rank_images``: backbones, layers and poolings, ranked without fitting estimators
-``train``  ``train_images``: the best estimator, fitted on all images
 ``config``  ``ComparisonConfig``: settings of a comparison, validated before any image is read
 ``labeled_images``  images, labels, groups and splits as one table, without what does not take part
 ``feature_sets``  features of each backbone, each recipe extracted once
@@ -13,6 +12,7 @@
 ``result``  ``ImageComparison``, the result of a comparison
 ``result_output``  a comparison as text and JSON, tables as CSV
 ``search``  sub-room: ``similar_images``
+``training``  sub-room: ``train_images``: the best estimator, fitted on all images
 ``stored``  sub-room: ``compare_features``, on features that are extracted already
 ``report``  sub-room: HTML pages
 

@@ -85,7 +85,7 @@ def compare_images(
     estimators : sequence, mapping or None, default=None
         See :func:`compare_baselines`. ``"fine-tune"`` trains the backbone itself, see :class:`FineTunedClassifier`,
         which takes minutes per fold. ``"zero-shot"`` compares images with texts, see :class:`ZeroShotClassifier`.
-    task : {"auto", "classification", "regression"}, default="auto"
+    task : {"auto", "classification", "regression", "multilabel"}, default="auto"
         See :func:`compare_baselines`.
     cv : int or None, default=None
         Number of folds. None: 5, unless there is a test split.

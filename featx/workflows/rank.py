@@ -6,7 +6,7 @@ import dataclasses
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from featx.baselines.estimators import TaskOption
 from featx.baselines.ranking.rank_features import count_classes, rank_matrices
@@ -64,6 +64,7 @@ class ImageRanking(Ranking):
     failures: list[Failure]
     duplicates: ImageDuplicates
     n_computed: int
+    _noun: ClassVar[str] = "image"
 
     def as_dict(self) -> dict[str, Any]:
         """Return the ranking as JSON values, as ``featx rank --json`` prints it."""

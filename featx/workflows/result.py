@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from featx.baselines.metrics import METRICS, best_row
-from featx.baselines.plots import plot_learning_curve, plot_scores
+from featx.baselines.output.plots import plot_learning_curve, plot_scores
 from featx.datasets.failures import Failure
 from featx.datasets.tags import tag_names
 from featx.errors import ComparisonError, OptionError

@@ -8,15 +8,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from featx.baselines.metrics import METRIC_NAMES, METRICS, best_row
+from featx.baselines.metrics import best_row
+from featx.baselines.output.score_table import (
+    conclusion_lines,
+    format_headline,
+    format_scores_table,
+    html_cells,
+    score_facts,
+)
 from featx.datasets.tags import Tags
 from featx.system.files.atomic import write_text
 from featx.system.files.output_paths import as_output_error, header_pattern, starts_with
 from featx.system.files.url_secrets import redact_secrets
-from featx.system.formatting import escape_cell, escape_path_cell, format_count, format_duration, format_ties, shorten
+from featx.system.formatting import escape_cell, escape_path_cell, format_count, format_duration, shorten
 from featx.system.notebook.cards import card_to_html
 from featx.system.notebook.html import table_to_html
-from featx.system.terminal.tables import fit_text, format_table, wrap_text
+from featx.system.terminal.tables import fit_text, wrap_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,7 +48,7 @@ def comparison_text(result: ReportedComparison) -> str:
         [
             fit_text(_headline(result)),
             "",
-            *_table_lines(result),
+            format_scores_table(result.table, result.task, _backbones(result)),
             "",
             *_summary_lines(result),
             *map(wrap_text, result.notes),
@@ -51,70 +58,40 @@ def comparison_text(result: ReportedComparison) -> str:
 
 def _headline(result: ReportedComparison) -> str:
     split = result.backbones[0].comparison.split
-    kind = "tag" if result.task == "multilabel" else "class"
-    classes = f", {format_count(result.n_classes, kind)}" if result.n_classes else ""
-    spread = "; mean ± sd" if len(split.folds) > 1 else ""
-    return f"{format_count(result.n_rows, 'image')}{classes}; {split.description}{spread}"
+    return format_headline(result.n_rows, "image", result.n_classes, result.task, split)
 
 
-def _table_lines(result: ReportedComparison) -> list[str]:
-    first, *others = METRICS[result.task]
-    widths = {METRIC_NAMES[first]: 13, "95 % interval": 14, "": 5, "fit s": 7, "predict s": 9}
-    return format_table(
-        table_rows(result),
-        formats={"fit s": ".2f", "predict s": ".3f"},
-        min_widths={**widths, **dict.fromkeys((METRIC_NAMES[metric] for metric in others), 8)},
-        marked=[best_row(result.table, result.task)],
-    ).split("\n")
+def _backbones(result: ReportedComparison) -> list[str]:
+    """Return the name of the backbone of each row."""
+    return [result.backbone_of(row).name for row in range(len(result.table))]
 
 
-def table_rows(result: ReportedComparison) -> list[dict[str, Any]]:
-    """Return the rows of the table that people read: scores with three digits, intervals, verdicts and times."""
-    first, *others = METRICS[result.task]
-    rows = []
-    for number, row in enumerate(result.table.to_dict(orient="records")):
-        deviation = f" ± {row[f'{first}_std']:.3f}" if np.isfinite(row[f"{first}_std"]) else ""
-        cells = {"backbone": result.backbone_of(number).name, "estimator": str(row["estimator"])}
-        cells |= {METRIC_NAMES[first]: f"{row[f'{first}_mean']:.3f}{deviation}"}
-        cells |= {"95 % interval": f"{row['low']:.3f} – {row['high']:.3f}" if np.isfinite(row["low"]) else ""}
-        cells |= {"": row["verdict"]}
-        cells |= {METRIC_NAMES[metric]: f"{row[f'{metric}_mean']:.3f}" for metric in others}
-        rows.append({**cells, "fit s": row["fit_seconds"], "predict s": row["predict_seconds"]})
-    return rows
+def comparison_cells(result: ReportedComparison) -> list[dict[str, str]]:
+    """Return the rows of the table of scores as text, for notebooks."""
+    return html_cells(result.table, result.task, _backbones(result))
 
 
 def comparison_html(result: ReportedComparison, seconds: float | None) -> str:
     """Return a comparison as a card for notebooks: the best estimator, what it rests on, the table and the notes."""
-    metric, best = METRICS[result.task][0], result.best_row
-    rows = table_rows(result)
-    number = best_row(result.table, result.task)
     n_issues = 0 if result.label_issues is None else len(result.label_issues)
     facts = {
-        METRIC_NAMES[metric]: rows[number][METRIC_NAMES[metric]],
-        "95 % interval": rows[number]["95 % interval"],
-        "not significantly worse": format_ties(result.ties, "ties in the table") or "none",
+        **score_facts(result.table, result.task, result.ties),
         "data": _headline(result),
         "duplicates": result.duplicates.describe() if len(result.duplicates) else "none",
         "unreadable images": f"{len(result.failures):,}" if result.failures else "",
         "likely label errors": f"{n_issues:,}" if n_issues else "",
         "duration": "" if seconds is None else format_duration(seconds),
     }
-    cells = [{**row, "fit s": f"{row['fit s']:.2f}", "predict s": f"{row['predict s']:.3f}"} for row in rows]
-    title = f"{best['estimator']} on {result.best_backbone.name}"
-    return card_to_html(title, facts, table_to_html(cells, marked=[number]), notes=result.notes)
+    table = table_to_html(comparison_cells(result), marked=[best_row(result.table, result.task)])
+    return card_to_html(_best(result), facts, table, notes=result.notes)
+
+
+def _best(result: ReportedComparison) -> str:
+    return f"{result.best_row['estimator']} on {result.best_backbone.name}"
 
 
 def _summary_lines(result: ReportedComparison) -> list[str]:
-    best, metric = result.best_row, METRICS[result.task][0]
-    lead = f"; its lead over {format_ties(result.ties, 'ties in the table')} is not significant" if result.ties else ""
-    score = f"{METRIC_NAMES[metric]} {best[f'{metric}_mean']:.3f}"
-    lines = [wrap_text(f"* best: {best['estimator']} on {result.best_backbone.name}, {score}{lead}")]
-    if "best_params" in result.table:
-        lines += [
-            wrap_text(f"best parameters of {row['estimator']}: {row['best_params']}")
-            for row in result.table.to_dict(orient="records")
-            if row["best_params"]
-        ]
+    lines = conclusion_lines(result.table, result.task, _best(result), result.ties)
     if result.label_issues is not None and len(result.label_issues):
         issue = result.label_issues.iloc[0]
         lines.append(
@@ -161,7 +138,7 @@ def comparison_dict(result: ReportedComparison) -> dict[str, Any]:
         "per_class": [],
         "label_issues": _label_issues_dict(result.label_issues),
         "learning_curve": [] if result.learning_curve is None else result.learning_curve.to_dict(orient="records"),
-        "warnings": result.notes,
+        "notes": result.notes,
     }
     if result.task != "regression":
         per_class = result.best_backbone.comparison.per_class(str(best["estimator"]))

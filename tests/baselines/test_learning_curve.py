@@ -8,7 +8,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from featx import compare_baselines
 from featx.baselines.learning_curve import learning_curve
-from featx.baselines.plots import curve_band, range_with_margin
+from featx.baselines.output.plots import curve_band, range_with_margin
 
 
 def test_curve() -> None:

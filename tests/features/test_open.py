@@ -16,7 +16,7 @@ from sklearn.neighbors import NearestCentroid
 
 from featx import FeatureMatrix, compare_baselines, find_duplicates, open_features
 from featx.cli import main as cli
-from featx.errors import FeaturesError, FeaturesNotFoundError, OutputError, UnfinishedWarning
+from featx.errors import FeaturesError, FeaturesNotFoundError, IncompleteJobWarning, OutputError
 from featx.features.csv_table import CsvTable
 from featx.features.npy_part import FeatureFolder
 from featx.features.outputs import check_output
@@ -270,15 +270,15 @@ def test_other_table_is_refused(tmp_path: Path, table: str, message: str) -> Non
         open_features(tmp_path / "f.npy").paths[1]
 
 
-def test_unfinished_job(tmp_path: Path, rows: np.ndarray[Any, Any]) -> None:
+def test_incomplete_job(tmp_path: Path, rows: np.ndarray[Any, Any]) -> None:
     make_job(tmp_path / "job", rows, committed=[0, 2])
-    with pytest.warns(UnfinishedWarning, match="is not finished: 2 of 10 shards are finished"):
+    with pytest.warns(IncompleteJobWarning, match="is incomplete: 2 of 10 shards are done"):
         features = open_features(tmp_path / "job")
     assert not features.is_complete
     np.testing.assert_array_equal(features[:], rows[np.r_[0:10, 20:30]])
     assert features.paths[10] == "photos/00020.jpg"
-    assert "unfinished" in repr(features)
-    assert "The job is not finished: only the rows of its finished shards can be read." in features._repr_html_()
+    assert "incomplete" in repr(features)
+    assert "The job is incomplete: only the rows of shards that are done can be read." in features._repr_html_()
 
 
 @pytest.mark.parametrize("corruption", ["truncated", "missing", "other shape", "pickled"])

@@ -201,7 +201,7 @@ def test_shard_whose_worker_and_client_died_runs_last(job: Path, dead_pid: int) 
         recover(open_job(job), verify=False, retry_quarantined=False)
         assert pending(job) == (0, 1, 2, 4, 5, 6, 7, 8, 9, 3)
     assert run_job(job, cache=None).quarantined == {}
-    assert job_status(job).is_done
+    assert job_status(job).is_complete
     assert notes(job) == []
 
 

@@ -104,6 +104,19 @@ def test_hours_without_cached_rows(images: Path, tmp_path: Path, monkeypatch: py
     assert (planned.images, planned.cached) == (20, 10)
     assert "At least 10 rows are cached (moved and copied files" in planned.as_text()
     assert "for the other 10 images, at" in planned.as_text()
+    assert planned.sampled == 5
+
+
+def test_cached_images_are_not_sampled(tmp_path: Path, paced: Paced, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("featx.store.file_index.FileIndex.racy_seconds", 0.0)
+    images, cache = write_images(tmp_path / "images", 4), tmp_path / "cache"
+    plan(images, tmp_path / "first", backbone="paced", cache=cache)
+    run_job(tmp_path / "first", cache=cache)
+    paced.shown.clear()
+    planned = plan(images, tmp_path / "second", backbone="paced", cache=cache, sample=5)
+    assert (planned.cached, planned.sampled, planned.images_per_second) == (4, 0, None)
+    assert paced.shown == []
+    assert "images/s" not in planned.as_text()
 
 
 def test_unreadable_sample(tmp_path: Path) -> None:

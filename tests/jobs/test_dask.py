@@ -154,7 +154,7 @@ def test_late_worker_gets_work(job: Path, order: Path, tmp_path: Path) -> None:
             with distributed.Client(dask.address, set_as_default=False) as client:
                 held.append(client.run_on_scheduler(lambda dask_scheduler: len(dask_scheduler.tasks)))
             dask.start_worker()
-            while len(pids) < 2 and not job_status(job).is_done:
+            while len(pids) < 2 and not job_status(job).is_complete:
                 pids.update(note.pid for note in read_heartbeats(open_job_folder(job)))
                 time.sleep(0.1)
 

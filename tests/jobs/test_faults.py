@@ -42,7 +42,7 @@ def test_shard_that_kills_its_workers_is_quarantined(
     assert aside in job_status(tmp_path / "job").quarantined
     assert f"shard {aside} is quarantined" in job_status(tmp_path / "job").as_text()
     assert run_job(tmp_path / "job").shards_done == 3  # not tried again without --retry-quarantined
-    with pytest.raises(JobError, match="1 of 4 shards .* not finished, the first is 1.*Quarantined: 1;"):
+    with pytest.raises(JobError, match="1 of 4 shards .* not done, the first is 1.*Quarantined: 1;"):
         merge_job(tmp_path / "job", tmp_path / "f.npy")
     partial = merge_job(tmp_path / "job", tmp_path / "partial.npy", allow_incomplete=True)
     assert (partial.rows + partial.failed, partial.missing) == (14, 6)

@@ -64,7 +64,7 @@ def test_fault_after_the_manifest_has_its_name(images: Path, tmp_path: Path, mon
         patch.setattr("featx.system.files.local_folder.sync_folder", fail)
         with pytest.raises(OSError, match="Input/output error"):
             plan(images, tmp_path / "job")
-    assert run_job(tmp_path / "job", cache=None).is_done
+    assert run_job(tmp_path / "job", cache=None).is_complete
 
 
 @pytest.mark.usefixtures("in_this_process")
@@ -75,7 +75,7 @@ def test_folder_whose_name_is_not_utf_8(images: Path, tmp_path: Path) -> None:
     except OSError:
         pytest.skip("the file system requires UTF-8")
     plan(images, folder / "job", cache=folder / "cache")
-    assert run_job(folder / "job", cache=folder / "cache").is_done
+    assert run_job(folder / "job", cache=folder / "cache").is_complete
 
 
 def test_concurrent_planners(images: Path, tmp_path: Path) -> None:

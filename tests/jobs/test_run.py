@@ -137,7 +137,7 @@ def test_status_counts_what_is_left(images: Path, tmp_path: Path) -> None:
     assert "Not running. Run it: featx job run" in status.as_text()
     run_job(tmp_path / "job")
     status = job_status(tmp_path / "job")
-    assert (status.shards_done, status.images_left, status.failed, status.is_done) == (4, 0, 1, True)
+    assert (status.shards_done, status.images_left, status.failed, status.is_complete) == (4, 0, 1, True)
 
 
 @pytest.mark.usefixtures("in_this_process")

@@ -39,7 +39,7 @@ def plan(source: Any, job: str, **options: Any) -> Any:
 def test_job_from_bucket_to_bucket(s3: Proxy, tmp_path: Path) -> None:
     plan("s3://bucket/images", "s3://bucket/jobs/one")
     assert run_job("s3://bucket/jobs/one", cache=None).rows == 9
-    assert job_status("s3://bucket/jobs/one").is_done
+    assert job_status("s3://bucket/jobs/one").is_complete
     merge_job("s3://bucket/jobs/one", tmp_path / "f.npy")
     plan("s3://bucket/images", str(tmp_path / "job"))
     run_job(tmp_path / "job", cache=None)

@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import math
 import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -92,21 +95,18 @@ def test_groups_without_a_memory_limit(files: dict[str, str], tmp_path: Path) ->
     assert memory_left(cgroups) == math.inf
 
 
-def test_the_smallest_limit_of_all_parent_groups_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_smallest_limit_of_all_parent_groups_counts(tmp_path: Path) -> None:
     group = {"max": "1000\n", "current": "600\n", "stat": STAT}
     files = {f"a/memory.{name}": text for name, text in group.items()}
     files |= {f"a/b/memory.{name}": text for name, text in (group | {"max": "max\n"}).items()}
-    cgroups, own = groups(tmp_path, "0::/a/b\n", files)
-    monkeypatch.setattr("featx.system.processes._CGROUPS", cgroups)
-    monkeypatch.setattr("featx.system.processes._OWN_CGROUPS", own)
-    assert available_memory() == 500
+    assert available_memory(*groups(tmp_path, "0::/a/b\n", files)) == 500
 
 
-def test_available_memory_is_less_than_all_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("featx.system.processes._OWN_CGROUPS", tmp_path / "none")
-    assert available_memory() > 0
+def test_available_memory_is_less_than_all_memory(tmp_path: Path) -> None:
+    free = available_memory(own_cgroups=tmp_path / "none")
+    assert free > 0
     if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
-        assert available_memory() < os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        assert free < os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def test_first_processor_is_described(tmp_path: Path) -> None:
@@ -122,3 +122,14 @@ def test_processor_without_description(tmp_path: Path, monkeypatch: pytest.Monke
     (tmp_path / "cpuinfo").write_text("hart: 0\n")  # no name, as on RISC-V
     assert (processor_name(tmp_path / "cpuinfo"), processor_name(tmp_path / "none")) == ("riscv64", "riscv64")
     assert processor_fields(tmp_path / "none") == []
+
+
+def test_nothing_is_printed_after_a_kill() -> None:
+    """Loky's process lists semaphores of a killed process, unless its warnings are off."""
+    code = (
+        "import os, signal, sys; from featx.system.processes import make_process_pool; options = list(sys.warnoptions);"
+        "worker = make_process_pool(1, timeout=None).submit(os.getpid).result(); assert options == sys.warnoptions;"
+        "[os.kill(process, signal.SIGKILL) for process in (worker, os.getpid())]"
+    )
+    killed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert (killed.returncode, killed.stdout, killed.stderr) == (-signal.SIGKILL, "", "")

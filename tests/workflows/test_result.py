@@ -40,7 +40,7 @@ def test_result_as_object_and_json(with_duplicates: ImageTable, compiled_cache: 
     values = result.as_dict()
     assert set(values) == {
         *("task", "rows", "classes", "features", "failed", "failures", "split", "results", "best", "ties", "per_class"),
-        *("duplicates", "label_issues", "learning_curve", "warnings"),
+        *("duplicates", "label_issues", "learning_curve", "notes"),
     }
     assert set(values["duplicates"]) == {
         *("images", "threshold", "exact", "identical_files", "identical_pixels", "near", "groups", "ungrouped_scores"),

@@ -70,7 +70,7 @@ def test_tables_and_python_give_the_same_scores(
         assert result["results"][0]["map_mean"] == pytest.approx(expected.table["map_mean"].item())
         assert (result["task"], result["classes"]) == ("multilabel", 3)
         assert [row["label"] for row in result["per_class"]] == ["china", "first", "flower"]
-        assert any("1 image without tags" in note for note in result["warnings"])
+        assert any("1 image without tags" in note for note in result["notes"])
     matrix = pd.DataFrame([[name in tags for name in ("china", "first", "flower")] for tags in y])
     matrix.columns = pd.Index(["china", "first", "flower"])
     same = compare_images(paths, matrix, backbones=["counting"], estimators=["logreg"], cv=3, **OPTIONS)

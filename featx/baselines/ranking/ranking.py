@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -66,6 +66,8 @@ class Ranking:
     n_rows: int
     n_classes: int
     notes: list[str]
+    #: What a row is.
+    _noun: ClassVar[str] = "row"
 
     @property
     def best(self) -> str:
@@ -88,7 +90,7 @@ class Ranking:
             "ranking": records,
             "best": records[0],
             "ties": self.ties,
-            "warnings": self.notes,
+            "notes": self.notes,
         }
 
     def as_text(self) -> str:
@@ -118,7 +120,7 @@ class Ranking:
         kind = "tag" if self.task == "multilabel" else "class"
         classes = f", {format_count(self.n_classes, kind)}" if self.n_classes else ""
         metric = METRIC_NAMES[METRICS[self.task][0]]
-        return f"{format_count(self.n_rows, 'image')}{classes}; ridge and kNN: leave-one-out {metric}"
+        return f"{format_count(self.n_rows, self._noun)}{classes}; ridge and kNN: leave-one-out {metric}"
 
     def _lines(self) -> list[str]:
         return format_table(self._rows(), marked=[0]).split("\n")

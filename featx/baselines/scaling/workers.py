@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from joblib.externals.loky import ProcessPoolExecutor
 from joblib.externals.loky.process_executor import BrokenProcessPool
 
 from featx.baselines.builtin_baselines import Baseline
@@ -22,6 +21,7 @@ from featx.baselines.scaling.cost import Cost, estimate_cost
 from featx.baselines.scaling.limits import TimeUpError
 from featx.baselines.scaling.mapped_file import open_again, without_arrays
 from featx.system.files.temporary import temporary_folder
+from featx.system.processes import make_process_pool
 
 Warned = list[tuple[Warning | str, type[Warning], str, int]]
 
@@ -115,7 +115,7 @@ class FoldWorkers:
             if self._features is None:  # once, and only if a process is needed
                 self._features = without_arrays(self._X, self._files.enter_context(temporary_folder()))
             initial = (self._features, self._data)
-            self._pool = ProcessPoolExecutor(n_processes, initializer=_start_worker, initargs=initial)
+            self._pool = make_process_pool(n_processes, initializer=_start_worker, initargs=initial)
         futures = [self._pool.submit(task, *values) for values in arguments]
         try:
             _wait(futures, deadline, progress)

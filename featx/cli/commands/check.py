@@ -32,7 +32,7 @@ def add_commands(commands: Any) -> None:
 
 def _check(args: argparse.Namespace) -> int:
     from featx.datasets.find import find_images
-    from featx.datasets.image_check import check_images
+    from featx.datasets.image_check.check import check_images
     from featx.system.files.output_paths import check_output_files
     from featx.workflows.result_output import is_table_file, write_csv
 

@@ -117,7 +117,7 @@ def _add_run(actions: Any) -> None:
     )
     parser.add_argument("--retry-quarantined", action="store_true", help="Process quarantined shards again")
     parser.add_argument("--retry-failed", action="store_true", help="Process shards with unreadable images again")
-    parser.add_argument("--verify", action="store_true", help="Read all finished shards and process corrupt ones again")
+    parser.add_argument("--verify", action="store_true", help="Read all done shards and process corrupt ones again")
     group = parser.add_argument_group("extraction", argument_default=argparse.SUPPRESS)
     add_machine_options(group)
     add_on_error(group)
@@ -149,7 +149,7 @@ def _add_merge(actions: Any) -> None:
         help="Output .npy or .parquet file (default: features.npy)",
     )
     parser.add_argument(
-        "--allow-incomplete", action="store_true", help="Merge finished shards even if others are missing"
+        "--allow-incomplete", action="store_true", help="Merge the shards that are done, even if others are missing"
     )
     add_common(parser)
 
@@ -170,7 +170,7 @@ def run(args: argparse.Namespace) -> int:
     names = ("backend", "n_jobs", "scheduler", "retry_quarantined", "retry_failed", "verify")
     done = _run(args, args.job, **{name: getattr(args, name) for name in names})
     _print(args, done)
-    return 0 if done.is_done else 1
+    return 0 if done.is_complete else 1
 
 
 def status(args: argparse.Namespace) -> None:
@@ -213,7 +213,7 @@ def extract(args: argparse.Namespace) -> int:
             print_message(args, note)
     done = _run(args, args.output)
     _print(args, done)
-    return 0 if done.is_done else 1
+    return 0 if done.is_complete else 1
 
 
 def _planned(args: argparse.Namespace, output: str, *, shard_size: int, sample: int) -> JobPlan:
@@ -243,7 +243,7 @@ def _run(args: argparse.Namespace, output: str, **options: Any) -> JobStatus:
     job = _opened(output)
     n_done, n_images = count_done_images(job), job.manifest.n_images  # from file names; no table is read
     if n_done:
-        print_message(args, f"{n_done:,} of {n_images:,} images are already finished.")
+        print_message(args, f"{n_done:,} of {n_images:,} images are done already.")
     return run_job(output, cache=args.cache, on_error=args.on_error, **options, **machine_options)
 
 

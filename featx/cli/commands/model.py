@@ -197,7 +197,8 @@ def add_export(commands: Any) -> None:
 def train(args: argparse.Namespace) -> None:
     """Run ``featx train``."""
     from featx.models.validation import check_model_path
-    from featx.workflows.train import check_savable_names, train_images
+    from featx.workflows.training.checks import check_savable_names
+    from featx.workflows.training.train import train_images
 
     output = Path(args.output)
     check_model_path(output)

@@ -17,11 +17,10 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from joblib.externals.loky import ProcessPoolExecutor
 from joblib.externals.loky.process_executor import BrokenProcessPool
 
 from featx.jobs.running.executors import TaskExecutor, WorkerLostError
-from featx.system.processes import n_cores
+from featx.system.processes import make_process_pool, n_cores
 from featx.system.terminal.messages import show_messages
 
 #: Time for a worker to store what it has computed before it is killed.
@@ -75,7 +74,7 @@ class _Worker:
     """A process of this machine, and the task that it is at."""
 
     def __init__(self, environment: dict[str, str]) -> None:
-        self.pool = ProcessPoolExecutor(1, timeout=None, env=environment)
+        self.pool = make_process_pool(1, timeout=None, env=environment)
         self.task: concurrent.futures.Future[Any] | None = None
         with _signals_blocked():  # the process starts here
             self._pid = self.pool.submit(_start_worker, os.getpid(), _is_quiet())

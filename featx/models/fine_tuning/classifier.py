@@ -61,7 +61,7 @@ class FineTunedClassifier(ClassifierMixin, FineTunedPredictorMixin, BaseEstimato
         Height and width of the images; see :class:`FeatureExtractor`.
     layer : str, int, float, sequence of these or None, default=None
         Layer of the features; see :class:`FeatureExtractor`.
-    pooling : str, default="avg"
+    pooling : {"native", "avg", "max", "avgmax", "cls", "none"}, default="avg"
         Pooling of the feature maps; see :class:`FeatureExtractor`.
     resize : {"squash", "crop", "pad"}, default="squash"
         How to resize images; see :class:`FeatureExtractor`.
@@ -173,7 +173,7 @@ class FineTunedClassifier(ClassifierMixin, FineTunedPredictorMixin, BaseEstimato
         "patience": [Interval(Integral, 1, None, closed="left")],
         "refit": ["boolean"],
         "augment": ["boolean", list, tuple],
-        "class_weight": [StrOptions({"balanced"}), dict, None],
+        "class_weight": [StrOptions(("balanced",)), dict, None],
         "C": [Interval(Real, 0, None, closed="neither")],
         "random_state": ["random_state"],
     }

@@ -35,8 +35,10 @@ class LocalFolder:
         self.location = path
 
     def path(self, name: str = "") -> str:
-        """Return the path of a file."""
-        return os.path.join(self.location, name) if name else self.location
+        """Return the path of a file; in the working directory its name, as users write it."""
+        if not name:
+            return self.location
+        return name if self.location == os.curdir else os.path.join(self.location, name)
 
     def read(self, name: str, start: int = 0, stop: int | None = None) -> bytes:
         """Return the bytes of a file from `start` to before `stop`."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import html
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -101,19 +100,6 @@ class Record:
         assert dataclasses.is_dataclass(self)
         names = [field.name for field in dataclasses.fields(self) if field.repr]
         return card_to_html(type(self).__name__, {name: describe_value(getattr(self, name)) for name in names})
-
-
-def format_value(value: Any) -> str:
-    """Return a value as the text of a cell: four digits after the point, nothing for NaN.
-
-    Examples
-    --------
-    >>> format_value(0.25), format_value(float("nan")), format_value("a")
-    ('0.2500', '', 'a')
-    """
-    if isinstance(value, float):
-        return "" if math.isnan(value) else f"{value:.4f}"
-    return "" if value is None else str(value)
 
 
 def describe_value(value: Any) -> str:

@@ -311,9 +311,8 @@ def fit_text(text: str) -> str:
     return text if terminal_width() is None else wrap_text(text)
 
 
-def wrap_text(text: str) -> str:
-    """Return text in lines that fit the terminal, of at most 110 characters, all but the first indented."""
+def wrap_text(text: str, indent: str = "") -> str:
+    """Return text in lines that fit the terminal, of at most 110 characters, all but the first indented by two more."""
     columns = min(_MAX_TEXT_COLUMNS, terminal_width() or _MAX_TEXT_COLUMNS)
-    return "\n".join(
-        textwrap.wrap(spell(text), columns, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
-    )
+    indents = {"initial_indent": indent, "subsequent_indent": f"{indent}  "}
+    return "\n".join(textwrap.wrap(spell(text), columns, **indents, break_long_words=False, break_on_hyphens=False))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from featx.baselines.plots import curve_band, far_dummies, range_with_margin
+from featx.baselines.output.plots import curve_band, far_dummies, range_with_margin
 
 if TYPE_CHECKING:
     import pandas as pd

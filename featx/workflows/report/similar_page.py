@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from featx.features.matrix import FeatureMatrix, unfinished_notes
+from featx.features.matrix import FeatureMatrix, incomplete_notes
 from featx.images.image import file_state
 from featx.images.thumbnails import MAX_THUMBNAILS, Atlas, make_atlas
 from featx.system.files import remote
@@ -129,7 +129,7 @@ class _Tiles:
 def _notes(
     results: Sequence[ReportedMatches], features: FeatureMatrix, paths: Sequence[str], n_omitted: int, max_matches: int
 ) -> list[str]:
-    notes = unfinished_notes(features, "were searched")
+    notes = incomplete_notes(features, "were searched")
     if n_missing := sum(not _exists(path) for path in paths):
         notes.append(f"{n_missing:,} of {format_count(len(paths), 'image')} no longer exist at their paths (gray).")
     if any(_is_relative(match.path) for result in results for match in result.matches):

@@ -115,13 +115,13 @@ class ImageSearch:
         while pending:
             hex_digests = [digests[position].tobytes().hex() for position in pending]
             neighbors = self._neighbors(rows[pending], hex_digests, n_neighbors)
-            unfinished = []
+            not_searched = []
             for position, matches in zip(pending, neighbors, strict=True):
                 results[position] = self._select(results[position], images[position], matches)
                 # A query that is indexed several times, under one path, may leave too few matches.
                 if len(results[position].matches) < self.top and len(matches) == n_neighbors < len(self.features):
-                    unfinished.append(position)
-            pending = unfinished
+                    not_searched.append(position)
+            pending = not_searched
             n_neighbors *= 2
         return results
 

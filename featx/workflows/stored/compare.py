@@ -21,7 +21,7 @@ from featx.errors import ComparisonError, OptionError, notes_on_errors
 from featx.extraction.options import ExtractionOptions, resolve_cache
 from featx.extraction.recorded import resolve_with_recipe
 from featx.features.duplicates.find import DUPLICATE_THRESHOLD, Duplicates, find_equal_rows
-from featx.features.matrix import FeatureMatrix, unfinished_notes
+from featx.features.matrix import FeatureMatrix, incomplete_notes
 from featx.features.open import open_features
 from featx.features.selected_rows import SelectedRows, join_features
 from featx.models.zero_shot.prompts import PromptsLike
@@ -77,7 +77,7 @@ def compare_features(
     Parameters
     ----------
     features : str, Path or FeatureMatrix
-        Folder or URL of a job, or path of a feature file, as for :func:`open_features`. Only rows of finished shards
+        Folder or URL of a job, or path of a feature file, as for :func:`open_features`. Only rows of done shards
         take part.
     y : array-like of shape (n_rows,), Series, iterable or None, default=None
         Class label or continuous target of each row. None: the labels of the job or of the table next to the file.
@@ -85,7 +85,7 @@ def compare_features(
         Separator of tags in the labels of the table, such as ";". An image may have several or none. None: one label.
     estimators : sequence, mapping or None, default=None
         See :func:`compare_baselines`.
-    task : {"auto", "classification", "regression"}, default="auto"
+    task : {"auto", "classification", "regression", "multilabel"}, default="auto"
         See :func:`compare_baselines`.
     cv : int or None, default=None
         Number of folds. None: 5, unless there is a test split.
@@ -271,7 +271,7 @@ def _bind(
 
 def _describe_missing(matrix: FeatureMatrix) -> list[str]:
     """Return notes on images without features."""
-    notes = unfinished_notes(matrix, "are compared")
+    notes = incomplete_notes(matrix, "are compared")
     if matrix.has_table and matrix.n_failed:
         notes.append(f"{format_count(matrix.n_failed, 'unreadable image')} have no features.")
     return notes

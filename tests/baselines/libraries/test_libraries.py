@@ -161,14 +161,12 @@ def test_types_of_another_library_are_saved_and_loaded_only_if_they_are_trusted(
     options: dict[str, Any] = {"backbone": "counting", "cv": 2, "cache": None}
     trained = train_images(paths, labels, estimator=f"{ODD}.CodedClassifier", **options)
     types = [f"{ODD}.CodedClassifier"]
-    with pytest.raises(ModelFileError, match=re.escape(f"Or pass trusted={types}")):
+    with pytest.raises(ModelFileError, match=re.escape(f"Or save it in Python, with trusted={types}")):
         trained.save("model.skops")
-    with pytest.raises(ModelFileError, match=re.escape(f"Or pass trusted={['other.Type', *types]}")):
+    with pytest.raises(ModelFileError, match=re.escape(f"with trusted={['other.Type', *types]}")):
         trained.save("model.skops", trusted=["other.Type"])
     trained.save("model.skops", trusted=types)
-    with pytest.raises(
-        ModelFileError, match=re.escape(f"If you trust this file and these types, pass trusted={types}")
-    ):
+    with pytest.raises(ModelFileError, match=re.escape(f"these types, read it in Python, with trusted={types}")):
         predict_images("model.skops", paths[:3], cache=None)
     table = predict_images(read_model("model.skops", trusted=types), paths, cache=None)
     expected = trained.pipeline.set_params(features__cache=None).predict(paths)

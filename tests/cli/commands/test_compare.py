@@ -99,9 +99,9 @@ def test_compare_reports_skipped_files_and_uses_random_state(
         out, err = capsys.readouterr()
         tables.append([result["accuracy_mean"] for result in json.loads(out)["results"]])
     assert tables[0] != tables[1] == tables[2]
-    warnings = json.loads(out)["warnings"]
-    assert any(note.startswith("1 unreadable image excluded: ") for note in warnings)
-    assert any(note.startswith("1 image without a label excluded: ") for note in warnings)
+    notes = json.loads(out)["notes"]
+    assert any(note.startswith("1 unreadable image excluded: ") for note in notes)
+    assert any(note.startswith("1 image without a label excluded: ") for note in notes)
     assert "1 file skipped, not images by their names: 1 .txt." in err
 
 
@@ -177,4 +177,4 @@ def test_no_duplicate_groups(photo_folder: Path, capsys: pytest.CaptureFixture[s
     assert grouped["duplicates"]["identical_files"] == split["duplicates"]["identical_files"] == 1
     assert grouped["duplicates"]["ungrouped_scores"]
     assert split["duplicates"]["ungrouped_scores"] is None
-    assert any("duplicate_groups=False" in warning for warning in split["warnings"])
+    assert any("duplicate_groups=False" in warning for warning in split["notes"])

@@ -13,7 +13,7 @@ import PIL.Image
 import pytest
 
 from featx.datasets.find import find_images
-from featx.datasets.image_check import check_images
+from featx.datasets.image_check.check import check_images
 from featx.datasets.image_listing import ImageListing
 from featx.datasets.source_options import SourceOptions
 from featx.errors import FeatxError, OptionError, SourceError

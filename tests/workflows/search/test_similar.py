@@ -15,7 +15,7 @@ import pytest
 from featx import FeatureExtractor, extract_images, find_duplicates, open_features
 from featx.cli import main as cli
 from featx.cli.commands import duplicate_lists
-from featx.errors import FeaturesError, OptionError, UnfinishedWarning
+from featx.errors import FeaturesError, IncompleteJobWarning, OptionError
 from featx.extraction.engines.engine import resolve_precision
 from featx.features.npy_part import FeatureFolder
 from featx.images.image import content_digest, read_image
@@ -360,11 +360,11 @@ def test_page_is_self_contained_and_escapes_names(extracted: Path, capsys: pytes
     assert Path("other.html").read_text() == "mine"
 
 
-def test_unfinished_job_is_searched_with_a_warning(job: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_incomplete_job_is_searched_with_a_warning(job: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (job / "shards" / "00000001.parquet").unlink()
-    with pytest.warns(UnfinishedWarning, match="2 of 3 shards"):
+    with pytest.warns(IncompleteJobWarning, match="2 of 3 shards"):
         assert run("job", "photos/china/04.jpg", "--html", "p.html", "--quiet") == 0
-    assert "The job is not finished: only the rows of its finished shards were searched." in Path("p.html").read_text()
+    assert "The job is incomplete: only the rows of shards that are done were searched." in Path("p.html").read_text()
 
 
 def test_on_error_raise(extracted: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -422,7 +422,7 @@ def test_tables_are_read_once_for_many_groups(tmp_path: Path, monkeypatch: pytes
 def test_features_without_rows_are_an_error(job: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for path in (job / "shards").iterdir():
         path.unlink()
-    with pytest.warns(UnfinishedWarning, match="Finish it: featx job run"):
+    with pytest.warns(IncompleteJobWarning, match="Complete it: featx job run"):
         assert run("job", "photos/china/04.jpg", "--quiet") == 1
     assert "it has no rows. If it is a job, run it first: featx job run" in capsys.readouterr().err
 

@@ -12,7 +12,7 @@ import featx
 from featx import compare_features, compare_images, extract_images, find_images, open_features, plan_job, run_job
 from featx.baselines.scaling.limits import ScaleLimits
 from featx.cli import main as cli
-from featx.errors import ComparisonError, FeaturesNotFoundError, OptionError, UnfinishedWarning
+from featx.errors import ComparisonError, FeaturesNotFoundError, IncompleteJobWarning, OptionError
 from featx.workflows.stored import compare as stored
 
 ESTIMATORS = ["dummy", "ridge", "knn"]
@@ -117,12 +117,12 @@ def test_duplicates_are_split_on_request(job):
     assert result.groups is None
 
 
-def test_an_unfinished_job_is_noted(job, tmp_path):
+def test_an_incomplete_job_is_noted(job, tmp_path):
     copy = shutil.copytree(job, tmp_path / "job")
     (copy / "shards" / "00000003.parquet").unlink()
-    with pytest.warns(UnfinishedWarning):
+    with pytest.warns(IncompleteJobWarning):
         result = compare_features(copy, estimators=ESTIMATORS, diagnostics=False)
-    assert "The job is not finished: only the rows of its finished shards are compared." in result.notes
+    assert "The job is incomplete: only the rows of shards that are done are compared." in result.notes
     assert len(result.paths) == 192
 
 

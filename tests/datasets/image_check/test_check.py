@@ -11,7 +11,7 @@ import PIL.Image
 import pytest
 
 from featx.cli import main as cli
-from featx.datasets.image_check import check_images
+from featx.datasets.image_check.check import check_images
 from featx.errors import OptionError
 
 

@@ -92,7 +92,7 @@ def test_classes_without_test_images_are_noted(paths: list[str], counting: Count
     from featx.workflows.config import ComparisonConfig
     from featx.workflows.feature_sets import as_extraction_options
     from featx.workflows.labeled_images import as_image_table
-    from featx.workflows.train import train_table
+    from featx.workflows.training.train import train_table
 
     y = ["a"] * 10 + ["b"] * 10 + ["c"] * 4
     table = as_image_table(paths, y, test_mask=[index in (1, 2, 11, 12) for index in range(24)])
