@@ -14,14 +14,7 @@ import pytest
 
 from featx.datasets.find import find_images
 from featx.errors import InputError, SourceError, SourceNotFoundError
-
-
-def make(folder: Path, *names: str) -> Path:
-    for name in names:
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(b"")
-    return folder
+from tests.datasets.helpers import make_files
 
 
 def found(*sources: Path) -> list[tuple[str, str | None]]:
@@ -31,16 +24,16 @@ def found(*sources: Path) -> list[tuple[str, str | None]]:
 
 
 def test_first_folder_level_is_the_class(tmp_path: Path) -> None:
-    make(tmp_path, "dog/2.JPEG", "cat/1.jpg", "cat/2019/deep/3.png")
+    make_files(tmp_path, "dog/2.JPEG", "cat/1.jpg", "cat/2019/deep/3.png")
     assert found(tmp_path) == [("cat/1.jpg", "cat"), ("cat/2019/deep/3.png", "cat"), ("dog/2.JPEG", "dog")]
 
 
 def test_flat_folder_has_no_labels(tmp_path: Path) -> None:
-    assert found(make(tmp_path, "b.webp", "a.gif")) == [("a.gif", None), ("b.webp", None)]
+    assert found(make_files(tmp_path, "b.webp", "a.gif")) == [("a.gif", None), ("b.webp", None)]
 
 
 def test_several_flat_folders_are_classes(tmp_path: Path) -> None:
-    make(tmp_path, "cat/1.jpg", "dog/2.jpg")
+    make_files(tmp_path, "cat/1.jpg", "dog/2.jpg")
     assert found(tmp_path / "dog", tmp_path / "cat") == [("dog/2.jpg", "dog"), ("cat/1.jpg", "cat")]
 
 
@@ -50,26 +43,26 @@ def test_repeated_folder_is_noted(photo_folder: Path) -> None:
 
 
 def test_images_outside_of_class_folders_have_no_label(tmp_path: Path) -> None:
-    make(tmp_path, "cat/1.jpg", "stray.jpg")
+    make_files(tmp_path, "cat/1.jpg", "stray.jpg")
     table = find_images([tmp_path])
     assert table.labels == ["cat", None]
     assert [os.path.basename(path) for path in table.labeled().paths] == ["1.jpg"]
 
 
 def test_explicit_file_may_have_any_suffix(tmp_path: Path) -> None:
-    make(tmp_path, "scan", "other.jpg")
+    make_files(tmp_path, "scan", "other.jpg")
     assert find_images([tmp_path / "scan"]).paths == [str(tmp_path / "scan")]
 
 
 def test_hidden_and_other_files_are_ignored_and_counted(tmp_path: Path) -> None:
-    make(tmp_path, "a.JPG", ".hidden.jpg", ".git/x.jpg", "notes.txt", "Thumbs.db", "__MACOSX/a.jpg", "bare")
+    make_files(tmp_path, "a.JPG", ".hidden.jpg", ".git/x.jpg", "notes.txt", "Thumbs.db", "__MACOSX/a.jpg", "bare")
     table = find_images([tmp_path])
     assert [os.path.basename(path) for path in table.paths] == ["a.JPG"]
     assert table.ignored == {"hidden": 2, "system files": 2, ".txt": 1, "without suffix": 1}
 
 
 def test_class_names_are_normalized(tmp_path: Path) -> None:
-    make(tmp_path, "caf\u00e9/1.jpg", "cafe\u0301/2.jpg")
+    make_files(tmp_path, "caf\u00e9/1.jpg", "cafe\u0301/2.jpg")
     assert set(find_images([tmp_path]).labels) == {"caf\u00e9"}
 
 
@@ -100,38 +93,38 @@ def test_100_000_files_are_listed_in_two_seconds(tmp_path: Path) -> None:
 
 
 def test_loop_of_links_ends(tmp_path: Path) -> None:
-    make(tmp_path, "cat/1.jpg")
+    make_files(tmp_path, "cat/1.jpg")
     (tmp_path / "cat" / "again").symlink_to(tmp_path)
     found = find_images([tmp_path])
     assert (len(found), found.ignored) == (1, {"already listed": 1})
 
 
 def test_linked_class_folders_are_followed(tmp_path: Path) -> None:
-    make(tmp_path, "all/cat/1.jpg", "subset/dog/2.jpg")
+    make_files(tmp_path, "all/cat/1.jpg", "subset/dog/2.jpg")
     (tmp_path / "subset" / "cat").symlink_to(tmp_path / "all" / "cat")
     assert find_images([tmp_path / "subset"]).labels == ["cat", "dog"]
 
 
 def test_paths_begin_with_the_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    make(tmp_path, "photos/cat/1.jpg")
+    make_files(tmp_path, "photos/cat/1.jpg")
     monkeypatch.chdir(tmp_path)
     assert find_images(["photos"]).paths == [os.path.join("photos", "cat", "1.jpg")]
 
 
 def test_unusual_names_are_found(tmp_path: Path) -> None:
     names = ["new\nline.jpg", "emoji 🦆.jpg", "e\u0301.jpg", os.fsdecode(b"\xff\xfe.jpg"), "x" * 250 + ".jpg"]
-    make(tmp_path, *names)
+    make_files(tmp_path, *names)
     assert sorted(os.path.basename(path) for path in find_images([tmp_path]).paths) == sorted(names)
 
 
 def test_missing_folder_suggests_similar_name(tmp_path: Path) -> None:
-    make(tmp_path, "photos/1.jpg")
+    make_files(tmp_path, "photos/1.jpg")
     with pytest.raises(SourceNotFoundError, match="Did you mean '.*photos'"):
         find_images([tmp_path / "photo"])
 
 
 def test_folder_without_images_is_an_error(tmp_path: Path) -> None:
-    make(tmp_path, "a.txt", "b.txt", "c.pdf")
+    make_files(tmp_path, "a.txt", "b.txt", "c.pdf")
     with pytest.raises(SourceError, match=r"2 \.txt, 1 \.pdf.*\.jpg"):
         find_images([tmp_path])
 
@@ -173,7 +166,7 @@ def test_other_folders_are_classes(tmp_path: Path) -> None:
 
 
 def test_self_link_and_locked_folder_are_kept_as_images(tmp_path: Path) -> None:
-    make(tmp_path, "x/1.jpg", "locked/2.jpg")
+    make_files(tmp_path, "x/1.jpg", "locked/2.jpg")
     (tmp_path / "x" / "self.jpg").symlink_to("self.jpg")
     os.chmod(tmp_path / "locked", 0)
     try:
@@ -189,7 +182,7 @@ def test_self_link_and_locked_folder_are_kept_as_images(tmp_path: Path) -> None:
 def test_folder_that_cannot_be_listed_is_reported(python: Callable[..., Any]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         os.chmod(folder, 0o755)
-        make(Path(folder), "x/1.jpg", "x/locked/2.jpg")
+        make_files(Path(folder), "x/1.jpg", "x/locked/2.jpg")
         os.chmod(Path(folder, "x/locked"), 0)
         code = (
             "import json, os, sys\n"
@@ -212,12 +205,12 @@ def test_broken_link_is_an_error(tmp_path: Path) -> None:
 
 
 def test_system_folder_beside_splits_is_ignored(tmp_path: Path) -> None:
-    table = find_images(make(tmp_path, "train/cat/1.jpg", "test/cat/2.jpg", "__MACOSX/x.jpg"))
+    table = find_images(make_files(tmp_path, "train/cat/1.jpg", "test/cat/2.jpg", "__MACOSX/x.jpg"))
     assert (table.labels, table.splits) == (["cat", "cat"], ["test", "train"])
 
 
 def test_source_types(tmp_path: Path) -> None:
-    make(tmp_path, "cat/1.jpg", "dog/2.jpg")
+    make_files(tmp_path, "cat/1.jpg", "dog/2.jpg")
     paths = [str(tmp_path / "cat" / "1.jpg"), str(tmp_path / "dog" / "2.jpg")]
     table = find_images(tmp_path)
     assert table.paths == paths

@@ -37,10 +37,10 @@ def levels(base: str, names: Sequence[FolderName], subnames: Sequence[FolderName
 def next_to_splits(source: str, base: str, splits: Sequence[FolderName], others: Sequence[FolderName]) -> str:
     """Return why parts of a split next to other folders may be classes."""
     train, test = (next(name.name for name in splits if (name.kind == "train") == is_train) for is_train in (1, 0))
-    test = join_folders(source, join_folders(base, test))
+    test = join_folders(source, base, test)
     return (
         f"there are parts of a split ({quoted(splits)}) and other folders ({quoted(others)}). For the split, "
-        f"move the others elsewhere, or pass {join_folders(source, join_folders(base, train))!r}, and "
+        f"move the others elsewhere, or pass {join_folders(source, base, train)!r}, and "
         f"the images of {test!r} as test (--test {test!r}). {as_classes(base)}"
     )
 
@@ -50,7 +50,7 @@ def next_to_part(source: str, base: str, part: FolderName, others: Sequence[Fold
     return (
         f"{part.name!r} is a part of a data set by its name, with subfolders, next to other folders "
         f"({quoted(others)}). "
-        f"If its subfolders are the classes, pass {join_folders(source, join_folders(base, part.name))!r}. "
+        f"If its subfolders are the classes, pass {join_folders(source, base, part.name)!r}. "
         f"{as_classes(base)}"
     )
 
@@ -59,7 +59,7 @@ def copy_of_classes(source: str, base: str, copy: str, shared: Iterable[str]) ->
     """Return why a folder may contain a copy of the folders next to it."""
     return (
         f"{copy!r} has subfolders with the names of folders next to it ({format_list(list(shared))}): it may be a copy "
-        f"of them. If so, pass {join_folders(source, join_folders(base, copy))!r}, or move it elsewhere. "
+        f"of them. If so, pass {join_folders(source, base, copy)!r}, or move it elsewhere. "
         f"{as_classes(base)}"
     )
 
@@ -106,9 +106,12 @@ def depth(folder: str) -> int:
     return len(folder.split("/")) if folder else 0
 
 
-def join_folders(folder: str, name: str) -> str:
-    """Return the path of a subfolder."""
-    return f"{folder.rstrip('/')}/{name}" if folder else name
+def join_folders(folder: str, *names: str) -> str:
+    """Return the path of a subfolder. Empty names are omitted."""
+    path = folder
+    for name in filter(None, names):
+        path = f"{path.rstrip('/')}/{name}" if path else name
+    return path
 
 
 def quoted(names: Sequence[FolderName]) -> str:

@@ -11,18 +11,11 @@ import pytest
 from featx.datasets.folders.listers import ArchiveLister, FolderLister, SingleImageLister, UrlLister, make_lister
 from featx.datasets.image_listing import ListedImage, Remarks, iter_images
 from featx.system.files import remote
-
-
-def make(folder: Path, *names: str) -> Path:
-    for name in names:
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(b"")
-    return folder
+from tests.datasets.helpers import make_files
 
 
 def test_each_source_has_its_lister(tmp_path: Path) -> None:
-    make(tmp_path, "photos/cat/1.jpg")
+    make_files(tmp_path, "photos/cat/1.jpg")
     with zipfile.ZipFile(tmp_path / "photos.zip", "w") as archive:
         archive.write(tmp_path / "photos" / "cat" / "1.jpg", "cat/1.jpg")
     listers = {
@@ -38,10 +31,10 @@ def test_each_source_has_its_lister(tmp_path: Path) -> None:
 
 
 def test_folders_are_listed_one_after_the_other(tmp_path: Path) -> None:
-    make(tmp_path, "a/1.jpg", "b/1.jpg")
+    make_files(tmp_path, "a/1.jpg", "b/1.jpg")
     images = iter_images([tmp_path], Remarks())
     assert next(images) == ListedImage(str(tmp_path / "a" / "1.jpg"), "a")
-    make(tmp_path, "b/2.jpg")
+    make_files(tmp_path, "b/2.jpg")
     assert [image.path for image in images] == [str(tmp_path / "b" / name) for name in ("1.jpg", "2.jpg")]
 
 

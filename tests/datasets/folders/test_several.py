@@ -10,14 +10,7 @@ from pathlib import Path
 import pytest
 
 from featx import find_images
-
-
-def make(folder: Path, *names: str) -> Path:
-    for name in names:
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(b"")
-    return folder
+from tests.datasets.helpers import make_files
 
 
 def make_zip(path: Path, *names: str) -> Path:
@@ -45,7 +38,7 @@ def make_zip(path: Path, *names: str) -> Path:
 def test_folders_of_one_folder(
     names: str, labels: list[str], note: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(make(tmp_path, *names.split()))
+    monkeypatch.chdir(make_files(tmp_path, *names.split()))
     sources = sorted({name.split("/")[0] for name in names.split()})
     table = find_images(sources)
     assert (table.labels, table.splits) == (labels, None)
@@ -59,7 +52,7 @@ def test_folders_of_one_folder(
 
 
 def test_folders_of_different_folders(tmp_path: Path) -> None:
-    make(tmp_path, "land/sea/1.jpg", "land/town/1.jpg", "more/beach/1.jpg")
+    make_files(tmp_path, "land/sea/1.jpg", "land/town/1.jpg", "more/beach/1.jpg")
     table = find_images([tmp_path / "land", tmp_path / "more" / "beach"])
     assert table.labels == ["sea", "town", "beach"]
     assert table.notes == (
@@ -72,7 +65,7 @@ def test_folders_of_different_folders(tmp_path: Path) -> None:
 def test_flat_parts_are_no_classes(names: str, suffix: str, tmp_path: Path) -> None:
     sources = [tmp_path / f"{name}{suffix}" for name in names.split()]
     for source in sources:
-        make_zip(source, "1.jpg") if suffix else make(source, "1.jpg")
+        make_zip(source, "1.jpg") if suffix else make_files(source, "1.jpg")
     table = find_images(sources)
     assert table.labels == [None, None]
     assert "by their names, not classes, and have no class folders" in table.no_labels_reason

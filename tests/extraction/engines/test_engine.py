@@ -248,26 +248,38 @@ def test_started_engine_is_reused(compiled_cache: Path) -> None:
     assert resolved.start(compiled_cache / "compiled") is resolved.start(None)
 
 
-def test_started_engine_does_not_wait_for_another_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A conversion may take minutes."""
-    running, other = ExtractionOptions().resolve(), ExtractionOptions(image_size=160).resolve()
-    first = running.start(None)
-    begins, ends = threading.Event(), threading.Event()
+@dataclasses.dataclass(frozen=True)
+class Conversion:
+    """A conversion of a network that waits, and fails."""
 
-    def convert(*args: Any) -> Graph:
-        begins.set()
-        assert ends.wait(10)
+    begins: threading.Event = dataclasses.field(default_factory=threading.Event)
+    ends: threading.Event = dataclasses.field(default_factory=threading.Event)
+
+    def __call__(self, *args: Any) -> Graph:
+        self.begins.set()
+        assert self.ends.wait(10)
         raise EngineError("no conversion")
 
-    monkeypatch.setattr("featx.extraction.engines.engine.load_or_compile", convert)
+
+def convert_slowly(monkeypatch: pytest.MonkeyPatch) -> Conversion:
+    """Let all networks that start from now on be converted slowly."""
+    conversion = Conversion()
+    monkeypatch.setattr("featx.extraction.engines.engine.load_or_compile", conversion)
+    return conversion
+
+
+def test_started_engine_does_not_wait_for_another_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    running, other = ExtractionOptions().resolve(), ExtractionOptions(image_size=160).resolve()
+    first = running.start(None)
+    slow = convert_slowly(monkeypatch)
     with ThreadPoolExecutor(3) as threads:
         conversion = threads.submit(other.start, None)
-        assert begins.wait(10)
-        begins.clear()
+        assert slow.begins.wait(10)
+        slow.begins.clear()
         same = threads.submit(other.start, None)  # waits, then tries itself
         assert threads.submit(running.start, None).result(10) is first
-        assert not begins.is_set()
-        ends.set()
+        assert not slow.begins.is_set()
+        slow.ends.set()
         for future in (conversion, same):
             with pytest.raises(EngineError, match="no conversion"):
                 future.result(10)
@@ -276,23 +288,16 @@ def test_started_engine_does_not_wait_for_another_network(monkeypatch: pytest.Mo
 def test_others_compute_while_a_network_starts(
     compiled_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A conversion takes minutes; a process with another network must not wait for it."""
+    """A process with another network does not wait for a conversion."""
     gray = [np.full((8, 8, 3), level, dtype=np.uint8) for level in range(3)]
     extractor = FeatureExtractor(cache=tmp_path).fit([])
     extractor.transform(gray[:1])
-    begins, ends = threading.Event(), threading.Event()
-
-    def convert(*args: Any) -> Graph:
-        begins.set()
-        assert ends.wait(10)
-        raise EngineError("no conversion")
-
-    monkeypatch.setattr("featx.extraction.engines.engine.load_or_compile", convert)
+    slow = convert_slowly(monkeypatch)
     with ThreadPoolExecutor(2) as threads:
         conversion = threads.submit(FeatureExtractor(image_size=160, cache=compiled_cache).fit_transform, gray)
-        assert begins.wait(10)
+        assert slow.begins.wait(10)
         assert threads.submit(extractor.transform, gray).result(10).shape == (3, 1024)
-        ends.set()
+        slow.ends.set()
         with pytest.raises(EngineError, match="no conversion"):
             conversion.result(10)
 
