@@ -37,7 +37,7 @@ _LABELED = {
     "no_duplicate_groups": "duplicate_groups",
 }
 RENAMED = {
-    "compare": {**_LABELED, "backbone": "backbones", "estimator": "estimators", "learning_curve": "diagnostics"},
+    "compare": {**_LABELED, "backbone": "backbones", "estimator": "estimators"},
     "rank": {**_LABELED, "backbone": "backbones"},
     "train": _LABELED,
     "predict": _IMAGES,
@@ -95,6 +95,18 @@ def test_options_are_parameters(command: str) -> None:
         and RENAMED.get(command, {}).get(action.dest, action.dest) not in parameters
     ]
     assert missing == []
+
+
+#: Parameters without an option: of progress, of arrays, and of files and requests of others in programs.
+PYTHON_ONLY = {"verbose", "progress", "test_mask", "allow", "trusted"}
+
+
+@pytest.mark.parametrize("command", FUNCTIONS)
+def test_parameters_are_options(command: str) -> None:
+    names = RENAMED.get(command, {})
+    options = {names.get(action.dest, action.dest) for action in COMMANDS[command]._actions}
+    parameters = inspect.signature(getattr(featx, FUNCTIONS[command])).parameters
+    assert set(parameters) - options - PYTHON_ONLY == set()
 
 
 def _classes() -> set[str]:

@@ -16,7 +16,7 @@ EXTRACTION_OPTIONS = (
 )
 
 #: Extraction options that commands with a trained model have.
-READING_OPTIONS = ("max_pixels", "on_truncated", "precision", "device")
+READING_OPTIONS = ("max_pixels", "on_truncated", "precision", "device", "batch_size")
 
 #: Default limit of pixels, that of :mod:`featx.images.decode`, which imports numpy.
 MAX_PIXELS = 178_956_970
@@ -265,6 +265,11 @@ def add_machine_options(group: Any) -> None:
     """Add the options that concern one machine only."""
     group.add_argument("--engine", metavar="NAME", help="auto, openvino, keras or onnxruntime (default: auto)")
     add_device(group)
+    add_batch_size(group)
+
+
+def add_batch_size(group: Any) -> None:
+    """Add the number of images that the network processes at a time."""
     group.add_argument(
         "--batch-size",
         type=int,
@@ -321,7 +326,7 @@ def _add_reading_options(group: Any, max_pixels: str, on_truncated: str) -> None
     )
 
 
-def add_reading_options(parser: argparse.ArgumentParser) -> None:
+def add_reading_options(parser: argparse.ArgumentParser, *, batch_size: bool = False) -> None:
     """Add the extraction options of a command that uses a trained model."""
     group = parser.add_argument_group("extraction", argument_default=argparse.SUPPRESS)
     _add_reading_options(group, "as in training", "as in training")
@@ -332,6 +337,8 @@ def add_reading_options(parser: argparse.ArgumentParser) -> None:
         "in training)",
     )
     add_device(group)
+    if batch_size:
+        add_batch_size(group)
 
 
 def add_on_error(group: Any) -> None:
@@ -341,6 +348,17 @@ def add_on_error(group: Any) -> None:
         choices=("skip", "raise"),
         default="skip",
         help="How to handle unreadable images: skip or raise (default: skip)",
+    )
+
+
+def add_n_jobs(parser: Any) -> None:
+    """Add the number of folds to compute in parallel."""
+    parser.add_argument(
+        "--n-jobs",
+        type=int,
+        default=-1,
+        metavar="N",
+        help="Number of folds to compute in parallel; -1: all cores (default: -1)",
     )
 
 

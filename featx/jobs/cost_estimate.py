@@ -17,6 +17,7 @@ from featx.datasets.failures import Failure
 from featx.errors import FeatxWarning
 from featx.extraction.extract import extract_into
 from featx.extraction.options import Resolved
+from featx.images.image import DIGEST_SIZE
 from featx.store.file_index import FileIndex
 from featx.store.layout import INDEX
 from featx.store.view_store import ViewStore
@@ -45,7 +46,7 @@ class Speed(NamedTuple):
 
 
 class CostEstimate:
-    """Counts cached rows (`n_cached`; None without a cache), and measures the speed on a sample of the others."""
+    """Counts cached rows (`n_cached`; None without a cache), and draws a sample whose speed is measured."""
 
     #: Limits of the measurement.
     limits = SampleLimits()
@@ -53,7 +54,7 @@ class CostEstimate:
     def __init__(self, cache: Path | None, resolved: Resolved, n_sampled: int) -> None:
         self._cache, self._resolved, self._n_sampled = cache, resolved, n_sampled
         self._sample: list[str] = []
-        self._n_seen = 0
+        self._n_images = 0
         self._random = random.Random(0)  # noqa: S311  # a sample, not a secret
         self.n_cached = None if cache is None else 0
         if cache is not None:
@@ -61,27 +62,30 @@ class CostEstimate:
             self._store = ViewStore(cache, resolved.recipe, resolved.n_features)
 
     def add(self, paths: list[str], states: list[os.stat_result | None]) -> None:
-        """Add the images of one shard. The sample is one of the images that are not cached."""
-        if self.n_cached is not None:
-            is_cached = self._store.contains_files(self._index, paths, states)
-            self.n_cached += int(is_cached.sum())
-            paths = [path for path, is_known in zip(paths, is_cached.tolist(), strict=True) if not is_known]
-        for path in paths if self._n_sampled else ():  # reservoir sampling
-            self._n_seen += 1
+        """Add the images of one shard."""
+        for path in paths:  # reservoir sampling
+            self._n_images += 1
             if len(self._sample) < self._n_sampled:
                 self._sample.append(path)
-            elif (index := self._random.randrange(self._n_seen)) < self._n_sampled:
+            elif self._n_sampled and (index := self._random.randrange(self._n_images)) < self._n_sampled:
                 self._sample[index] = path
+        if self.n_cached is not None:
+            known = [(path, state) for path, state in zip(paths, states, strict=True) if state is not None]
+            joined = b"".join(digest for digest in self._index.find(known) if digest is not None)
+            digests = np.frombuffer(joined, dtype=np.uint8).reshape(-1, DIGEST_SIZE)
+            self.n_cached += int(self._store.contains(digests).sum()) if len(digests) else 0
 
     def measure(self) -> Speed:
-        """Return the speed on the sample: that of the largest block. FeatxWarning: it is unknown.
+        """Return the speed on the sample: that of the largest block; none if all rows are cached.
+
+        FeatxWarning: it is unknown.
 
         Blocks grow until the start of threads and the first batch are a small part of a block. A source that is slow or
         hangs is not waited for.
         """
         if self.n_cached is not None:
             self._index.close()
-        if not self._sample:
+        if not self._sample or self.n_cached == self._n_images:
             return Speed()
         engine = self._resolved.start(None if self._cache is None else self._cache / "compiled")
         engine(np.zeros((1, *self._resolved.recipe.image_size, 3), dtype=np.uint8))  # the first call is slower

@@ -166,8 +166,8 @@ def plan_job(
     cache : str, Path or None, default="auto"
         Folder of the feature cache; see :class:`featx.FeatureExtractor`. The plan counts the rows that it has.
     sample : int, default=4000
-        Maximum number of images to extract in some seconds, to measure the speed; 0 for none. Cached images are not
-        part of the sample.
+        Maximum number of images to extract in some seconds, to measure the speed; 0 for none. If all rows are cached,
+        none is extracted.
     verbose : bool or None, default=None
         Whether to show progress on standard error. None: in a terminal or notebook only.
     progress : callable or None, default=None

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,6 @@ import numpy as np
 from featx.errors import StoreError
 from featx.images.tta import ViewSet
 from featx.recipe import Recipe
-from featx.store.file_index import FileIndex
 from featx.store.store import Store
 from featx.system.array_types import BoolArray, DigestArray, FloatArray
 
@@ -63,33 +61,6 @@ class ViewStore:
         is_stored = np.ones(len(digests), dtype=bool)
         for store in self._stores:
             is_stored &= store.find(digests) >= 0
-        return is_stored
-
-    def contains_files(
-        self, files: FileIndex, paths: Sequence[str], states: Sequence[os.stat_result | None]
-    ) -> BoolArray:
-        """Return for each image file whether all of its views are stored, without reading it.
-
-        Parameters
-        ----------
-        files : FileIndex
-            Digests of known files.
-        paths : sequence of str
-            Paths of the images.
-        states : sequence of (os.stat_result or None)
-            State of each file. None: it is unknown.
-
-        Returns
-        -------
-        ndarray of bool of shape (n_images,)
-        """
-        is_stored = np.zeros(len(paths), dtype=bool)
-        is_file = np.array([state is not None for state in states], dtype=bool)
-        found = files.find((path, state) for path, state in zip(paths, states, strict=True) if state is not None)
-        is_known = np.array([digest is not None for digest in found], dtype=bool)
-        if is_known.any():
-            digests = np.frombuffer(b"".join(filter(None, found)), dtype=np.uint8).reshape(int(is_known.sum()), -1)
-            is_stored[np.flatnonzero(is_file)[is_known]] = self.contains(digests)
         return is_stored
 
     def read(self, digests: DigestArray) -> tuple[BoolArray, FloatArray]:

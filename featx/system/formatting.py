@@ -15,10 +15,17 @@ def format_count(number: int, noun: str) -> str:
     --------
     >>> format_count(1, "row"), format_count(1200, "row"), format_count(2, "corrupt copy")
     ('1 row', '1,200 rows', '2 corrupt copies')
+    >>> format_count(2, "class"), format_count(2, "match"), format_count(2, "matrix")
+    ('2 classes', '2 matches', '2 matrices')
     """
-    if number != 1:
-        noun = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}es" if noun.endswith("s") else f"{noun}s"
-    return f"{number:,} {noun}"
+    return f"{number:,} {noun if number == 1 else _plural(noun)}"
+
+
+def _plural(noun: str) -> str:
+    for ending, plural in (("y", "ies"), ("ix", "ices")):
+        if noun.endswith(ending):
+            return noun.removesuffix(ending) + plural
+    return f"{noun}es" if noun.endswith(("s", "x", "ch", "sh")) else f"{noun}s"
 
 
 def format_bytes(number: int) -> str:

@@ -77,7 +77,7 @@ def complete(line: str) -> list[str]:
         ("featx comp", ["compare"]),
         ("featx job st", ["status"]),
         ("featx cache c", ["clear", "compact"]),
-        ("featx compare photos --learn", ["--learning-curve"]),
+        ("featx compare photos --diag", ["--diagnostics"]),
         ("featx extract photos --backbone inception_r", ["inception_resnet_v2"]),
         ("featx backbones color", ["color_histogram"]),
         ("featx train photos --estimator lo", ["logreg"]),
@@ -91,7 +91,7 @@ def complete(line: str) -> list[str]:
     ],
 )
 def test_bash_offers(line: str, expected: list[str]) -> None:
-    assert [word for word in complete(line) if word != "--no-learning-curve"] == expected
+    assert complete(line) == expected
 
 
 def test_files_are_completed_by_the_shell(folder: Path) -> None:

@@ -57,7 +57,7 @@ def test_each_export_has_a_page(tmp_path: Path) -> None:
         "featx.errors"
     }
     assert ".. autofunction:: compare_images" in pages["featx.compare_images"]
-    assert ":members: best" in pages["featx.Comparison"]
+    assert ":members: as_text, best" in pages["featx.Comparison"]
 
 
 def test_every_option_is_on_the_page_of_commands() -> None:

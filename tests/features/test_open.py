@@ -325,8 +325,9 @@ def test_output_in_a_folder_that_cannot_be_written() -> None:
 def test_not_a_job(tmp_path: Path, job: Path) -> None:
     with pytest.raises(FeaturesNotFoundError, match="has no job.json.* featx extract .* -o features.npy"):
         open_features(tmp_path)
-    with pytest.raises(FeaturesNotFoundError, match="'absent' does not exist. Check the path."):
-        open_features("absent")
+    for path in ("absent", "absent.npy", "absent.parquet"):
+        with pytest.raises(FeaturesNotFoundError, match=f"'{path}' does not exist. Check the path."):
+            open_features(path)
     with pytest.raises(FeaturesNotFoundError, match="does not exist"):
         open_features(tmp_path / "x.npy")
     for text in ("{", "[]", "{}", '{"format": 5, "fingerprint": "", "n_features": 1, "shard_size": 1, "n_shards": 1}'):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from featx import DirectBackbone, plan_job, run_job
+from featx import DirectBackbone, FeatureExtractor, plan_job, run_job
 from featx.errors import FeatxWarning
 from featx.extraction.prefetch import prefetch
 from featx.jobs.cost_estimate import CostEstimate, SampleLimits
@@ -104,16 +104,16 @@ def test_hours_without_cached_rows(images: Path, tmp_path: Path, monkeypatch: py
     assert (planned.images, planned.cached) == (20, 10)
     assert "At least 10 rows are cached (moved and copied files" in planned.as_text()
     assert "for the other 10 images, at" in planned.as_text()
-    assert planned.sampled == 5
 
 
-def test_cached_images_are_not_sampled(tmp_path: Path, paced: Paced, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("featx.store.file_index.FileIndex.racy_seconds", 0.0)
-    images, cache = write_images(tmp_path / "images", 4), tmp_path / "cache"
-    plan(images, tmp_path / "first", backbone="paced", cache=cache)
-    run_job(tmp_path / "first", cache=cache)
+def test_no_sample_of_cached_images(
+    images: Path, tmp_path: Path, paced: Paced, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("featx.store.file_index.FileIndex.racy_seconds", -1)  # these files were just written
+    paths = sorted(map(str, images.glob("a/*")))[:4]
+    FeatureExtractor("paced", cache=tmp_path / "cache").fit_transform(paths)
     paced.shown.clear()
-    planned = plan(images, tmp_path / "second", backbone="paced", cache=cache, sample=5)
+    planned = plan(paths, tmp_path / "job", backbone="paced", cache=tmp_path / "cache", sample=5)
     assert (planned.cached, planned.sampled, planned.images_per_second) == (4, 0, None)
     assert paced.shown == []
     assert "images/s" not in planned.as_text()

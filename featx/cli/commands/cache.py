@@ -52,6 +52,7 @@ def add_commands(commands: Any) -> None:
     )
     clear = add("clear", "Remove rows, compiled graphs and the index", "clear --backbone resnet50 --yes", _cache_clear)
     clear.add_argument("--corrupt-only", action="store_true", help="Remove quarantined corrupt files only")
+    clear.add_argument("--dry-run", action="store_true", help="Show what would be removed, and remove nothing")
     clear.add_argument("--yes", action="store_true", help="Do not ask for confirmation")
 
 
@@ -82,6 +83,9 @@ def _cache_clear(args: argparse.Namespace) -> int:
     from featx.extraction.cache import clear_cache
 
     plan = clear_cache(args.cache, backbone=args.backbone, corrupt_only=args.corrupt_only, dry_run=True)
+    if args.dry_run:
+        print_result(args, plan)
+        return 0
     if not args.yes and not _confirmed(f"{plan.as_text()}. Continue? [y/N] "):
         write_line("Nothing was removed.")
         return 1

@@ -26,6 +26,7 @@ from featx.cli.shared_options import (
     add_common,
     add_extraction_options,
     add_groups,
+    add_n_jobs,
     add_prompts,
     add_sources,
     add_tables,
@@ -93,13 +94,7 @@ def _add_compare(commands: Any) -> None:
     add_task(parser)
     parser.add_argument("--tune", action="store_true", help="Tune hyperparameters by inner cross-validation")
     parser.add_argument("--random-state", type=int, default=0, metavar="N", help="Seed of the folds (default: 0)")
-    parser.add_argument(
-        "--n-jobs",
-        type=int,
-        default=-1,
-        metavar="N",
-        help="Number of folds to compute in parallel; -1: all cores (default: -1)",
-    )
+    add_n_jobs(parser)
     parser.add_argument(
         "--time-limit",
         type=_positive_minutes,
@@ -127,7 +122,11 @@ def _add_results(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="Draw the feature map of the report by t-SNE, even if it takes more than 15 seconds",
     )
-    results.add_argument("--learning-curve", action="store_true", help="Also score with fewer training images")
+    results.add_argument(
+        "--diagnostics",
+        action="store_true",
+        help="Also score with fewer training images (learning curve), and search for label errors without logreg",
+    )
     results.add_argument("--csv", metavar="FILE", help="Also write the table as CSV")
     results.add_argument("--label-issues", metavar="FILE", help="Also write likely label errors as CSV")
 
@@ -202,7 +201,7 @@ def _comparison_options_from(args: argparse.Namespace) -> dict[str, Any]:
         "duplicate_groups": not args.no_duplicate_groups,
         "duplicate_threshold": args.duplicate_threshold,
         "tune": args.tune,
-        "diagnostics": bool(args.learning_curve or args.report or args.label_issues or args.json),
+        "diagnostics": bool(args.diagnostics or args.report or args.label_issues or args.json),
         "random_state": args.random_state,
         "n_jobs": args.n_jobs,
         "time_limit": args.time_limit,

@@ -29,6 +29,7 @@ from featx.cli.shared_options import (
     add_extraction_options,
     add_groups,
     add_image_sources,
+    add_n_jobs,
     add_no_cache,
     add_prompts,
     add_quiet,
@@ -101,6 +102,7 @@ def add_train(commands: Any) -> None:
     )
     parser.add_argument("--random-state", type=int, default=0, metavar="N", help="Seed of the folds (default: 0)")
     parser.add_argument("--cv", type=int, metavar="N", help="Number of stratified folds (default: 5)")
+    add_n_jobs(parser)
     add_groups(parser)
     add_tables(parser)
     add_extraction_options(parser)
@@ -138,7 +140,7 @@ def add_predict(commands: Any) -> None:
         "0.5), or TAG=P of one; repeatable",
     )
     add_image_sources(parser)
-    add_reading_options(parser)
+    add_reading_options(parser, batch_size=True)
     add_cache(parser)
     parser.add_argument(
         "--write-cache",
@@ -215,6 +217,7 @@ def train(args: argparse.Namespace) -> None:
         tune=args.tune,
         calibrate=args.calibrate,
         random_state=args.random_state,
+        n_jobs=args.n_jobs,
         prompts=args.prompts,
         **workflow_options_from(args),
     )

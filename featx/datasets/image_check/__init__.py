@@ -1,4 +1,4 @@
-"""Checks of images without a network: ``featx check``.
+"""Image checks without a network: ``featx check``.
 
 ``check``    reads and decodes each image of a source
 ``result``   the result: findings, counts and text

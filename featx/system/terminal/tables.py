@@ -314,5 +314,12 @@ def fit_text(text: str) -> str:
 def wrap_text(text: str, indent: str = "") -> str:
     """Return text in lines that fit the terminal, of at most 110 characters, all but the first indented by two more."""
     columns = min(_MAX_TEXT_COLUMNS, terminal_width() or _MAX_TEXT_COLUMNS)
-    indents = {"initial_indent": indent, "subsequent_indent": f"{indent}  "}
-    return "\n".join(textwrap.wrap(spell(text), columns, **indents, break_long_words=False, break_on_hyphens=False))
+    lines = textwrap.wrap(
+        spell(text),
+        columns,
+        initial_indent=indent,
+        subsequent_indent=f"{indent}  ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""What is checked before a model is trained: estimators that can be saved, and classes that can be calibrated."""
+"""Requirements of training, checked before any work: estimators that can be saved, classes that can be calibrated."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Train a model on labeled images: score estimators, then fit the best one on all images."""
+"""Train a model on labeled images: score estimators, then fit the best one on all images.
+
+More than half of the lines of `train_images` list, check and pass on its parameters.
+"""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ def test_logme_breaks_ties() -> None:
 def test_text_and_dict(digits: tuple[dict[str, Any], Any]) -> None:
     ranking = rank_features(*digits, groups=None)
     text = str(ranking)
-    assert text.startswith("400 images, 10 classes; ridge and kNN: leave-one-out accuracy")
+    assert text.startswith("400 rows, 10 classes; ridge and kNN: leave-one-out accuracy")
     assert [line.split()[0] for line in text.splitlines() if line.startswith("* ")] == ["*", "*"]
     assert "* best: whole\n" in text + "\n"
     output = json.loads(json.dumps(ranking.as_dict()))

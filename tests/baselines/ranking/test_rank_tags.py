@@ -29,7 +29,7 @@ def test_informative_features_are_first() -> None:
     for criterion in ("loo_ridge", "logme", "loo_knn"):
         assert table[criterion]["good"] > table[criterion]["noise"]
     assert np.isnan(table["h_score"]).all()
-    assert "80 images, 3 tags; ridge and kNN: leave-one-out mAP" in str(ranking)
+    assert "80 rows, 3 tags; ridge and kNN: leave-one-out mAP" in str(ranking)
 
 
 def test_score_is_the_mean_average_precision_without_each_sample() -> None:

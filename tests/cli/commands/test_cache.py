@@ -44,6 +44,8 @@ def test_info_verify_compact_and_clear(photo_folder: Path, capsys: pytest.Captur
         2,
         "Error: Cannot ask for confirmation: standard input is no terminal. Pass --yes to remove the files.\n",
     )
+    assert run("cache", "clear", "--dry-run")[:2] == (0, run("cache", "clear", "--dry-run")[1])
+    assert rows.exists()
     assert "Did you mean 'counting'" in run("cache", "clear", "--backbone", "countin", "--yes")[2]
     assert "Removed" in run("cache", "clear", "--backbone", "counting", "--yes")[1]
     assert run("cache", "clear", "--corrupt-only")[0] == 2

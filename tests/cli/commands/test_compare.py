@@ -123,7 +123,7 @@ def test_compare_tables_test_sets_poolings_and_outputs(
     assert json.loads(capsys.readouterr().out)["split"] == "3 stratified folds, 2 repeats"
     assert cli.main(["compare", str(photo_folder), "--test", "table.csv", *common]) == 1
     assert "All training images are also test images" in capsys.readouterr().err
-    args = ["--pooling", "avg", "--pooling", "max", "--learning-curve", "--tune", "--estimator", "knn"]
+    args = ["--pooling", "avg", "--pooling", "max", "--diagnostics", "--tune", "--estimator", "knn"]
     assert cli.main(["compare", "table.csv", "--cv", "3", *args, *common]) == 0
     report = json.loads(capsys.readouterr().out)
     assert [row["pooling"] for row in report["results"]] == ["avg", "max"]

@@ -39,4 +39,4 @@ def test_groups_of_identical_images_have_a_count() -> None:
     images = [CheckedImage(f"{index}.png", digest=b"same", format="PNG") for index in range(500)]
     images += [CheckedImage(f"pair{index}.png", digest=b"other", format="PNG") for index in range(2)]
     lines = check_of(images).as_text().partition("groups of identical images: 2\n")[2].splitlines()
-    assert lines == ["  500 images: 0.png, 1.png, 10.png and 497 more", "  2 images: pair0.png, pair1.png"]
+    assert lines == ["  500 images: 0.png, 1.png, 2.png and 497 more", "  2 images: pair0.png, pair1.png"]

@@ -17,7 +17,7 @@ from featx.images.decode import decode_image
 from featx.images.quality.measures import MEASURED_SIDE, brightness, describe_quality, fine_detail
 
 PHOTOS = [PIL.Image.fromarray(photo) for photo in load_sample_images().images]
-AERIAL = Path(__file__).parents[3] / "shared" / "data" / "ucmerced"
+AERIAL = Path(__file__).parents[4] / "shared" / "data" / "ucmerced"
 
 
 def kinds(image: PIL.Image.Image) -> list[str]:

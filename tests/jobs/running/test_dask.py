@@ -294,7 +294,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 """
     command = [sys.executable, "-c", code, str(tmp_path)]
     process = subprocess.run(
-        command, capture_output=True, text=True, cwd=Path(__file__).parents[2], timeout=60, check=False
+        command, capture_output=True, text=True, cwd=Path(__file__).parents[3], timeout=60, check=False
     )
     until = time.monotonic() + 10
     with pytest.raises(ConnectionRefusedError):

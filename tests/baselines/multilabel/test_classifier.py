@@ -140,7 +140,7 @@ def test_comparison(data: tuple[Array, Array]) -> None:
     assert comparison.split.description == "5 folds stratified by tags"
     assert list(comparison.probabilities) == ["dummy", "logreg", "knn"]
     assert list(comparison.tag_values) == ["dummy", "logreg", "svm", "knn", "ridge"]
-    assert "map mean" in str(comparison)
+    assert "mAP" in str(comparison)
     # Scores are those of scikit-learn for the same folds.
     train, test = comparison.split.folds[0]
     reference = OneVsRestClassifier(LogisticRegression(C=3, max_iter=1000)).fit(X[train], Y[train])
