@@ -368,7 +368,7 @@ def clusters(collections: Collections) -> None:
     for name, (paths, y) in collections.items():
         X, (classes, codes) = FeatureExtractor().fit_transform(paths), np.unique(y, return_inverse=True)
         cells = []
-        for scaled in (normalize(X), X, scale(X)):
+        for scaled in (normalize(X), X, scale(X.astype(float))):
             shares = []
             for seed in range(10):
                 found = KMeans(len(classes), n_init=10, random_state=seed).fit_predict(scaled)
