@@ -167,3 +167,10 @@ def test_a_wheel_takes_at_most_32_megabytes() -> None:
     binary = sum(path.stat().st_size for path in files if path.suffix in {".bin", ".h5", ".jpg"})
     rest = sum(len(zlib.compress(path.read_bytes(), 6)) for path in files if path.suffix not in {".bin", ".h5", ".jpg"})
     assert 16e6 < binary + rest < 32e6
+
+
+def test_private_helpers_of_scikit_learn_are_imported_in_one_file() -> None:
+    """``errors`` may import nothing of the package, and so names one itself."""
+    private = re.compile(r"from sklearn[\w.]*\._\w+ import|from sklearn[\w.]* import (?:[^\n]*\W)?_\w+")
+    files = [path for path in (ROOT / "featx").rglob("*.py") if private.search(path.read_text())]
+    assert sorted(path.name for path in files) == ["errors.py", "sklearn_compat.py"]

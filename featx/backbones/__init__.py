@@ -3,7 +3,7 @@
 A backbone is a frozen function from pixels to features. Built-in networks are records in ``data/``; users add their own
 by registration, by an entry point of an installed package, or as a custom model file. Engines run backbones, see
 ``featx.extraction.engines``. Rooms within: ``keras`` (networks of keras.applications), ``torch`` (networks of timm,
-torchvision and open_clip), ``text`` (text towers), ``hub`` (files of the Hugging Face Hub), ``files`` (custom model
+torchvision and open_clip, and their text towers), ``hub`` (files of the Hugging Face Hub), ``files`` (custom model
 files), ``workers`` (child processes).
 
 ``base``             base classes: Backbone, NetworkBackbone, DirectBackbone

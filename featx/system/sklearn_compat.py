@@ -8,6 +8,7 @@ from typing import Any
 from sklearn.utils._param_validation import HasMethods, Interval, InvalidParameterError, RealNotInt
 from sklearn.utils._param_validation import StrOptions as _StrOptions
 from sklearn.utils.validation import _check_feature_names, _check_feature_names_in
+from sklearn.utils.validation import _num_samples as num_samples
 
 __all__ = [
     "HasMethods",
@@ -17,6 +18,7 @@ __all__ = [
     "StrOptions",
     "check_feature_names",
     "check_feature_names_in",
+    "num_samples",
     "reset_feature_names",
 ]
 

@@ -166,7 +166,7 @@ def int8_network(environment: Environment) -> list[Measurement]:
             pairs = [(run["rates"]["int8"], run["rates"][precision]) for run in runs]
             ours, theirs = median_run(pairs, lambda pair: pair[0] / pair[1])
             ratio = ours / theirs
-            details = f"{ours:.0f} vs. {theirs:.0f} images/s; cosine to float32 {runs[0]['cosine']:.4f}"
+            details = f"{ours:.0f} vs. {theirs:.0f} images/s; cosine of photographs to float32 {runs[0]['cosine']:.4f}"
             description = f"speedup of {backbone}, network alone, int8 over {precision}"
             measurements.append(at_least(f"int8-network/{backbone}-{precision}", description, ratio, target, details))
     return measurements

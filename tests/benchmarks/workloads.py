@@ -41,21 +41,21 @@ def extract_files(paths: list[str], options: dict[str, Any], cache: str, output:
 
 def run_network(backbone: str, weights: str, precisions: list[str], cache: str) -> dict[str, Any]:
     """Run a network alone on pixels in memory, with each precision in turn, several times."""
-    from featx.extraction.engines.calibration import calibration_pixels
+    from featx.extraction.engines.calibration import calibration_pixels, whole_photographs
     from featx.extraction.options import ExtractionOptions
+    from featx.features.search.cosine import mean_cosine
 
-    pixels = calibration_pixels((224, 224))[::2]
+    pixels, photographs = calibration_pixels((224, 224))[::2], whole_photographs((224, 224))
     networks = {
         precision: ExtractionOptions(backbone, weights=weights, precision=precision).resolve().start(Path(cache))
         for precision in precisions
     }
-    rows = {precision: network(pixels) for precision, network in networks.items()}
+    rows = {precision: network(photographs) for precision, network in networks.items()}
     seconds: dict[str, list[float]] = {precision: [] for precision in precisions}
     for _ in range(5):
         for precision, network in networks.items():
             seconds[precision].append(_timed(functools.partial(network, pixels)))
-    norms = np.linalg.norm(rows["int8"], axis=1) * np.linalg.norm(rows["float32"], axis=1)
-    cosine = float(((rows["int8"] * rows["float32"]).sum(axis=1) / norms).mean())
+    cosine = mean_cosine(rows["int8"], rows["float32"])
     return {"rates": {name: len(pixels) / min(times) for name, times in seconds.items()}, "cosine": cosine}
 
 

@@ -1,4 +1,4 @@
-"""Import Keras quietly, and use it with its default settings."""
+"""Import Keras and tensorflow quietly, and use Keras with its default settings."""
 
 from __future__ import annotations
 
@@ -27,6 +27,20 @@ def import_keras() -> Any:
             f"Cannot import Keras: {first_line(error)}. Reinstall it: pip install --force-reinstall tensorflow."
         ) from error
     return keras
+
+
+def import_tensorflow() -> Any:
+    """Return the tensorflow module.
+
+    Raises
+    ------
+    EngineError
+        If it is missing or broken.
+    """
+    import_keras()  # reports a missing or broken tensorflow
+    import tensorflow
+
+    return tensorflow
 
 
 @contextlib.contextmanager

@@ -1,7 +1,7 @@
 """Networks of timm, torchvision and open_clip as backbones, by name.
 
 A child process builds the network with torch and converts it to an OpenVINO graph, once. After that, neither torch nor
-the library is imported. This process imports neither.
+the library is imported. This process imports neither. Room within: ``text`` (text towers of open_clip).
 
 ``torch_backbone``      TorchBackbone: a network of one of the libraries as a backbone
 ``names``               names of networks: library, architecture and weights

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from featx.backbones.files.keras_file import describe
-from featx.backbones.keras.keras_import import import_keras
+from featx.backbones.keras.keras_import import import_keras, import_tensorflow
 from featx.backbones.workers.augment_batches import augment_batch
 from featx.backbones.workers.trainable import build_trainable, save_network
 from featx.backbones.workers.training_files import NETWORK, PIXELS, TrainingInput, TrainingSettings, save_result
@@ -44,15 +44,13 @@ class _Trainer:
         training_input: TrainingInput,
         settings: TrainingSettings,
     ) -> None:
-        import tensorflow as tf
-
-        self._tf, self._keras = tf, import_keras()
+        self._tf, self._keras = import_tensorflow(), import_keras()
         self._pixels, self._input, self._settings = pixels, training_input, settings
         self.output_layer = self._keras.layers.Dense(training_input.kernel.shape[1], name="scores")
         self._model = self._keras.Model(rows.inputs, self.output_layer(rows.outputs[0]))
         self._variables = [*variables, *self.output_layer.trainable_variables]
         self._initial_values = [variable.numpy() for variable in variables]
-        self._predict = tf.function(lambda images: self._model(images, training=False), reduce_retracing=True)
+        self._predict = self._tf.function(lambda images: self._model(images, training=False), reduce_retracing=True)
 
     def start(self, kernel: AnyArray, bias: AnyArray, n_images: int, epochs: int) -> None:
         """Reset the network, set the output layer, and prepare a training of some epochs."""

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from featx.backbones.keras.builder import build_reference
+from featx.backbones.keras.keras_import import import_tensorflow
 from featx.backbones.records import KerasRecord
 from featx.recipe import Recipe
 from featx.system.child_process import serve_task
@@ -48,7 +49,7 @@ def measure(task: dict[str, Any]) -> None:
 
 
 def _image_dataset(paths: list[str], image_size: tuple[int, int], preprocess_input: Any) -> Any:
-    import tensorflow as tf
+    tf = import_tensorflow()
 
     def load(path: Any) -> Any:
         image = tf.io.decode_image(tf.io.read_file(path), channels=3, expand_animations=False)

@@ -10,10 +10,11 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils import check_array, get_tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import _num_samples, check_is_fitted, column_or_1d
+from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from featx.baselines.libraries.outputs import as_column, check_columns
 from featx.system.array_types import AnyArray, IntArray
+from featx.system.sklearn_compat import num_samples
 
 #: Packages whose classifiers take class labels of any type.
 _TAKE_LABELS = ("sklearn", "featx")
@@ -101,7 +102,7 @@ class LabelEncodedClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator)
             Class labels.
         """
         check_is_fitted(self)
-        predicted = as_column(self.estimator_.predict(X), _num_samples(X), "predict")
+        predicted = as_column(self.estimator_.predict(X), num_samples(X), "predict")
         codes: IntArray = np.asarray(predicted, dtype=np.float64).astype(np.int64)
         if not (np.isin(codes, np.arange(len(self.classes_))) & (codes == predicted)).all():
             raise ValueError(
@@ -125,7 +126,7 @@ class LabelEncodedClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator)
             Columns are `classes_`.
         """
         check_is_fitted(self)
-        return check_columns(self.estimator_.predict_proba(X), (_num_samples(X), len(self.classes_)), "predict_proba")
+        return check_columns(self.estimator_.predict_proba(X), (num_samples(X), len(self.classes_)), "predict_proba")
 
     @available_if(_estimator_has("decision_function"))  # type: ignore[untyped-decorator]
     def decision_function(self, X: Any) -> AnyArray:

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, clone
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import _num_samples, check_is_fitted
+from sklearn.utils.validation import check_is_fitted
 
 from featx.datasets.tags import Tags, as_tags, tag_matrix, tag_names, tags_of_matrix
 from featx.errors import ComparisonError
 from featx.system.array_types import AnyArray, Float64Array, IntArray
+from featx.system.sklearn_compat import num_samples
 
 
 def _as_tags(y: Any) -> AnyArray:
@@ -170,7 +171,7 @@ class TagClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):  # type
 
     def _columns(self, X: Any, compute: Any) -> Float64Array:
         check_is_fitted(self)
-        columns = np.ones((_num_samples(X), len(self.estimators_)))
+        columns = np.ones((num_samples(X), len(self.estimators_)))
         for column, estimator in enumerate(self.estimators_):
             if not isinstance(estimator, int):
                 columns[:, column] = np.ravel(compute(estimator))

@@ -12,7 +12,7 @@ import numpy as np
 
 from featx.backbones.base import COMPILED_BATCH_SIZE, DirectBackbone, NetworkBackbone
 from featx.backbones.openvino_import import import_openvino, openvino_reason, openvino_version
-from featx.backbones.text.tokenizer import Tokenizer, check_tokenizers_installed
+from featx.backbones.torch.text.tokenizer import Tokenizer, check_tokenizers_installed
 from featx.errors import EngineError
 from featx.extraction.engines.compile import how_often, keep_graph, run_worker
 from featx.extraction.engines.engine import check_not_forked, note_start
@@ -118,7 +118,7 @@ def _convert(backbone: NetworkBackbone, weights_path: Path | None, folder: Path 
     task = {**backbone.as_task(), "weights_path": str(weights_path.resolve()) if weights_path else None}
     with stage("convert", 2, "steps", backbone.name) as progress:
         return run_worker(
-            "featx.backbones.text.text_worker",
+            "featx.backbones.torch.text.text_worker",
             task,
             {},
             f"converting the text tower of {backbone.name!r}",

@@ -95,7 +95,7 @@ def test_features_of_another_pooling_are_refused(weights: Path, cache: Path) -> 
 def test_tokens_equal_those_of_open_clip(cleaning: str) -> None:
     from open_clip.tokenizer import SimpleTokenizer
 
-    from featx.backbones.text.open_clip_text import convert_tokenizer
+    from featx.backbones.torch.text.open_clip_text import convert_tokenizer
 
     original = SimpleTokenizer(clean=cleaning, context_length=32)
     np.testing.assert_array_equal(convert_tokenizer(original, "x").tokenize(TEXTS), original(TEXTS).numpy())
@@ -104,7 +104,7 @@ def test_tokens_equal_those_of_open_clip(cleaning: str) -> None:
 def test_tokenizer_that_cannot_be_converted_is_refused() -> None:
     from open_clip.tokenizer import SimpleTokenizer
 
-    from featx.backbones.text.open_clip_text import convert_tokenizer
+    from featx.backbones.torch.text.open_clip_text import convert_tokenizer
 
     with pytest.raises(EngineError, match=r"Cannot convert the tokenizer of 'open_clip/x': the library token"):
         convert_tokenizer(SimpleTokenizer(reduction_mask="simple"), "open_clip/x")
@@ -117,7 +117,7 @@ def test_tokenizer_of_hugging_face(strip: bool, tmp_path: Path) -> None:
     from open_clip.tokenizer import HFTokenizer
     from tokenizers import BertWordPieceTokenizer
 
-    from featx.backbones.text.open_clip_text import convert_tokenizer
+    from featx.backbones.torch.text.open_clip_text import convert_tokenizer
 
     tokenizer = BertWordPieceTokenizer()
     tokenizer.train_from_iterator(TEXTS * 50, vocab_size=200, show_progress=False)

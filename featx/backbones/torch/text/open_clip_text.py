@@ -14,9 +14,9 @@ from torch import nn
 
 from featx.backbones.base import COMPILED_BATCH_SIZE
 from featx.backbones.openvino_import import import_openvino
-from featx.backbones.text.tokenizer import Tokenizer
 from featx.backbones.torch.names import TorchName
 from featx.backbones.torch.open_clip_library import create_model
+from featx.backbones.torch.text.tokenizer import Tokenizer
 from featx.errors import EngineError
 
 #: Cleaning by the name of the function that does it in open_clip.

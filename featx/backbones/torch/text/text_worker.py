@@ -16,7 +16,7 @@ def convert(task: dict[str, Any]) -> None:
     """Write ``graph.xml`` and ``graph.bin`` of a text tower into the task's folder."""
     import torch
 
-    from featx.backbones.text.open_clip_text import build_graph
+    from featx.backbones.torch.text.open_clip_text import build_graph
 
     report_step("loading the network")
     torch.manual_seed(SEED)  # the random weights of the image tower

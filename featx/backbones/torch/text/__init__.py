@@ -7,5 +7,5 @@ tokenizer, once. After that, neither torch nor open_clip is imported.
 ``open_clip_text``   the text tower of a network of open_clip as a graph; runs in child processes only
 ``text_worker``      the child process that converts text towers
 
-May import: ``backbones.torch``, ``backbones`` (not ``backbones.registry``), ``system``, ``errors``.
+May import: ``backbones`` (not ``backbones.registry``), ``system``, ``errors``.
 """
