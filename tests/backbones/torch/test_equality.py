@@ -5,7 +5,9 @@ No weights can be downloaded here, so they are random; every tensor of a network
 
 from __future__ import annotations
 
+import json
 import shutil
+import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,8 +16,10 @@ from typing import Any
 import numpy as np
 import PIL.Image
 import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
 
-from featx import FeatureExtractor, load_backbone
+from featx import FeatureExtractor, load_backbone, save_pipeline
 from featx.images.resize import resize_image
 from tests.backbones.torch import reference_rows
 
@@ -139,6 +143,27 @@ def test_open_clip(model: str, photo_paths: list[str], tmp_path: Path, cache: Pa
     assert_equal(rows, reference_rows.open_clip_reference(model, weights, photo_paths))
     assert_independent(f"open_clip/{model}", photo_paths, rows, cache, weights=weights)
     assert load_backbone(f"open_clip/{model}").n_features("cls") == 384
+    extractor = FeatureExtractor(f"open_clip/{model}", weights=weights, precision="float32", cache=cache)
+    pipeline = make_pipeline(extractor, LogisticRegression()).fit(photo_paths, ["a", "b", "b"])
+    expected = pipeline.predict_proba(photo_paths).max(axis=1)
+    save_pipeline(pipeline, tmp_path / "model.skops")
+    weights.unlink()
+    np.testing.assert_allclose(
+        probabilities_without_libraries(tmp_path / "model.skops", photo_paths), expected, atol=1e-4
+    )
+
+
+def probabilities_without_libraries(model: Path, paths: Sequence[str]) -> list[float]:
+    """Return the probabilities that a model predicts in a process that has neither torch nor the library."""
+    code = """
+import json, sys
+sys.modules.update(torch=None, open_clip=None, timm=None, tensorflow=None)
+from featx import Predictor
+print(json.dumps([item.top[0][1] for item in Predictor(sys.argv[1], cache=None).predict_each(sys.argv[2:])]))
+"""
+    command = [sys.executable, "-c", code, str(model), *paths]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return [float(value) for value in json.loads(done.stdout)]
 
 
 def test_torch_is_not_needed_once_a_network_is_compiled(photo_paths: list[str], cache: Path, python: Any) -> None:
