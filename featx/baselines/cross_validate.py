@@ -23,6 +23,7 @@ from featx.baselines.folds.make_split import check_split_options, make_split
 from featx.baselines.folds.split import Split
 from featx.baselines.metrics import misleading_accuracy, no_better_than_dummy
 from featx.baselines.scaling.approximate import approximate_baselines
+from featx.baselines.scaling.column_statistics import column_statistics, row_blocks
 from featx.baselines.scaling.limits import ScaleLimits
 from featx.baselines.scaling.schedule import Schedule
 from featx.baselines.score_folds import check_images_of, score_all
@@ -217,7 +218,9 @@ def compare_baselines(
     all_X: Any = X if is_read_on_demand(X) else np.asarray(X)
     all_y = as_label_array(y)
     check_shapes(all_X, all_y)
-    is_streamed = not exact and limits.is_out_of_core(all_X.shape, in_memory=is_in_memory(all_X))
+    is_streamed = not exact and limits.is_out_of_core(
+        all_X.shape, in_memory=is_in_memory(all_X), itemsize=all_X.dtype.itemsize
+    )
     all_X = all_X if is_streamed else np.asarray(all_X)
     labeled_X, labels, rows, notes = (validate_rows if is_streamed else validate_data)(all_X, all_y)
     resolved_task = infer_task(labels) if task == "auto" else task
@@ -274,7 +277,7 @@ def _score_in_memory(
 ) -> tuple[list[Baseline], dict[str, list[FoldResult]]]:
     """Return the baselines that were scored, some of them approximate, and their results."""
     data = schedule.data
-    schedule.notes.extend(_note_different_scales(data.X.std(axis=0, dtype=np.float64), baselines))
+    schedule.notes.extend(_note_different_scales(column_statistics(row_blocks(data.X)).std, baselines))
     if not exact:
         baselines = approximate_baselines(
             baselines, len(data.y), data.limits, schedule.notes, random_state=data.random_state

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from featx.baselines.scaling.column_statistics import column_statistics, gamma_of_variance, row_blocks
 from featx.system.array_types import AnyArray, IntArray
 
 #: Maximum number of samples. Their inner products take 400 MB, and the kernel of a fold 500 MB during the fit.
@@ -84,29 +85,11 @@ def fill_rbf_kernel(products: AnyArray, row_norms: AnyArray, column_norms: AnyAr
     np.exp(products, out=products)
 
 
-def gamma_of_variance(variance: float, n_features: int) -> float:
-    """Return the value of ``gamma="scale"`` from the variance of all values, as scikit-learn defines it.
-
-    Examples
-    --------
-    >>> gamma_of_variance(0.5, 8), gamma_of_variance(0.0, 8)
-    (0.25, 1.0)
-    """
-    return 1 / (n_features * variance) if variance else 1.0
-
-
 def scale_gamma(X: AnyArray, train: IntArray) -> float:
     """Return the value of ``gamma="scale"`` for the samples `train`, whose rows are in memory.
 
     Rows that are read in blocks have it from their first pass: ``ColumnStatistics.scale_gamma``.
     """
     if len(train) <= _MAX_COPIED_ROWS:
-        variance = float(X[train].astype(np.float64).var())
-    else:
-        sums = np.zeros(2)
-        for start in range(0, len(train), _MAX_COPIED_ROWS):
-            block = X[train[start : start + _MAX_COPIED_ROWS]].astype(np.float64)
-            sums += block.sum(), np.square(block, out=block).sum()
-        mean, mean_square = sums / (len(train) * X.shape[1])
-        variance = float(mean_square - mean**2)
-    return gamma_of_variance(variance, X.shape[1])
+        return gamma_of_variance(float(X[train].astype(np.float64).var()), X.shape[1])
+    return column_statistics(row_blocks(X, train)).scale_gamma

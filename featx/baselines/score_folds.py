@@ -12,9 +12,11 @@ from featx.baselines.builtin_baselines import Baseline
 from featx.baselines.fitting import FoldResult, collecting_warnings, score_fold
 from featx.baselines.folds.split import Fold
 from featx.baselines.kernel_cache import MAX_ROWS, SharedKernel
+from featx.baselines.scaling.cost import fit_bytes
 from featx.baselines.scaling.limits import TimeUpError
 from featx.baselines.scaling.schedule import Schedule
 from featx.errors import ComparisonError
+from featx.system.processes import available_memory
 from featx.system.terminal.progress import counted
 from featx.system.threads import parallel_in_threads
 
@@ -49,34 +51,41 @@ def score_all(
     from threadpoolctl import threadpool_limits
 
     data, notes = schedule.data, schedule.notes
+    (n_samples, n_features), n_classes = data.X.shape, data.n_classes
+    memory = data.limits.thread_share * available_memory()
+
+    def fits(baseline: Baseline, n_folds: int) -> bool:
+        """Return whether so many folds fit into the memory of this process at the same time for certain."""
+        return n_folds * fit_bytes(baseline, n_samples, n_features, n_classes) <= memory
+
     # One fold per core, with one BLAS thread each: on matrices of this size, several BLAS threads mostly wait for each
     # other (measured: logistic regression takes ten times as long with two).
     with threadpool_limits(limits=1), collecting_warnings(notes):
         if streamed is not None or len(data.X) > data.limits.exact_rows or schedule.time_limit is not None:
             # In this process: estimators that are trained on images, and those that take less time than the start of
-            # other processes: the dummy, and all built-in ones on so few rows that an estimate would use them all.
+            # other processes: the dummy estimator, and all built-in ones on so few rows that an estimate would use
+            # them all.
             is_small = len(data.X) <= min(data.limits.sample_rows, data.limits.exact_rows)
-            direct: Direct = {
-                baseline.name: functools.partial(_score_until, baseline, schedule)
+            score: Callable[..., list[FoldResult]] = functools.partial(_score_until, schedule=schedule)
+            is_direct = {
+                baseline.name: baseline.is_builtin and (baseline.name == "dummy" or (is_small and fits(baseline, 1)))
                 for baseline in baselines
-                if baseline.images is not None or (baseline.is_builtin and (is_small or baseline.name == "dummy"))
             }
         else:
-            # In threads: what is known to fit into memory.
-            is_safe = not data.limits.has_large_predictions(len(data.X), data.n_classes)
-            score_in_threads = _ScoreInThreads(schedule)
-            direct = {
-                baseline.name: functools.partial(score_in_threads, baseline)
-                for baseline in baselines
-                if baseline.images is not None or baseline.is_builtin or is_safe
-            }
+            score = _ScoreInThreads(schedule)
+            is_direct = {baseline.name: fits(baseline, schedule.n_processes) for baseline in baselines}
+        direct: Direct = {
+            baseline.name: functools.partial(score, baseline)
+            for baseline in baselines
+            if baseline.images is not None or is_direct[baseline.name]
+        }
         results = schedule.run(baselines, {**direct, **(streamed or {})})
     if not results:
         raise ComparisonError(f"Cannot compare estimators: none could be fitted. {' '.join(notes)}")
     return results
 
 
-def _score_until(baseline: Baseline, schedule: Schedule, deadline: float) -> list[FoldResult]:
+def _score_until(baseline: Baseline, deadline: float, schedule: Schedule) -> list[FoldResult]:
     """Return the result of each fold, one after the other; a fit in this process cannot be stopped, only the next.
 
     The dummy estimator is fitted in no time, and is scored even after the deadline.

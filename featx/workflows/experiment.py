@@ -176,7 +176,9 @@ class Experiment:
             return None
         if estimators is not None and not len(estimators):
             return None
-        is_streamed = ScaleLimits().is_out_of_core(best.rows.shape, in_memory=is_in_memory(best.rows))
+        is_streamed = ScaleLimits().is_out_of_core(
+            best.rows.shape, in_memory=is_in_memory(best.rows), itemsize=best.rows.dtype.itemsize
+        )
         if is_streamed and not self.config.exact:
             # It would take two fifths of the time of the comparison again.
             notes.append(f"Scores without grouping duplicates were not computed for {len(self.y):,} images.")

@@ -264,8 +264,10 @@ def test_estimator_that_cannot_be_fitted(digits: Any) -> None:
     X, y = digits
     comparison = compare_baselines(X - 9, y, estimators=["knn", "MultinomialNB"])
     assert comparison.table["estimator"].tolist() == ["knn"]
-    assert comparison.notes[0].startswith("Skipped MultinomialNB, which cannot be fitted to this data: Negative values")
-    with pytest.raises(ComparisonError, match="none could be fitted. Skipped MultinomialNB"):
+    assert comparison.notes[0].startswith(
+        "Excluded MultinomialNB, which cannot be fitted to this data: Negative values"
+    )
+    with pytest.raises(ComparisonError, match="none could be fitted. Excluded MultinomialNB"):
         compare_baselines(X - 9, y, estimators=["MultinomialNB"])
     with pytest.raises(OptionError, match="Cannot create VotingClassifier without arguments"):
         compare_baselines(X, y, estimators=["VotingClassifier"])

@@ -53,4 +53,4 @@ def test_an_allocation_that_fails_costs_one_estimator(limits, tmp_path):
     (note,) = (line for line in lines[1:] if "Hungry" in line)
     assert note.startswith("Excluded Hungry: ")
     assert "memory" in note
-    assert note.endswith("Compare fewer samples.")
+    assert note.endswith("Compare fewer samples, or other estimators.")

@@ -6,6 +6,7 @@
 ``groups``            groups of samples as integers; near-duplicates as groups
 ``tag_folds``         folds in which each tag is spread evenly
 ``calibration``       calibrated probabilities, on folds of the training samples
+``stratified``        stratified samples of rows
 ``validation_split``  a validation split for early stopping
 
 May import: ``features``, ``datasets``, ``system``, ``errors``.

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from featx.baselines.scaling.column_statistics import column_statistics, row_blocks
 from featx.system.array_types import AnyArray, Float64Array, IntArray
 
 #: Memory of the part of the features that is converted to float64 at a time.
@@ -62,8 +63,9 @@ class GramMatrix:
             Inner products.
         """
         n_samples, n_features = X.shape
-        mean = X.mean(axis=0, dtype=np.float64)
-        scale = _inverse_std(X, mean, block_bytes) if standardize else np.ones(n_features)
+        mean, scale = X.mean(axis=0, dtype=np.float64), np.ones(n_features)
+        if standardize:
+            scale = column_statistics(row_blocks(X, block_bytes=block_bytes)).inverse_std
         is_wide = n_samples < n_features
         matrix = np.zeros((n_samples, n_samples) if is_wide else (n_features, n_features))
         fourth_moment = 0.0
@@ -120,17 +122,6 @@ class GramMatrix:
         if self.is_wide:
             return squared, vectors.T @ Y
         return squared, vectors.T @ self.transpose_dot(Y) / np.sqrt(squared)[:, None]
-
-
-def _inverse_std(X: AnyArray, mean: Float64Array, block_bytes: int) -> Float64Array:
-    """Return the inverse standard deviation of each column, or 0 if it is constant."""
-    variance = np.zeros(X.shape[1])
-    for rows in _blocks(len(X), X.shape[1], block_bytes):
-        variance += ((X[rows] - mean) ** 2).sum(axis=0) / len(X)
-    # The mean of equal numbers may be rounded, so that the variance of a constant column is not always 0.
-    varies = (X.min(axis=0) < X.max(axis=0)) & (variance > 0)
-    scale: Float64Array = varies / np.sqrt(np.where(varies, variance, 1))
-    return scale
 
 
 def _blocks(n: int, width: int, block_bytes: int) -> Iterator[slice]:

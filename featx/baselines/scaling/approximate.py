@@ -1,4 +1,4 @@
-"""Baselines that take the place of kernel machines beyond a size: Nystroem's components and a linear model."""
+"""Baselines that replace kernel machines beyond a size: Nystroem's components and a linear model."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,10 @@ from featx.system.array_types import AnyArray, FloatArray, IntArray
 
 #: Arrays of the size of the votes that scikit-learn has at the same time: values, signs, confidences.
 _N_VOTE_COPIES = 4
+#: Minimum number of rows of distances and decision values: smaller blocks take more time than they save memory.
 _MIN_BLOCK = 16
+#: Attributes of fitted estimators that hold the estimators by which they predict.
+_INNER = ("best_estimator_", "estimator_", "estimator", "estimators_", "calibrated_classifiers_", "regressor_")
 
 
 def block_rows(estimator: Any, n_train: int, n_features: int, limits: ScaleLimits) -> int:
@@ -22,25 +25,39 @@ def block_rows(estimator: Any, n_train: int, n_features: int, limits: ScaleLimit
     Parameters
     ----------
     estimator : estimator
-        Fitted estimator.
+        Fitted estimator, which may contain others.
     n_train : int
         Number of training samples.
     n_features : int
         Number of features.
     limits : ScaleLimits
     """
-    last = _last_step(estimator)
-    n_classes = len(getattr(last, "classes_", ()))
-    if hasattr(last, "decision_function_shape") or hasattr(last, "pairwise_indices_"):  # one versus one
-        return max(_MIN_BLOCK, limits.block_bytes // (max(1, n_classes**2 // 2) * 8 * _N_VOTE_COPIES))
-    if n_train <= limits.exact_rows:  # at once: other blocks may round differently
-        return sys.maxsize
-    is_neighbors = hasattr(last, "n_samples_fit_")  # distances of 4 bytes, order of 8 bytes
+    parts = list(_parts(estimator))
+    n_rows = sys.maxsize
+    for part in parts:
+        if hasattr(part, "decision_function_shape") or hasattr(part, "pairwise_indices_"):  # one versus one
+            n_pairs = max(1, len(getattr(part, "classes_", ())) ** 2 // 2)
+            n_rows = min(n_rows, max(1, limits.block_bytes // (n_pairs * 8 * _N_VOTE_COPIES)))
+    if n_rows < sys.maxsize or n_train <= limits.exact_rows:  # at once: other blocks may round differently
+        return n_rows
+    n_classes = max(len(getattr(part, "classes_", ())) for part in parts)
+    is_neighbors = any(hasattr(part, "n_samples_fit_") for part in parts)  # distances of 4 bytes, order of 8 bytes
     return max(_MIN_BLOCK, limits.block_bytes // (n_train * 12 if is_neighbors else 8 * max(n_features, n_classes)))
 
 
-def _last_step(estimator: Any) -> Any:
-    return estimator.steps[-1][1] if hasattr(estimator, "steps") else estimator
+def _parts(estimator: Any) -> Iterator[Any]:
+    """Yield an estimator and those in it by which it predicts; of several of one type, which are alike, one."""
+    yield estimator
+    if steps := getattr(estimator, "steps", None):
+        yield from _parts(steps[-1][1])
+        return
+    for name in _INNER:
+        inner = getattr(estimator, name, None)
+        inner = inner.ravel().tolist() if isinstance(inner, np.ndarray) else inner
+        by_type = {type(part): part for part in (inner if isinstance(inner, list) else [inner])}
+        for part in by_type.values():
+            if hasattr(part, "fit") or hasattr(part, "calibrators"):
+                yield from _parts(part)
 
 
 def in_blocks(function: Callable[[IntArray], AnyArray], rows: IntArray, n_rows: int) -> AnyArray:

@@ -1,24 +1,33 @@
-"""Time and memory of a fit, estimated from two small ones."""
+"""Time and memory of a fit: estimated from small ones, or roughly from the shape of the data."""
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import dataclasses
+import functools
 import math
+import sys
 import time
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
-import numpy as np
-
+from featx.baselines.builtin_baselines import Baseline
 from featx.baselines.folds.split import Fold
-from featx.system.array_types import AnyArray, IntArray
+from featx.system.array_types import IntArray
 
 #: Memory of a process with scikit-learn.
 _PROCESS_BYTES = 250_000_000
-#: Limits of the exponents: cost grows at least as the number of samples; a small fit has constant parts.
-_MAX_TIME_EXPONENT, _MAX_MEMORY_EXPONENT = 3.0, 2.0
+#: Limit of the exponent of time, which grows at least as the number of samples; a small fit has constant parts.
+_MAX_TIME_EXPONENT = 3.0
 #: Fits until one takes long enough that its constant parts matter little.
 _MIN_FITS, _MAX_FITS, _MIN_SECONDS = 2, 4, 1.0
+#: Memory grows as the square of the number of samples if its slope between parts, each twice as large as the one
+#: before, grows by this factor: 2 for squares, 1 for a line.
+_MIN_CURVATURE = 1.5
+#: Matrices of weights that L-BFGS keeps: ten pairs, and copies of point, gradient and direction.
+_N_WEIGHT_COPIES = 25
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,10 +48,49 @@ class Cost:
     start_seconds: float = 0.0
 
 
+def fit_bytes(baseline: Baseline, n_samples: int, n_features: int, n_classes: int) -> float:
+    """Return roughly the memory of a fit, from the shapes of its largest arrays.
+
+    Parameters
+    ----------
+    baseline : Baseline
+        The dummy estimator takes nothing. An estimator that is not built in may have any of the arrays of others.
+    n_samples, n_features, n_classes : int
+
+    Examples
+    --------
+    >>> from featx.baselines.builtin_baselines import BASELINES
+    >>> sizes = {baseline.name: fit_bytes(baseline, 5_000, 50_000, 10) for baseline in BASELINES["classification"]}
+    >>> {name: round(size / 1e9, 1) for name, size in sizes.items()}  # doctest: +NORMALIZE_WHITESPACE
+    {'dummy': 0.0, 'logreg': 4.1, 'svm': 4.5, 'linear-svm': 4.5, 'knn': 4.0, 'ridge': 4.6, 'lda': 84.0,
+     'centroid': 4.0}
+    """
+    if baseline.is_builtin and baseline.name == "dummy":
+        return 0.0
+    rows = 2 * 8 * n_samples * n_features
+    weights = 8 * _N_WEIGHT_COPIES * n_features * n_classes
+    covariances = 8 * 4 * n_features**2
+    votes = 4 * n_samples * n_classes**2  # of a fifth of the samples; those of built-in estimators are in blocks
+    if baseline.is_precomputable:
+        kernel = (4 + 8 + 8) * n_samples**2  # of float32, of float64, and the copy of libsvm
+        return float(rows + kernel + votes * baseline.is_calibrated)
+    if not baseline.is_builtin:
+        distances = 8 * n_samples**2
+        return float(rows + max(weights, covariances, distances, votes))
+    gram = 8 * 3 * min(n_samples, n_features) ** 2
+    return float(rows + {"logreg": weights, "ridge": gram, "lda": covariances}.get(baseline.name, 0))
+
+
 def estimate_cost(
-    score: Callable[[Fold], object], fold: Fold, y: AnyArray, sample_rows: int, order: float | None = None
+    score: Callable[[Fold], object],
+    fold: Fold,
+    sample: Callable[[IntArray, int], IntArray],
+    sample_rows: int,
+    order: float | None = None,
+    *,
+    memory: float = math.inf,
 ) -> Cost:
-    """Return the cost of a fold, from fits on a part of it.
+    """Return the cost of a fold, from fits on parts of it.
 
     Parameters
     ----------
@@ -50,78 +98,140 @@ def estimate_cost(
         Function that fits and predicts a fold.
     fold : (ndarray of int, ndarray of int)
         Training and test samples.
-    y : ndarray of shape (n_samples,)
-        Labels. The parts are stratified.
+    sample : callable
+        Function of some rows and a number, which returns about as many of the rows, with every class.
     sample_rows : int
         Number of training samples of the smallest part. Parts are doubled until a fit takes long enough to be measured.
     order : float or None, default=None
         Exponent with which the time grows with the number of samples, in addition to a constant part. None:
         it is estimated.
+    memory : float, default=inf
+        Available memory. If the fold may need more, a third part shows whether memory grows as a line or a square.
     """
-    train = fold[0]
+    train, test = fold
     sizes: list[int] = []
     seconds: list[float] = []
-    memory: list[float] = []
+    n_bytes: list[float] = []
     n_rows = sample_rows
-    while len(sizes) < _MIN_FITS or (seconds[-1] < _MIN_SECONDS and len(sizes) < _MAX_FITS and sizes[-1] < len(train)):
-        n_train, n_seconds, n_bytes = _measure(score, fold, y, n_rows)
-        sizes.append(n_train)
+    while not sizes or (sizes[-1] < len(train) and len(sizes) < _MAX_FITS):
+        is_measured = len(sizes) >= _MIN_FITS and seconds[-1] >= _MIN_SECONDS
+        if is_measured and (len(sizes) > _MIN_FITS or _bytes_of_square(sizes, n_bytes, len(train)) < memory):
+            break
+        small = sample(train, n_rows), sample(test, math.ceil(len(test) * n_rows / len(train)))
+        n_seconds, peak = _measure(functools.partial(score, small))
+        sizes.append(len(small[0]))
         seconds.append(n_seconds)
-        memory.append(n_bytes)
+        n_bytes.append(peak)
         n_rows *= 2
-    n_seconds = extrapolate(sizes, seconds, len(train), order, _MAX_TIME_EXPONENT)
-    return Cost(n_seconds, _PROCESS_BYTES + extrapolate(sizes, memory, len(train), None, _MAX_MEMORY_EXPONENT))
+    return Cost(
+        extrapolate(sizes, seconds, len(train), order), _PROCESS_BYTES + extrapolate_memory(sizes, n_bytes, len(train))
+    )
 
 
-def _measure(score: Callable[[Fold], object], fold: Fold, y: AnyArray, n_rows: int) -> tuple[int, float, float]:
-    """Return the number of training samples, time and memory of a fit on a part of a fold."""
-    train, test = fold
-    part = min(1.0, n_rows / len(train))
-    small = spread(train, y, part), spread(test, y, part)
-    tracemalloc.start()
+def _measure(call: Callable[[], object]) -> tuple[float, float]:
+    """Return the seconds and the peak memory of a call, in addition to what the process had before."""
+    before = _reset_peak()
+    if before is None:
+        tracemalloc.start()  # of Python and NumPy only
     started = time.perf_counter()
     try:
-        score(small)
-    finally:
+        call()
         seconds = time.perf_counter() - started
-        n_bytes = tracemalloc.get_traced_memory()[1]
+        if before is None:
+            return seconds, float(tracemalloc.get_traced_memory()[1])
+    finally:
         tracemalloc.stop()
-    return len(small[0]), seconds, n_bytes
+    status = _memory_status()
+    return seconds, max(0.0, status["VmHWM"] - status["RssFile"] - status["RssShmem"] - before)
 
 
-def extrapolate(sizes: list[int], values: list[float], size: int, order: float | None, max_exponent: float) -> float:
-    """Return the value at a larger size, from the values at the last two sizes.
+def _reset_peak() -> float | None:
+    """Reset the peak memory that Linux records; return the memory of the process without files, or None elsewhere."""
+    if sys.platform != "linux":
+        return None
+    with contextlib.suppress(AttributeError):  # not glibc
+        ctypes.CDLL(None).malloc_trim(0)  # what is free must not hide what a call takes
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+        return _memory_status()["RssAnon"]
+    except (OSError, KeyError):
+        return None
+
+
+def _memory_status() -> dict[str, float]:
+    """Return the memory fields of ``/proc/self/status``, in bytes."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    fields = (line.split() for line in lines if line.endswith(" kB"))
+    return {name.rstrip(":"): 1024 * float(value) for name, value, _ in fields}
+
+
+def extrapolate(sizes: Sequence[int], values: Sequence[float], size: int, order: float | None) -> float:
+    """Return the time at a larger size, from the times at the last two sizes.
 
     Parameters
     ----------
-    sizes : list of int
+    sizes : sequence of int
         Increasing sizes.
-    values : list of float
+    values : sequence of float
     size : int
     order : float or None
-        Exponent of the growing part, in addition to a constant one. None: the exponent follows from the values.
-    max_exponent : float
-        Largest exponent that follows from values.
+        Exponent of the growing part, in addition to a constant one. None: the exponent follows from the values, and is
+        at most 3.
 
     Examples
     --------
-    >>> extrapolate([10, 20], [3.0, 6.0], 100, 2, 3)  # 2 + 0.01 n²
+    >>> extrapolate([10, 20], [3.0, 6.0], 100, 2)  # 2 + 0.01 n²
     102.0
-    >>> extrapolate([10, 20], [1.0, 4.0], 100, None, 3)
+    >>> extrapolate([10, 20], [1.0, 4.0], 100, None)
     100.0
     """
+    if sizes[-1] >= size or len(sizes) < 2:
+        return values[-1] * size / sizes[-1]
     (small, large), (low, high) = sizes[-2:], values[-2:]
     if order is None or high <= low or large <= small:
         growth = math.log(max(large / small, 1.001))
         exponent = math.log(max(high, 1e-9) / max(low, 1e-9)) / growth
-        return float(high) * math.pow(size / large, min(max(exponent, 1.0), max_exponent))
+        return float(high) * math.pow(size / large, min(max(exponent, 1.0), _MAX_TIME_EXPONENT))
     slope = (high - low) / (large**order - small**order)
     constant = max(0.0, low - slope * small**order)
     return float(constant + slope * size**order)
 
 
-def spread(rows: IntArray, y: AnyArray, part: float) -> IntArray:
-    """Return a part of the rows with every class, or every range of targets, in about equal shares."""
-    order = rows[np.argsort(y[rows], kind="stable")]
-    n_rows = max(2, round(part * len(order)))
-    return np.sort(order[np.linspace(0, len(order) - 1, n_rows).round().astype(int)])
+def extrapolate_memory(sizes: Sequence[int], values: Sequence[float], size: int) -> float:
+    """Return the memory at a larger size: a constant part, and one that grows as the size or as its square.
+
+    Parameters
+    ----------
+    sizes : sequence of int
+        Increasing sizes.
+    values : sequence of float
+        Memory at these sizes.
+    size : int
+
+    Examples
+    --------
+    >>> extrapolate_memory([2_000, 4_000], [3.2e9, 3.2e9], 48_000) / 1e9  # matrices of weights
+    3.2
+    >>> extrapolate_memory([1_000, 2_000, 4_000], [11e6, 14e6, 26e6], 10_000) / 1e6  # 10 + n² / 1e6
+    110.0
+    """
+    if sizes[-1] >= size or len(sizes) < 2:
+        return max(values)
+    slopes = [
+        max(0.0, values[i + 1] - values[i]) / (sizes[i + 1] - sizes[i]) if sizes[i + 1] > sizes[i] else 0.0
+        for i in range(len(sizes) - 1)
+    ]
+    if len(slopes) > 1:
+        is_square = slopes[-1] > _MIN_CURVATURE * slopes[-2]
+    else:
+        is_square = values[1] > values[0] * sizes[1] / sizes[0]  # on a line, the constant part would be negative
+    if is_square:
+        return _bytes_of_square(sizes, values, size)
+    return max(values) + slopes[-1] * (size - sizes[-1])
+
+
+def _bytes_of_square(sizes: Sequence[int], values: Sequence[float], size: int) -> float:
+    (small, large), (low, high) = sizes[-2:], values[-2:]
+    if large <= small:
+        return high
+    return high + max(0.0, high - low) * (size**2 - large**2) / (large**2 - small**2)

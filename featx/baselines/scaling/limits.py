@@ -30,7 +30,10 @@ class ScaleLimits:
         Samples × features × classes × folds up to which logistic regression uses all samples. One pass over more of
         them takes minutes on two cores.
     probability_bytes : int, default=536870912
-        Size up to which out-of-fold probabilities of an estimator are kept.
+        Size up to which out-of-fold probabilities, or values of tags, of an estimator are kept.
+    thread_share : float, default=0.5
+        Share of the available memory that folds in threads of this process may take, as estimated from the shape of the
+        data. Others run in processes, after an estimate from small fits.
 
     See Also
     --------
@@ -52,8 +55,9 @@ class ScaleLimits:
     subset_rows: int = 20_000
     max_products: int = 5 * 10**11
     probability_bytes: int = 2**29
+    thread_share: float = 0.5
 
-    def is_out_of_core(self, shape: tuple[int, ...], *, in_memory: bool = False) -> bool:
+    def is_out_of_core(self, shape: tuple[int, ...], *, in_memory: bool = False, itemsize: int = 4) -> bool:
         """Return whether rows of this shape are read in blocks.
 
         Parameters
@@ -62,6 +66,8 @@ class ScaleLimits:
             Number of samples, and of features.
         in_memory : bool, default=False
             Whether the rows are an array in memory already, instead of in a file.
+        itemsize : int, default=4
+            Bytes of a value.
 
         Returns
         -------
@@ -69,25 +75,7 @@ class ScaleLimits:
             Whether they exceed the limits of memory.
         """
         is_long = shape[0] > self.memory_rows and not in_memory
-        return is_long or 4 * shape[0] * shape[1] > self.memory_bytes
-
-    def has_large_predictions(self, n_samples: int, n_classes: int) -> bool:
-        """Return whether the predictions of an unknown estimator may take much memory.
-
-        Parameters
-        ----------
-        n_samples : int
-            Number of samples.
-        n_classes : int
-            Number of classes.
-
-        Returns
-        -------
-        bool
-            Whether a value for each sample and each pair of classes, which is what support vector machines compute,
-            takes more than ``memory_bytes``.
-        """
-        return 4 * n_samples * n_classes**2 > self.memory_bytes
+        return is_long or itemsize * shape[0] * shape[1] > self.memory_bytes
 
     def keeps_probabilities(self, n_samples: int, n_classes: int) -> bool:
         """Return whether out-of-fold probabilities of an estimator are kept.

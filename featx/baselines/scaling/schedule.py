@@ -1,8 +1,9 @@
-"""Estimators in turn, within the given time and memory."""
+"""Estimators one after another, within the given time and memory."""
 
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -20,6 +21,8 @@ from featx.system.terminal.progress import Stage
 
 #: Fraction of the available memory that folds may take.
 _MEMORY_SHARE = 0.8
+#: With fewer samples of each class, the number of classes decides what memory an estimator takes.
+_ROWS_PER_CLASS = 100
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,12 +61,12 @@ class Schedule:
         ----------
         baselines : sequence of Baseline
         direct : mapping of str to callable
-            By name, functions that score a baseline in this process until a deadline: the dummy, those that are
-            trained on images, and those that read rows in blocks.
+            By name, functions that score a baseline in this process until a deadline: the dummy estimator, those
+            that are trained on images, and those that read rows in blocks.
         """
         deadline = float("inf") if self.time_limit is None else time.perf_counter() + 60 * self.time_limit
         results: dict[str, Any] = {}
-        with FoldWorkers(self.data, min(self.n_workers, len(self.folds))) as workers:
+        with FoldWorkers(self.data, self.n_processes) as workers:
             for baseline in baselines:
                 self.progress.describe(baseline.name)
                 started = time.perf_counter()
@@ -78,28 +81,59 @@ class Schedule:
                 except TimeUpError as error:
                     self.notes.append(_describe_time(baseline.name, error.needed, started, deadline))
                 except Exception as error:
-                    self.notes.append(describe_failure(baseline.name, error))
+                    self.notes.append(describe_failure(baseline.name, error, self._remedy()))
         return results
 
     def _score(self, workers: FoldWorkers, baseline: Baseline, deadline: float) -> list[FoldResult]:
         started = time.perf_counter()
         if started >= deadline:  # starting processes takes seconds
             raise TimeUpError
-        cost = workers.estimate(baseline, self.folds[0], tune=self.tune, deadline=deadline)
-        n_processes = self._n_processes(cost)
-        if n_processes == 0:
-            self.notes.append(
-                f"Excluded {baseline.name}: a fold would take about {cost.n_bytes / 1e9:.1f} GB of memory, and "
-                f"{available_memory() / 1e9:.1f} GB are available. Compare fewer samples."
-            )
-            return []
-        seconds = cost.start_seconds + cost.seconds * -(-len(self.folds) // n_processes)
-        if (end := time.perf_counter() + seconds) > deadline:
-            raise TimeUpError(end - started)
-        self.progress.describe(f"{baseline.name}, about {format_minutes(seconds)}")
-        return workers.score(
-            baseline, self.folds, tune=self.tune, n_processes=n_processes, deadline=deadline, progress=self.progress
+        n_processes = 1
+        if (cost := self._estimate(workers, baseline, deadline)) is not None:
+            n_processes = self._n_processes(cost)
+            if n_processes == 0:
+                self.notes.append(
+                    f"Excluded {baseline.name}: a fold would take about {cost.n_bytes / 1e9:.1f} GB of memory, and "
+                    f"{available_memory() / 1e9:.1f} GB are available. {self._remedy()}"
+                )
+                return []
+            seconds = cost.start_seconds + cost.seconds * math.ceil(self._n_largest_folds / n_processes)
+            if (end := time.perf_counter() + seconds) > deadline:
+                raise TimeUpError(end - started)
+            self.progress.describe(f"{baseline.name}, about {format_minutes(seconds)}")
+        largest_first = sorted(range(len(self.folds)), key=lambda index: -_size(self.folds[index]))
+        results = workers.score(
+            baseline,
+            [self.folds[index] for index in largest_first],
+            tune=self.tune,
+            n_processes=n_processes,
+            deadline=deadline,
+            progress=self.progress,
         )
+        return [result for _, result in sorted(zip(largest_first, results, strict=True), key=lambda pair: pair[0])]
+
+    def _estimate(self, workers: FoldWorkers, baseline: Baseline, deadline: float) -> Cost | None:
+        """Return the cost of the largest fold, or None, with a note, if the baseline fails on small parts of it.
+
+        It may do so because a part has fewer rows of a class; the fit shows whether it can be fitted.
+        """
+        fold = max(self.folds, key=_size)
+        memory = _MEMORY_SHARE * available_memory() / self.n_processes
+        try:
+            return workers.estimate(baseline, fold, tune=self.tune, deadline=deadline, memory=memory)
+        except (TimeUpError, MemoryError):
+            raise
+        except Exception as error:
+            self.notes.append(
+                f"Time and memory of {baseline.name} are unknown, as it failed on few samples; its folds ran one after "
+                f"another: {shorten(first_line(error), 200)}"
+            )
+            return None
+
+    def _remedy(self) -> str:
+        """Return what reduces the memory of an estimator: the larger of rows, columns and classes."""
+        n_samples, n_features = self.data.X.shape
+        return memory_remedy(n_samples, n_features, self.data.n_classes)
 
     @property
     def n_workers(self) -> int:
@@ -107,9 +141,25 @@ class Schedule:
         n_jobs = 1 if self.n_jobs is None else self.n_jobs
         return n_jobs if n_jobs > 0 else max(1, n_cores() + 1 + n_jobs)
 
+    @property
+    def n_processes(self) -> int:
+        """Largest number of folds at the same time."""
+        return min(self.n_workers, len(self.folds))
+
+    @property
+    def _n_largest_folds(self) -> float:
+        """Number of folds, if all were as large as the largest one."""
+        sizes = [_size(fold) for fold in self.folds]
+        return sum(sizes) / max(sizes)
+
     def _n_processes(self, cost: Cost) -> int:
         """Return how many folds fit into memory at the same time; may be 0."""
-        return min(self.n_workers, len(self.folds), int(_MEMORY_SHARE * available_memory() / max(cost.n_bytes, 1)))
+        n_fitting = _MEMORY_SHARE * available_memory() / max(cost.n_bytes, 1)  # inf where the system reports no memory
+        return int(min(n_fitting, self.n_processes))
+
+
+def _size(fold: Fold) -> int:
+    return len(fold[0]) + len(fold[1])
 
 
 def _describe_time(name: str, needed: float, started: float, deadline: float) -> str:
@@ -127,12 +177,29 @@ def _describe_time(name: str, needed: float, started: float, deadline: float) ->
     )
 
 
-def describe_failure(name: str, error: Exception) -> str:
+def describe_failure(name: str, error: Exception, remedy: str) -> str:
     """Return the note on an estimator that failed."""
     reason = first_line(error)
     if isinstance(error, MemoryError):
-        return f"Excluded {name}: it ran out of memory ({shorten(reason, 120)}). Compare fewer samples."
-    return f"Skipped {name}, which cannot be fitted to this data: {shorten(reason, 200)}"
+        return f"Excluded {name}: it ran out of memory ({shorten(reason, 120)}). {remedy}"
+    return f"Excluded {name}, which cannot be fitted to this data: {shorten(reason, 200)}"
+
+
+def memory_remedy(n_samples: int, n_features: int, n_classes: int) -> str:
+    """Return what reduces the memory of an estimator: less of what there is most of.
+
+    Examples
+    --------
+    >>> memory_remedy(20_000, 1_024, 10)
+    'Compare fewer samples, or other estimators.'
+    """
+    if n_features > n_samples:
+        what = 'fewer features, for example pooling="avg" (--pooling avg)'
+    elif n_classes * _ROWS_PER_CLASS > n_samples:
+        what = "fewer classes or samples"
+    else:
+        what = "fewer samples"
+    return f"Compare {what}, or other estimators."
 
 
 def format_minutes(seconds: float) -> str:

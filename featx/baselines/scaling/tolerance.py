@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 
 from featx.baselines.scaling.class_sums import class_sums
-from featx.system.array_types import AnyArray, Float64Array, IntArray
+from featx.baselines.scaling.column_statistics import column_statistics, row_blocks
+from featx.system.array_types import AnyArray
 
 #: The tolerance is at most this fraction of the largest value of the first gradient.
 _MAX_FRACTION = 0.5
 #: Number of classes up to which the default tolerance is small enough.
 _FEW_CLASSES = 50
-_BLOCK_ROWS = 8192
 
 
 def smaller_tolerance(estimator: Any, X: AnyArray, y: AnyArray) -> float:
@@ -37,20 +37,13 @@ def smaller_tolerance(estimator: Any, X: AnyArray, y: AnyArray) -> float:
     classes, codes = np.unique(y, return_inverse=True)
     if len(classes) <= _FEW_CLASSES:
         return 0.0
-    sums, mean, std = _sums_and_scale(X, codes, len(classes))
-    sums = (sums - np.outer(np.bincount(codes), mean)) / np.where(std > 0, std, 1)
+    statistics = column_statistics(row_blocks(X))
+    sums = np.zeros((len(classes), X.shape[1]))
+    start = 0
+    for block in row_blocks(X):
+        sums += class_sums(block - statistics.mean, codes[start : start + len(block)], len(classes))
+        start += len(block)
+    sums *= statistics.inverse_std
     largest = float(np.abs(sums).max()) / (len(X) * np.sqrt(X.shape[1]))
     tolerance = _MAX_FRACTION * largest
     return tolerance if 0 < tolerance < steps[-1][1].tol else 0.0
-
-
-def _sums_and_scale(X: AnyArray, codes: IntArray, n_classes: int) -> tuple[Float64Array, Float64Array, Float64Array]:
-    """Return the sum of the rows of each class, and means and standard deviations of the columns, block by block."""
-    sums, squares = np.zeros((n_classes, X.shape[1])), np.zeros(X.shape[1])
-    mean = X.mean(axis=0, dtype=np.float64)
-    for start in range(0, len(X), _BLOCK_ROWS):
-        rows = X[start : start + _BLOCK_ROWS].astype(np.float64)
-        sums += class_sums(rows, codes[start : start + _BLOCK_ROWS], n_classes)
-        rows -= mean
-        squares += np.square(rows, out=rows).sum(axis=0)
-    return sums, mean, np.sqrt(squares / len(X))

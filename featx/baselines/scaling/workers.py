@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import dataclasses
+import functools
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -16,12 +17,16 @@ from joblib.externals.loky.process_executor import BrokenProcessPool
 from featx.baselines.builtin_baselines import Baseline
 from featx.baselines.fitting import Dataset, FoldResult, score_fold
 from featx.baselines.folds.split import Fold
+from featx.baselines.folds.stratified import MIN_PER_CLASS, strata_of, stratified_sample
 from featx.baselines.kernel_cache import MAX_ROWS, SharedKernel
 from featx.baselines.scaling.cost import Cost, estimate_cost
 from featx.baselines.scaling.limits import TimeUpError
 from featx.baselines.scaling.mapped_file import open_again, without_arrays
 from featx.system.files.temporary import temporary_folder
 from featx.system.processes import make_process_pool
+
+#: Number of samples of each class in the parts from which the cost of a built-in baseline is estimated.
+_MIN_PER_CLASS = 2
 
 Warned = list[tuple[Warning | str, type[Warning], str, int]]
 
@@ -62,9 +67,9 @@ class FoldWorkers:
             self._pool.shutdown(wait=True, kill_workers=True)
             self._pool = None
 
-    def estimate(self, baseline: Baseline, fold: Fold, *, tune: bool, deadline: float) -> Cost:
+    def estimate(self, baseline: Baseline, fold: Fold, *, tune: bool, deadline: float, memory: float) -> Cost:
         """Return the estimated cost of a fold; see :func:`estimate_cost`."""
-        arguments = [(baseline, fold, tune)]
+        arguments = [(baseline, fold, tune, memory)]
         cost: Cost = self._run(self._n_processes, _estimate, arguments, deadline, lambda n_done: None)[0]
         return cost
 
@@ -183,18 +188,31 @@ def _score(baseline: Baseline, fold: Fold, tune: bool) -> tuple[FoldResult, Warn
     return result, [(item.message, item.category, item.filename, item.lineno) for item in caught]
 
 
-def _estimate(baseline: Baseline, fold: Fold, tune: bool) -> tuple[Cost, Warned]:
+def _estimate(baseline: Baseline, fold: Fold, tune: bool, memory: float) -> tuple[Cost, Warned]:
     state = _state[0]
     data = state.data
     kernel, kernel_seconds = state.kernel_for(baseline)
+    # Inner folds of a part must be as many as those of all samples; they are fewer if a class has fewer samples.
+    min_per_class = MIN_PER_CLASS if tune or baseline.is_calibrated or not baseline.is_builtin else _MIN_PER_CLASS
+    strata = strata_of(data.y, data.task)
+    n_strata = len(np.unique(strata)) if strata.dtype.kind == "i" else 1
+    sample = functools.partial(
+        stratified_sample,
+        strata=strata,
+        rng=np.random.default_rng(data.random_state),
+        min_per_class=min_per_class,
+        groups=data.groups,
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        baseline.make(len(fold[0]))  # imports what it needs, which must not count
         cost = estimate_cost(
             lambda part: score_fold(baseline, data, part, kernel, tune=tune),
             fold,
-            data.y,
-            max(data.limits.sample_rows, 2 * data.n_classes),
+            lambda rows, n_rows: sample(rows, n_rows=n_rows),
+            max(data.limits.sample_rows, min_per_class * n_strata),
             baseline.time_order,
+            memory=memory,
         )
     n_bytes = cost.n_bytes + (0 if kernel is None else kernel.n_bytes)
     return dataclasses.replace(cost, n_bytes=n_bytes, start_seconds=kernel_seconds), []

@@ -8,7 +8,7 @@
 ``logistic``     logistic regression, preconditioned by the Gram matrix
 ``nystroem``     components of a kernel and ridge, from one pass
 ``sample``       stratified samples of training rows, for all other estimators
-``baselines``    which estimator takes the place of a baseline, and its name
+``baselines``    which estimator replaces a baseline, and its name
 
 May import: ``baselines``, ``features``, ``datasets``, ``system``, ``errors``.
 """

@@ -1,4 +1,4 @@
-"""Which estimator takes the place of a baseline if rows are read in blocks, and its name."""
+"""Which estimator replaces a baseline if rows are read in blocks, and its name."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from featx.baselines.builtin_baselines import Baseline
-from featx.baselines.fitting import Dataset, FoldResult, score_fold
+from featx.baselines.fitting import FoldResult, score_fold
 from featx.baselines.folds.split import Fold
 from featx.baselines.scaling.approximate import ALPHAS
+from featx.baselines.scaling.column_statistics import ColumnStatistics
 from featx.baselines.scaling.limits import ScaleLimits
 from featx.baselines.scaling.schedule import Schedule
 from featx.baselines.streaming.folded_rows import FoldedRows
 from featx.baselines.streaming.linear import LinearFit, score_linear
-from featx.baselines.streaming.logistic import fit_logistic
+from featx.baselines.streaming.logistic import N_WEIGHT_COPIES, fit_logistic
 from featx.baselines.streaming.moments import FoldMoments, collect_moments
 from featx.baselines.streaming.nystroem import choose_landmarks, fit_nystroem, read_landmarks
 from featx.baselines.streaming.ridge import fit_ridge
 from featx.baselines.streaming.sample import sample_folds
-from featx.baselines.streaming.scan import ColumnStatistics
 from featx.system.array_types import BoolArray, IntArray
 from featx.system.processes import available_memory
 from featx.system.terminal.progress import counted
@@ -40,7 +40,7 @@ class OutOfCore:
     Attributes
     ----------
     baselines : list of Baseline
-        The baselines of the request, in their order, with names that describe what takes their place.
+        The baselines of the request, in their order, with names that describe what replaces them.
     direct : mapping of str to callable
         By name, functions of a deadline that score a baseline on all folds at the same time.
     folds : list of (ndarray of int, ndarray of int)
@@ -67,12 +67,15 @@ class Streams:
         self.statistics, self.tune, self.n_threads = statistics, schedule.tune, schedule.n_workers
         self._advance, self._keeps_probabilities = schedule.progress, data.keeps_probabilities
         self.limits, self.random_state = data.limits, data.random_state
+        self._without_features = dataclasses.replace(data, X=np.zeros((len(data.y), 1), dtype=np.float32))
         self._moments: FoldMoments | None = None
 
-    def has_memory(self, n_columns: int) -> bool:
-        """Return whether Gram matrices and class sums of all folds fit into memory."""
-        n_values = n_columns * (n_columns + len(self.rows.classes))
-        return 8 * n_values * (len(self.rows.folds) + 4) < _MEMORY_SHARE * available_memory()
+    def has_memory(self, n_columns: int, n_weight_copies: int = 0) -> bool:
+        """Return whether matrices of all folds fit into memory: Gram matrices, class sums, and copies of weights."""
+        n_classes = len(self.rows.classes)
+        n_values = n_columns * (n_columns + n_classes) * (len(self.rows.folds) + 4)
+        n_values += n_columns * n_classes * n_weight_copies * len(self.rows.folds)
+        return 8 * n_values < _MEMORY_SHARE * available_memory()
 
     @functools.cached_property
     def _landmarks(self) -> tuple[IntArray, BoolArray]:
@@ -92,7 +95,8 @@ class Streams:
         if baseline.name == "ridge":
             return "Gram, out of core", functools.partial(self._fit_ridge, baseline)
         n_products = len(self.rows.y) * n_features * len(self.rows.classes) * n_folds
-        if baseline.name == "logreg" and n_products <= self.limits.max_products:
+        has_time = n_products <= self.limits.max_products
+        if baseline.name == "logreg" and has_time and self.has_memory(n_features, N_WEIGHT_COPIES):
             return "out of core", functools.partial(self._fit_logistic, baseline)
         return None
 
@@ -108,10 +112,8 @@ class Streams:
 
     def score_dummy(self, baseline: Baseline, deadline: float) -> list[FoldResult]:
         """Return the result of each fold of an estimator that ignores features."""
-        rows = self.rows
-        data = Dataset(np.zeros((len(rows.y), 1), dtype=np.float32), rows.y, rows.task)
-        folds = counted(rows.folds, self._advance)
-        return [score_fold(baseline, data, fold, None, tune=False) for fold in folds]
+        folds = counted(self.rows.folds, self._advance)
+        return [score_fold(baseline, self._without_features, fold, None, tune=False) for fold in folds]
 
     def _all_moments(self, label: str) -> FoldMoments:
         if self._moments is None:
@@ -141,7 +143,7 @@ class Streams:
 
 
 def stream_baselines(baselines: Sequence[Baseline], streams: Streams, notes: list[str]) -> OutOfCore:
-    """Return what takes the place of baselines, and add a note.
+    """Return what replaces baselines, and add a note.
 
     Parameters
     ----------

@@ -144,7 +144,8 @@ def read_blocks(X: Rows, n_columns: int) -> Iterator[Block]:
     """
     step = max(1, _BLOCK_BYTES // (4 * max(1, n_columns)))
     for start in range(0, len(X), step):
-        rows = np.asarray(X[start : start + step], dtype=np.float32)
+        with np.errstate(over="ignore"):  # infinity is an error of the scan
+            rows = np.asarray(X[start : start + step], dtype=np.float32)
         if len(rows) != min(step, len(X) - start):
             raise ComparisonError(f"X must have {len(X):,} rows, got fewer. Do not change the file meanwhile.")
         yield Block(start, rows)

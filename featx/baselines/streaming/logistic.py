@@ -22,6 +22,9 @@ _MAX_PASSES = 60
 #: Number of passes that are expected at least, to see early that time does not suffice. Ten classes take ten or more.
 _MIN_PASSES = 6
 _N_UPDATES = 10
+#: Matrices of the size of the weights that a fold has at the same time: two of each update, the point, the candidate,
+#: the gradient, and the direction with its parts.
+N_WEIGHT_COPIES = 2 * _N_UPDATES + 6
 #: Sufficient decrease of a step, as a fraction of the linear prediction (Armijo).
 _SUFFICIENT = 1e-4
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from featx.baselines.estimators import as_baselines
 from featx.baselines.folds.split import Fold, Split
+from featx.baselines.folds.stratified import strata_of, stratified_sample
 from featx.baselines.learning_curve import learning_curve
 from featx.baselines.scaling.approximate import approximate_baselines
 from featx.baselines.scaling.limits import ScaleLimits
@@ -20,39 +21,6 @@ from featx.system.array_types import AnyArray, IntArray
 
 if TYPE_CHECKING:
     import pandas as pd
-
-#: Number of rows of each class that a sample has at least, if there are as many.
-_MIN_PER_CLASS = 5
-
-
-def stratified_sample(rows: IntArray, codes: AnyArray, n_rows: int, rng: np.random.Generator) -> IntArray:
-    """Return a random sample in which each class, or each range of targets, has about its share.
-
-    Parameters
-    ----------
-    rows : ndarray of int of shape (n_samples,)
-        Rows to draw from.
-    codes : ndarray of shape (n_all_samples,)
-        Class of each row as an integer, or continuous target.
-    n_rows : int
-        Number of rows to draw. Small classes may add some.
-    rng : Generator
-
-    Returns
-    -------
-    ndarray of int of shape (n_drawn,)
-        Sorted rows.
-    """
-    if len(rows) <= n_rows:
-        return np.sort(rows)
-    order = rng.permutation(rows)
-    order = order[np.argsort(codes[order], kind="stable")]
-    drawn = order[np.linspace(0, len(order) - 1, n_rows).round().astype(np.int64)]
-    if codes.dtype.kind in "iu":
-        sorted_codes = codes[order]
-        rank = np.arange(len(order)) - np.searchsorted(sorted_codes, sorted_codes)
-        drawn = np.union1d(drawn, order[rank < _MIN_PER_CLASS])
-    return np.sort(drawn)
 
 
 def sample_folds(folds: Sequence[Fold], codes: AnyArray, n_rows: int, random_state: int) -> list[Fold]:
@@ -123,9 +91,8 @@ def _sample_split(
 ) -> tuple[AnyArray, AnyArray, Split]:
     """Return features, labels and folds of a stratified sample of all rows that are in a fold."""
     used = np.unique(np.concatenate([part for fold in split.folds for part in fold]))
-    targets = validate_labels(y[used], task)
-    codes = np.unique(targets, return_inverse=True)[1] if task == "classification" else targets
-    chosen = used[sample(np.arange(len(used)), codes)]
+    strata = strata_of(validate_labels(y[used], task), task)
+    chosen = used[sample(np.arange(len(used)), strata)]
     position = np.full(len(y), -1)
     position[chosen] = np.arange(len(chosen))
     folds = [(_known(position[train]), _known(position[test])) for train, test in split.folds]

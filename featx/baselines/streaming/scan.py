@@ -2,36 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from featx.baselines.kernel_cache import gamma_of_variance
+from featx.baselines.scaling.column_statistics import ColumnStatistics, column_statistics
 from featx.baselines.streaming.folded_rows import read_blocks
 from featx.datasets.labels import check_shapes, labeled_rows
 from featx.errors import ComparisonError
 from featx.features.selected_rows import Rows, SelectedRows
-from featx.system.array_types import AnyArray, Float64Array, IntArray
-
-
-@dataclasses.dataclass(frozen=True)
-class ColumnStatistics:
-    """Means and standard deviations of columns.
-
-    Attributes
-    ----------
-    mean, std : ndarray of float64 of shape (n_features,)
-    """
-
-    mean: Float64Array
-    std: Float64Array
-
-    @property
-    def scale_gamma(self) -> float:
-        """Value of ``gamma="scale"``, without another pass: the variance within columns and between their means."""
-        variance = float(np.mean(self.std**2) + np.var(self.mean))
-        return gamma_of_variance(variance, len(self.mean))
+from featx.system.array_types import AnyArray, FloatArray, IntArray
 
 
 def scan_columns(X: Rows, rows: IntArray) -> ColumnStatistics:
@@ -49,23 +30,21 @@ def scan_columns(X: Rows, rows: IntArray) -> ColumnStatistics:
     ComparisonError
         A value is NaN or infinite.
     """
-    shift = np.zeros(X.shape[1])
-    sums = np.zeros((2, X.shape[1]))
+    return column_statistics(_finite_blocks(X, rows))
+
+
+def _finite_blocks(X: Rows, rows: IntArray) -> Iterator[FloatArray]:
     for block in read_blocks(X, X.shape[1]):
         is_finite = np.isfinite(block.rows).all(axis=1)
         if not is_finite.all():
-            first = rows[block.start + int(np.argmin(is_finite))]
+            index = block.start + int(np.argmin(is_finite))
+            is_large = np.isfinite(np.asarray(X[index : index + 1])).all()
+            value = "a value beyond 3e38" if is_large else "NaN or infinity"
             raise ComparisonError(
-                f"X must be finite, got NaN or infinity in row {first}. Drop such rows of X and y: "
-                "keep = np.isfinite(X).all(axis=1)."
+                f"X must be finite, got {value} in row {rows[index]}. Drop such rows of X and y: "
+                f"keep = {'(abs(X) < 3e38)' if is_large else 'np.isfinite(X)'}.all(axis=1)."
             )
-        if block.start == 0:
-            shift = block.rows.mean(axis=0, dtype=np.float64)
-        shifted = block.rows - shift
-        sums[0] += shifted.sum(axis=0)
-        sums[1] += np.square(shifted, out=shifted).sum(axis=0)
-    mean, mean_square = sums / len(X)
-    return ColumnStatistics(shift + mean, np.sqrt(np.maximum(mean_square - mean**2, 0)))
+        yield block.rows
 
 
 def validate_rows(X: Any, y: AnyArray) -> tuple[Any, AnyArray, IntArray, list[str]]:

@@ -310,7 +310,7 @@ def _check_labels(matrix: FeatureMatrix, table: ImageTable) -> None:
 def _as_images(matrix: FeatureMatrix, table: ImageTable, rows: IntArray, *, exact: bool) -> ReadableImages:
     """Return the rows that take part as if they had just been extracted; many of them stay on disk."""
     features: Any = matrix if len(rows) == len(matrix) else SelectedRows(matrix, rows)
-    if exact or not ScaleLimits().is_out_of_core(features.shape):
+    if exact or not ScaleLimits().is_out_of_core(features.shape, itemsize=features.dtype.itemsize):
         features = np.asarray(features)
     digests = _digests(matrix, rows)
     failures = list(matrix.failures) if matrix.has_table else []

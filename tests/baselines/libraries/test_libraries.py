@@ -60,7 +60,7 @@ def test_labels_are_encoded_for_estimators_that_need_it(labels: Any) -> None:
 def test_odd_outputs_cost_that_estimator_and_not_the_run(name: str, reason: str) -> None:
     comparison = compare_baselines(X, y, estimators=[f"{ODD}.{name}", "lda"])
     assert comparison.table["estimator"].tolist() == ["lda"]
-    assert any(note.startswith(f"Skipped {ODD}.{name}") for note in comparison.notes)
+    assert any(note.startswith(f"Excluded {ODD}.{name}") for note in comparison.notes)
     with pytest.raises(ComparisonError, match=reason):
         compare_baselines(X, y, estimators=[f"{ODD}.{name}"])
 

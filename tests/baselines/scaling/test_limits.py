@@ -114,13 +114,13 @@ def test_few_rows_need_no_process_for_a_time_limit(monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_time_limit_leaves_out_what_cannot_finish():
+def test_a_time_limit_excludes_what_cannot_finish():
     comparison = compare_baselines(X, y, estimators=["dummy", Sleeper()], time_limit=0.1, n_jobs=1)
     assert comparison.table["estimator"].tolist() == ["dummy"]
     assert any(re.search("Excluded Sleeper: .*time_limit", note) for note in comparison.notes)
 
 
-def test_an_estimate_leaves_out_what_cannot_finish():
+def test_an_estimate_excludes_what_cannot_finish():
     slow = MLPClassifier((300, 300), tol=0, n_iter_no_change=10_000, max_iter=10_000)
     comparison = compare_baselines(X, y, estimators={"dummy": "dummy", "slow": slow}, time_limit=0.02, n_jobs=1)
     assert comparison.table["estimator"].tolist() == ["dummy"]
@@ -138,10 +138,10 @@ def test_a_time_limit_must_be_positive(limit):
     [
         pytest.param(Hungry(), SMALL, "Unable to allocate", marks=pytest.mark.thorough),
         (Killed(), SMALL, "killed"),
-        pytest.param(Killed(), ScaleLimits(memory_bytes=200_000), "killed", id="few samples of many classes"),
+        pytest.param(Killed(), ScaleLimits(thread_share=1e-9), "killed", id="few samples"),
     ],
 )
-def test_an_estimator_without_memory_costs_only_itself(estimator, limits, reason):
+def test_only_an_estimator_without_memory_is_excluded(estimator, limits, reason):
     estimators = ["dummy", estimator, "ridge"]
     comparison = compare_baselines(X, y, estimators=estimators, limits=limits, n_jobs=1)
     assert comparison.table["estimator"].tolist() == ["dummy", "ridge"]
@@ -150,7 +150,7 @@ def test_an_estimator_without_memory_costs_only_itself(estimator, limits, reason
     assert reason in note
 
 
-def test_an_estimator_without_memory_costs_only_itself_in_threads():
+def test_only_an_estimator_without_memory_is_excluded_in_threads():
     comparison = compare_baselines(X, y, estimators=["dummy", Hungry()])
     assert any("Excluded Hungry: it ran out of memory" in note for note in comparison.notes)
 

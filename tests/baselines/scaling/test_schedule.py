@@ -1,5 +1,6 @@
 """Estimators that are excluded: for their memory, or for their time."""
 
+import dataclasses
 import time
 
 import numpy as np
@@ -12,9 +13,10 @@ from featx.baselines.fitting import Dataset
 from featx.baselines.scaling import schedule as scheduling
 from featx.baselines.scaling.cost import Cost
 from featx.baselines.scaling.limits import ScaleLimits, TimeUpError
-from featx.baselines.scaling.schedule import Schedule
+from featx.baselines.scaling.schedule import Schedule, memory_remedy
 from featx.baselines.scaling.workers import _estimate, _start_worker
 from featx.baselines.score_folds import _score_until, score_all
+from featx.errors import ComparisonError
 from featx.system.terminal.progress import reporting, stage
 
 y = np.arange(300) % 3
@@ -58,7 +60,8 @@ def test_an_estimator_that_does_not_fit_into_memory_is_excluded(make_schedule, m
     assert schedule._score(Estimated(Cost(1.0, 7.5e9)), KNN, float("inf")) == []
     (note,) = schedule.notes
     assert note == (
-        "Excluded knn: a fold would take about 7.5 GB of memory, and 4.0 GB are available. Compare fewer samples."
+        "Excluded knn: a fold would take about 7.5 GB of memory, and 4.0 GB are available. "
+        "Compare fewer samples, or other estimators."
     )
 
 
@@ -66,6 +69,67 @@ def test_an_estimator_that_does_not_fit_into_memory_is_excluded(make_schedule, m
 def test_fewer_folds_run_at_a_time_in_little_memory(gigabytes, n_processes, make_schedule, monkeypatch):
     monkeypatch.setattr(scheduling, "available_memory", lambda: 4e9)
     assert make_schedule(n_jobs=8)._n_processes(Cost(1.0, gigabytes * 1e9)) == n_processes
+
+
+def test_all_folds_run_at_a_time_where_the_available_memory_is_unknown(make_schedule, monkeypatch):
+    monkeypatch.setattr(scheduling, "available_memory", lambda: float("inf"))
+    assert make_schedule(n_jobs=8)._n_processes(Cost(1.0, 5e9)) == 3
+
+
+class RecordingWorkers:
+    """Processes that record what they are given."""
+
+    def __init__(self, error=None):
+        self.error, self.estimated, self.scored, self.n_processes = error, [], [], 0
+
+    def estimate(self, baseline, fold, **_):
+        self.estimated.append(len(fold[0]))
+        if self.error is not None:
+            raise self.error
+        return Cost(1.0, 1.0)
+
+    def score(self, baseline, folds, *, n_processes, **_):
+        self.n_processes = n_processes
+        self.scored = [len(train) for train, _ in folds]
+        return self.scored
+
+
+def test_the_largest_fold_is_estimated_and_runs_first(make_schedule):
+    rows = np.arange(300)
+    folds = [(rows[:50], rows[290:]), (rows[:200], rows[200:]), (rows[:100], rows[290:])]
+    workers = RecordingWorkers()
+    schedule = make_schedule(folds=folds)
+    assert schedule._score(workers, KNN, float("inf")) == [50, 200, 100]
+    assert (workers.estimated, workers.scored) == ([200], [200, 100, 50])
+    assert schedule._n_largest_folds == pytest.approx((60 + 300 + 110) / 300)
+
+
+def test_an_estimator_that_fails_on_a_part_is_fitted_all_the_same(make_schedule):
+    workers = RecordingWorkers(ComparisonError("needs at least two images of each class"))
+    schedule = make_schedule(n_jobs=2)
+    assert schedule._score(workers, KNN, float("inf")) == [200, 200, 200]
+    assert workers.n_processes == 1
+    assert schedule.notes == [
+        "Time and memory of knn are unknown, as it failed on few samples; its folds ran one after another: needs at "
+        "least two images of each class"
+    ]
+
+
+def test_rare_classes_can_be_calibrated_in_an_estimate():
+    targets = np.repeat([0, 1, 2], [148, 148, 4])
+    data = Dataset(X, targets, "classification", limits=ScaleLimits(sample_rows=30))
+    _start_worker(X, data)  # in this process
+    calibrated = dataclasses.replace(BASELINES["classification"][1], is_calibrated=True)
+    cost, _ = _estimate(calibrated, (np.arange(299), np.array([0, 299])), False, np.inf)
+    assert cost.seconds > 0
+
+
+@pytest.mark.parametrize(
+    ("shape", "what"),
+    [((300, 8, 3), "fewer samples"), ((300, 8, 30), "fewer classes"), ((300, 4000, 3), "fewer features")],
+)
+def test_the_remedy_for_memory_names_what_there_is_most_of(shape, what):
+    assert memory_remedy(*shape).startswith(f"Compare {what}")
 
 
 def test_an_estimator_that_cannot_finish_is_excluded_with_both_times(make_schedule):
@@ -99,7 +163,7 @@ def test_without_time_no_process_is_started(make_schedule):
 def test_an_estimator_that_is_trained_on_images_stops_between_folds(make_schedule):
     slow = Baseline("slow", lambda n_train: SlowDummy(), images=[b""] * len(y))
     with pytest.raises(TimeUpError) as caught:
-        _score_until(slow, make_schedule(), time.perf_counter() + 0.5)
+        _score_until(slow, time.perf_counter() + 0.5, make_schedule())
     assert SlowDummy.n_fits == 1
     assert caught.value.needed > 0.9  # three folds
     schedule = make_schedule(time_limit=0.001)
@@ -117,8 +181,8 @@ def test_an_estimate_counts_the_kernel_that_all_folds_share():
     svm = BASELINES["classification"][2]
     data = Dataset(X, y, "classification", limits=ScaleLimits(sample_rows=60))
     _start_worker(X, data)  # in this process
-    cost, _ = _estimate(svm, FOLDS[0], False)
+    cost, _ = _estimate(svm, FOLDS[0], False, np.inf)
     assert cost.start_seconds > 0
     assert cost.n_bytes > 250_000_000 + 4 * len(X) ** 2
-    cost, _ = _estimate(KNN, FOLDS[0], False)
+    cost, _ = _estimate(KNN, FOLDS[0], False, np.inf)
     assert cost.start_seconds == 0
