@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from docs.tools import command_page
 from docs.tools.cards import lists_to_grids
 from docs.tools.generated import DOCS
 from featx.cli.parser import make_parser
@@ -53,6 +54,22 @@ def test_commands_parse(page: Path) -> None:
             words = shlex.split(re.split(r" [>|] ", line)[0]) if line.startswith("featx ") else []
             if words[:1] == ["featx"]:
                 make_parser().parse_args(words[1:])
+
+
+def test_options_of_commands_in_prose_exist() -> None:
+    options = {
+        name: {option for action in parser._actions for option in action.option_strings}
+        for name, parser in command_page.commands_of(make_parser())
+    }
+    n_commands = 0
+    for page in (DOCS.parent / "README.md", *DOCS.rglob("*.md")):
+        text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+        for span in re.findall(r"`featx ([a-z][^`]*)`", text):
+            words = shlex.split(re.split(r" [>|] ", span)[0])
+            name = max((name for name in options if words[: len(name.split())] == name.split()), key=len)
+            assert {word for word in words if word.startswith("-") and word != "-"} <= options[name], (page.name, span)
+            n_commands += 1
+    assert n_commands > 100
 
 
 def test_cards_have_titles_pictures_and_text() -> None:
