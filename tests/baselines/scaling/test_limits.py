@@ -137,7 +137,7 @@ def test_a_time_limit_must_be_positive(limit):
     ("estimator", "limits", "reason"),
     [
         pytest.param(Hungry(), SMALL, "Unable to allocate", marks=pytest.mark.thorough),
-        (Killed(), SMALL, "killed"),
+        pytest.param(Killed(), SMALL, "killed", marks=pytest.mark.thorough),
         pytest.param(Killed(), ScaleLimits(thread_share=1e-9), "killed", id="few samples"),
     ],
 )
