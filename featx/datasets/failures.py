@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from featx.errors import SourceError
+from featx.system.files.remote import is_url
 from featx.system.formatting import format_count, shorten
 from featx.system.notebook.cards import Record, card_to_html
 from featx.system.notebook.html import table_to_html
@@ -125,6 +126,8 @@ def all_unreadable_error(n_images: int, first: Failure) -> SourceError:
 #: Advice at the end of a reason, which names options of featx.
 _ADVICE = re.compile(r"; [^;]*\((?:--|\w+=\))[^;]*$")
 _OTHER_KINDS = "The model reads other kinds of images only; in Python, pass allow= to Predictor."
+_CHECK_FILES = "Open the files in an image viewer, and restore those that it cannot open."
+_CHECK_ADDRESS = "Check the address and whether its server answers, or download the images first."
 _CONVERT = "Convert the files to JPEG or PNG, or choose another source."
 _COPY_OR_PAD = 'Copy or download the files again, or pass on_truncated="pad" (--on-truncated pad).'
 #: Remedies by words in the reason. The first that occurs is used; none is added to a reason that has one.
@@ -195,9 +198,8 @@ def remedy_for(failure: Failure) -> str:
     if without_advice(failure.reason) != failure.reason:
         return "Values outside of it become black and white." if "pass the range of all" in failure.reason else ""
     by_reason = next((remedy for words, remedy in _REMEDIES if words in failure.reason), None)
-    by_error = _REMEDIES_BY_ERROR.get(
-        failure.error, "Open the files in an image viewer, and restore those that it cannot open."
-    )
+    default = _CHECK_ADDRESS if is_url(failure.image) else _CHECK_FILES
+    by_error = _REMEDIES_BY_ERROR.get(failure.error, default)
     return by_error if by_reason is None else by_reason
 
 

@@ -124,6 +124,7 @@ def test_permissions(photo: Path) -> None:
         ("the server responds 404 Not Found", "no such file"),
         ("the server responds 429 Too Many Requests", "limits requests. Run the command again later"),
         ("the server responds 503", "Run the command again later"),
+        ("Connect call failed ('127.0.0.1', 1)", "Check the address and whether its server answers"),
         ("HEIC images require the package pillow-heif: pip install 'featx[heic]'", "Install it"),
     ],
 )
