@@ -1,4 +1,4 @@
-"""Download of one weights file, which is checked before it takes its place."""
+"""Download of one weights file, which is checked before it replaces another."""
 
 from __future__ import annotations
 

@@ -290,20 +290,20 @@ def best_row(table: pd.DataFrame, task: str) -> int:
 
 
 def is_at_chance(table: pd.DataFrame) -> bool:
-    """Return whether the dummy was compared and is not significantly worse than the best estimator."""
+    """Return whether the dummy estimator was compared and is not significantly worse than the best estimator."""
     return bool(((table["estimator"] == "dummy") & (table["verdict"] != "worse")).any())
 
 
 def no_better_than_dummy(table: pd.DataFrame, task: str) -> str:
-    """Return a warning if an estimator is not better than the dummy, else an empty string."""
+    """Return a warning if an estimator is not better than the dummy estimator, else an empty string."""
     metric = f"{METRICS[task][0]}_mean"
     scores = table.set_index("estimator")[metric]
     if "dummy" not in scores or len(scores) == 1:
         return ""
     if is_at_chance(table):
-        return "No estimator is significantly better than the dummy, which ignores the features."
+        return "No estimator is significantly better than the dummy estimator, which ignores the features."
     names = [name for name in scores.index[scores <= scores["dummy"]] if name != "dummy"]
-    return f"No better than the dummy, which ignores the features: {', '.join(names)}." if names else ""
+    return f"No better than the dummy estimator, which ignores the features: {', '.join(names)}." if names else ""
 
 
 def misleading_accuracy(table: pd.DataFrame, y: AnyArray) -> str:

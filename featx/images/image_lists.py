@@ -17,7 +17,7 @@ _KINDS_OF_NUMBERS = "fuib"
 
 
 class NamedImage(str):
-    """Name of an image in memory. It is a str, so that it takes the place of a path, and is read from its collection.
+    """Name of an image in memory. It is a str, so that it can be used like a path, and is read from its collection.
 
     Parameters
     ----------

@@ -214,7 +214,7 @@ def _resample(
 def fast_resizer() -> ModuleType | None:
     """Return the package cykooz_resizer (fast_image_resize in Rust), which takes a quarter of Pillow's time.
 
-    None where it is not installed: it has no wheels for some systems, such as Linux on ARM. Pillow takes its place.
+    None where it is not installed: it has no wheels for some systems, such as Linux on ARM. Pillow is used there.
     """
     try:
         return importlib.import_module("cykooz_resizer")

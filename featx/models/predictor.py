@@ -229,7 +229,7 @@ class Predictor:
         load_decoders()
         run = self._start()
         image = np.zeros((1, *self._resolved.recipe.image_size, 3), dtype=np.uint8)
-        for _ in range(2):  # the network for lone images is compiled at the second one
+        for _ in range(2):  # the network for single images is compiled at the second one
             run(image)
         return self
 

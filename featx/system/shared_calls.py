@@ -19,7 +19,7 @@ class SharedCalls(Generic[_Result]):
     """Call a function on the items of all threads that wait for it.
 
     While the function runs for one thread, others wait. Then one of them passes the items of all that wait to one
-    call. It first waits, for two milliseconds at most, until as many threads wait as shared the last call. So a lone
+    call. It first waits, for two milliseconds at most, until as many threads wait as shared the last call. So a single
     thread waits only once, after threads that shared a call.
 
     Parameters

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from featx.workflows.report.inputs import ReportedExtraction
 
-#: Time limit of a backbone if the others left none: enough for the dummy.
+#: Time limit of a backbone if the others left none: enough for the dummy estimator.
 _MIN_MINUTES = 0.01
 
 
@@ -245,7 +245,7 @@ class Experiment:
         paths = pd.Series([self.table.paths[row] for row in issues["row"]], index=issues.index, dtype=object)
         issues.insert(0, "path", paths)
         if len(issues) and is_at_chance(best.comparison.table):
-            notes.append("The list of label errors is not reliable: no estimator is better than the dummy.")
+            notes.append("The list of label errors is not reliable: no estimator is better than the dummy estimator.")
         return issues
 
     def _split_of_all_images(self) -> Split:

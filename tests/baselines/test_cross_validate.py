@@ -362,7 +362,7 @@ def test_plots_and_pickle(digits: Any) -> None:
     for axes in (comparison.plot_scores(), comparison.plot_confusion(), comparison.plot_learning_curve()):
         assert axes.get_figure() is not None
     axes = comparison.plot_scores()
-    assert axes.get_xlim()[0] > 0.8  # the dummy does not hide the difference of the others
+    assert axes.get_xlim()[0] > 0.8  # the dummy estimator does not hide the difference of the others
     assert [label.get_text().split(":")[0] for label in axes.get_yticklabels()] == ["dummy", "knn", "logreg"]
 
 

@@ -1,4 +1,4 @@
-"""Benchmarks of serving a model, and of what a lone image costs."""
+"""Benchmarks of serving a model, and of what a single image costs."""
 
 from __future__ import annotations
 
@@ -81,14 +81,14 @@ def serve_http(environment: Environment) -> list[Measurement]:
     return [at_least("serve-http", description, run["rate"] / run["batch"], 0.8, details, ok=is_sound)]
 
 
-@benchmark("lone-image")
-def lone_image(environment: Environment) -> list[Measurement]:
+@benchmark("single-image")
+def single_image(environment: Environment) -> list[Measurement]:
     """Network alone on one, two and four images, against a batch of eight."""
     measurements = []
     for precision in ["float32", *(["bfloat16"] if has_native_bfloat16() else []), "int8"]:
         options = {"precision": precision}
         runs = [
-            environment.run("lone_image", options=options, cache=environment.new_cache(options))
+            environment.run("single_image", options=options, cache=environment.new_cache(options))
             for _ in range(environment.n_runs)
         ]
         is_equal = all(run["equal"] for run in runs)
@@ -102,7 +102,7 @@ def lone_image(environment: Environment) -> list[Measurement]:
                 f"{run['milliseconds'][str(size)]:.1f} vs. {run['milliseconds']['8']:.1f} ms; the same rows: {is_equal}"
             )
             description = f"time of MobileNet ({precision}) for {size}, relative to eight"
-            name = f"lone-image/{precision}{'' if size == 1 else f'-{size}'}"
+            name = f"single-image/{precision}{'' if size == 1 else f'-{size}'}"
             measurements.append(at_most(name, description, share(run), target, details, ok=is_equal))
     return measurements
 

@@ -94,7 +94,7 @@ def serve_threads(paths: list[str], model: str, n_threads: int) -> dict[str, Any
     return {"threads": rate_of_threads, "batch": len(second) / (time.perf_counter() - started)}
 
 
-def lone_image(options: dict[str, Any], cache: str) -> dict[str, Any]:
+def single_image(options: dict[str, Any], cache: str) -> dict[str, Any]:
     """Time the network on one, two, four and eight images, in milliseconds; the sizes alternate."""
     from featx.extraction.options import ExtractionOptions
 

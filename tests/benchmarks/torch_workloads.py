@@ -1,4 +1,4 @@
-"""Workloads of networks of timm: torch and OpenVINO in turn, in one process."""
+"""Workloads of networks of timm: torch and OpenVINO alternately, in one process."""
 
 from __future__ import annotations
 

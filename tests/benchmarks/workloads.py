@@ -40,7 +40,7 @@ def extract_files(paths: list[str], options: dict[str, Any], cache: str, output:
 
 
 def run_network(backbone: str, weights: str, precisions: list[str], cache: str) -> dict[str, Any]:
-    """Run a network alone on pixels in memory, with each precision in turn, several times."""
+    """Run a network alone on pixels in memory, precisions alternate, several times."""
     from featx.extraction.engines.calibration import calibration_pixels, whole_photographs
     from featx.extraction.options import ExtractionOptions
     from featx.features.search.cosine import mean_cosine
@@ -411,7 +411,7 @@ WORKLOADS: dict[str, Callable[..., dict[str, Any]]] = {
         serving_workloads.serve_start,
         serving_workloads.serve_threads,
         serving_workloads.serve_http,
-        serving_workloads.lone_image,
+        serving_workloads.single_image,
         serving_workloads.resize_images,
         torch_workloads.network_beside_torch,
     )

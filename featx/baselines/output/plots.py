@@ -62,7 +62,7 @@ def plot_scores(table: pd.DataFrame, names: Sequence[str], metric: str, ax: Any 
 
 
 def far_dummies(estimators: Any, low: AnyArray, high: AnyArray) -> BoolArray:
-    """Return which rows of the dummy are so far below all others that a plot of both would hide their differences.
+    """Return which dummy estimators are so far below all others that a plot of both would hide their differences.
 
     Parameters
     ----------

@@ -19,7 +19,7 @@ RunBatch: TypeAlias = Callable[[AnyArray], AnyArray]
 #: Largest difference of equal outputs, relative to the largest output.
 _RELATIVE_TOLERANCE = 1e-4
 #: Up to this number, images run one by one. On two cores, each takes a seventh of the time of a padded batch
-#: (``tests.benchmarks lone-image``); on more cores, a single image gains less from them than a batch.
+#: (``tests.benchmarks single-image``); on more cores, a single image gains less from them than a batch.
 _MAX_SINGLES = COMPILED_BATCH_SIZE // 2
 
 
@@ -41,7 +41,7 @@ class FixedBatches:
         Returns a function from exactly one image to its row; None if the network cannot be compiled for one image.
         Only with the default `batch_size`.
     release : callable or None, default=None
-        Frees the memory in which `run` computes, until the next run: lone images do not need it.
+        Frees the memory in which `run` computes, until the next run: single images do not need it.
     batch_size : int, default=8
         Number of images of each batch.
     """

@@ -55,7 +55,7 @@ class Explanation:
     def _repr_html_(self) -> str | None:
         """Return why there is no picture, for notebooks."""
         if self.attribution is not None:
-            return None  # the picture takes its place
+            return None  # the picture is shown instead
         return card_to_html(self.path, {"no explanation": self.error})
 
     def __repr__(self) -> str:

@@ -239,7 +239,7 @@ def _rows_not_scored(result: ReportedComparison, scored: pd.DataFrame, limits: F
 
 
 def _rows_to_enlarge(result: ReportedComparison, scored: pd.DataFrame, limits: FrameLimits) -> list[int]:
-    """Return the images that readers look at first: mistakes, likely label errors and duplicates, in turn."""
+    """Return the images that readers look at first: mistakes, likely label errors and duplicates, alternately."""
     mistakes = misclassified_rows(result, scored)[: limits.misclassified]
     issues = [int(issue["row"]) for issue in label_issue_records(result, limits)]
     groups = result.duplicates.clusters[: limits.groups]

@@ -43,11 +43,12 @@ def test_an_estimator_that_only_guesses_is_noted():
     X = rng.normal(size=(200, 4)) + 3 * y[:, None]
     guessing = DummyClassifier(strategy="constant", constant=0)
     comparison = compare_baselines(X, y, estimators={"dummy": "dummy", "knn": "knn", "constant": guessing})
-    assert "No better than the dummy, which ignores the features: constant." in comparison.notes
+    assert "No better than the dummy estimator, which ignores the features: constant." in comparison.notes
 
 
 def test_estimators_at_chance_are_noted():
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(60, 4)), rng.permutation(np.repeat(["a", "b", "c"], 20))
     comparison = compare_baselines(X, y, estimators=["dummy", "knn"])
-    assert "No estimator is significantly better than the dummy, which ignores the features." in comparison.notes
+    note = "No estimator is significantly better than the dummy estimator, which ignores the features."
+    assert note in comparison.notes

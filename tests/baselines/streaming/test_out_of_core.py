@@ -280,7 +280,7 @@ def no_progress():
         return advance
 
 
-def test_a_time_limit_leaves_out_what_does_not_finish():
+def test_a_time_limit_excludes_what_does_not_finish():
     comparison = streamed(estimators=["dummy", "ridge"], time_limit=1e-4)
     assert comparison.table["estimator"].tolist() == ["dummy"]
     (note,) = (note for note in comparison.notes if note.startswith("Excluded ridge (Gram, out of core): "))
