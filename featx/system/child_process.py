@@ -17,7 +17,7 @@ from typing import IO, Any
 
 from featx import errors
 from featx.errors import EngineError, FeatxError
-from featx.system.files.temporary import temporary_place
+from featx.system.files.temporary import temporary_folder, temporary_place
 
 _INTERRUPT_SECONDS = 5
 #: Environment variables that a child gets. Others may change how Python, TensorFlow or Keras work, such as
@@ -65,10 +65,10 @@ def run_child(
     try:
         # The child has its own temporary folder, so that all it leaves is removed.
         with (
-            tempfile.TemporaryDirectory(prefix="featx-", dir=temporary_place()) as folder,
+            temporary_folder() as folder,
             tempfile.TemporaryFile(dir=folder) as errors_file,
         ):
-            with _start(command, _environment(folder), errors_file, purpose, is_read=on_step is not None) as child:
+            with _start(command, _environment(str(folder)), errors_file, purpose, is_read=on_step is not None) as child:
                 returncode = _run(child, json.dumps(task), on_step)
             errors_file.seek(0)
             stderr = errors_file.read().decode(errors="replace")

@@ -6,7 +6,6 @@ import contextlib
 import functools
 import importlib.metadata
 import json
-import tempfile
 from pathlib import Path
 
 from featx.backbones.files.description import NetworkDescription
@@ -15,7 +14,7 @@ from featx.backbones.files.model_source import ModelSource
 from featx.errors import missing_dependency
 from featx.system.child_process import run_child
 from featx.system.files.atomic import make_folder, write_text
-from featx.system.files.temporary import temporary_place
+from featx.system.files.temporary import temporary_folder
 
 #: Descriptions from model files, for this process only.
 _KNOWN: dict[tuple[ModelSource, tuple[int, int] | None], NetworkDescription] = {}
@@ -47,8 +46,8 @@ def describe_source(source: ModelSource, size: tuple[int, int] | None) -> Networ
     cached = _cache_path(source, size)
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # not described yet, or corrupt
         return NetworkDescription.from_dict(json.loads(cached.read_text(encoding="utf-8")))
-    with tempfile.TemporaryDirectory(prefix="featx-", dir=temporary_place()) as folder:
-        file = Path(folder) / "description.json"
+    with temporary_folder() as folder:
+        file = folder / "description.json"
         run_child(
             "featx.backbones.workers.describe_file",
             {**source.as_task(), "image_size": size and list(size), "file": str(file)},

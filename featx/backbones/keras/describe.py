@@ -5,13 +5,11 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-import tempfile
-from pathlib import Path
 
 from featx.backbones.layers import LayerInfo, as_layers, layers_path, read_layers
 from featx.backbones.records import KerasRecord
 from featx.system.child_process import run_child
-from featx.system.files.temporary import temporary_place
+from featx.system.files.temporary import temporary_folder
 
 
 def known_layers(record: KerasRecord) -> tuple[LayerInfo, ...] | None:
@@ -22,8 +20,8 @@ def known_layers(record: KerasRecord) -> tuple[LayerInfo, ...] | None:
 @functools.lru_cache(maxsize=16)
 def describe_layers(record: KerasRecord, image_size: tuple[int, int]) -> tuple[LayerInfo, ...]:
     """Return the layers of a network at an image size; a child process takes seconds to build it."""
-    with tempfile.TemporaryDirectory(prefix="featx-", dir=temporary_place()) as folder:
-        file = Path(folder) / "layers.json"
+    with temporary_folder() as folder:
+        file = folder / "layers.json"
         task = {"backbone": dataclasses.asdict(record), "image_size": list(image_size), "file": str(file)}
         run_child(
             "featx.backbones.workers.describe_application",

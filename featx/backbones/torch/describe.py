@@ -8,7 +8,6 @@ import functools
 import hashlib
 import importlib.metadata
 import json
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,7 +18,7 @@ from featx.backbones.torch.description import Configuration, TorchDescription, a
 from featx.backbones.torch.names import LIBRARIES, TorchName
 from featx.system.child_process import run_child
 from featx.system.files.atomic import make_folder, write_text
-from featx.system.files.temporary import temporary_place
+from featx.system.files.temporary import temporary_folder
 
 #: Revision of descriptions. Increase it whenever a description of the same network changes.
 _REVISION = 2
@@ -89,8 +88,8 @@ def _cached(name: TorchName, key: str, task: dict[str, Any], purpose: str, parse
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # not cached yet, or corrupt
         return parse(json.loads(path.read_text(encoding="utf-8")))
     name.check_installed()
-    with tempfile.TemporaryDirectory(prefix="featx-", dir=temporary_place()) as folder:
-        file = Path(folder) / "result.json"
+    with temporary_folder() as folder:
+        file = folder / "result.json"
         run_child(_WORKER, {**task, "file": str(file)}, purpose, _remedy(name.library))
         text = file.read_text(encoding="utf-8")
     with contextlib.suppress(OSError):  # the next process asks again

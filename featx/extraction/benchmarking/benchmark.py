@@ -9,7 +9,6 @@ import json
 import os
 import platform
 import statistics
-import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -33,7 +32,7 @@ from featx.extraction.prefetch import Decoded, ReadOptions, prefetch
 from featx.features.search.cosine import mean_cosine
 from featx.system.array_types import AnyArray
 from featx.system.child_process import run_child
-from featx.system.files.temporary import temporary_place
+from featx.system.files.temporary import temporary_folder
 from featx.system.formatting import first_line
 from featx.system.option_checks import as_list
 from featx.system.processes import n_cores, processor_name
@@ -123,8 +122,8 @@ def benchmark_images(
         if not isinstance(load_backbone(name), KerasBackbone):
             raise _not_keras_error(name)
     options = [ExtractionOptions(name, weights=weights, device=device) for name in names]
-    with tempfile.TemporaryDirectory(prefix="featx-", dir=temporary_place()) as generated:
-        paths = write_sample_images(Path(generated)) if source is None else find_images(source).paths
+    with temporary_folder() as generated:
+        paths = write_sample_images(generated) if source is None else find_images(source).paths
         with reporting(verbose, progress):
             benchmark = measure_throughput(paths, options, cache=folder)
     if folder is not None:
@@ -268,14 +267,14 @@ def _extract(paths: list[str], resolved: Resolved) -> None:
 def _measure_keras(paths: list[str], resolved: Resolved, pixels: AnyArray) -> tuple[dict[str, float], AnyArray]:
     """Return the rates of tf.data and model.predict, and the features of these pixels."""
     assert isinstance(resolved.backbone, KerasBackbone)
-    with tempfile.TemporaryDirectory(prefix="featx-", dir=temporary_place()) as folder:
-        np.save(Path(folder) / "pixels.npy", pixels, allow_pickle=False)
+    with temporary_folder() as folder:
+        np.save(folder / "pixels.npy", pixels, allow_pickle=False)
         task = {
             "backbone": dataclasses.asdict(resolved.backbone),
             "recipe": resolved.recipe.as_dict(),
             "weights_path": str(resolved.weights_path) if resolved.weights_path else None,
             "paths": paths,
-            "folder": folder,
+            "folder": str(folder),
         }
         run_child(
             "featx.backbones.workers.keras_reference",
@@ -283,8 +282,8 @@ def _measure_keras(paths: list[str], resolved: Resolved, pixels: AnyArray) -> tu
             f"measuring {resolved.recipe.backbone!r} with tf.data and model.predict",
             "Use fewer or other images, or reinstall tensorflow.",
         )
-        rates: dict[str, float] = json.loads((Path(folder) / "rates.json").read_text())
-        return rates, np.load(Path(folder) / "rows.npy", allow_pickle=False)
+        rates: dict[str, float] = json.loads((folder / "rates.json").read_text())
+        return rates, np.load(folder / "rows.npy", allow_pickle=False)
 
 
 def _rate(n_images: int, run: Callable[[], object]) -> float:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -19,7 +18,7 @@ from featx.images.resize import resize_image
 from featx.images.to_rgb import load_upright
 from featx.store.store import Store
 from featx.system.array_types import AnyArray
-from featx.system.files.temporary import temporary_place
+from featx.system.files.temporary import temporary_folder
 from featx.system.notebook.cards import Record
 
 _STAGES = ("read", "hash", "decode", "resize", "network", "store")
@@ -92,8 +91,8 @@ def time_stages(paths: Sequence[str], resolved: Resolved, compiled: Path | None)
     batches = [pixels[start : start + resolved.batch_size] for start in range(0, len(pixels), resolved.batch_size)]
     with clock.timing("network"):
         rows = np.concatenate([engine(np.stack(batch)) for batch in batches])
-    with tempfile.TemporaryDirectory(prefix="featx-", dir=temporary_place()) as folder:
-        store = Store(Path(folder), "stages", {}, resolved.n_features)
+    with temporary_folder() as folder:
+        store = Store(folder, "stages", {}, resolved.n_features)
         store.prepare()
         with clock.timing("store"):
             store.append(np.frombuffer(b"".join(digests), dtype=np.uint8).reshape(len(rows), -1), rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import shutil
@@ -53,6 +54,32 @@ def temporary_folder() -> Iterator[Path]:
     ResourceError
         No folder can be written.
     """
+    folder = _make_folder()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def folder_until_exit() -> Path:
+    """Return an empty folder for temporary files that is removed when this process ends. After a kill, others do it.
+
+    Raises
+    ------
+    ResourceError
+        No folder can be written.
+    """
+    folder = _make_folder()
+    atexit.register(_remove_own, folder, os.getpid())
+    return folder
+
+
+def _remove_own(folder: Path, pid: int) -> None:
+    if os.getpid() == pid:  # a forked process does not own it
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _make_folder() -> Path:
     parent = temporary_place()
     for path, _ in list(abandoned_files(parent)):
         shutil.rmtree(path, ignore_errors=True)  # fails for folders of other users
@@ -61,10 +88,7 @@ def temporary_folder() -> Iterator[Path]:
         folder.mkdir(mode=0o700)
     except OSError as error:
         raise temporary_error(parent, error) from error
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    return folder
 
 
 def temporary_error(folder: Path, error: OSError) -> ResourceError:

@@ -11,7 +11,7 @@ import pytest
 
 from featx.errors import ResourceError
 from featx.system.files import temporary
-from featx.system.files.temporary import temporary_folder, temporary_place
+from featx.system.files.temporary import folder_until_exit, temporary_folder, temporary_place
 from featx.system.locks import FairLock, try_lock
 
 
@@ -36,6 +36,19 @@ def test_folder_of_the_system_comes_first(tmp_path: Path, monkeypatch: pytest.Mo
         assert folder.parent == tmp_path
         assert oct(folder.stat().st_mode & 0o777) == "0o700"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_folder_until_exit_is_removed_by_its_own_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    folder = folder_until_exit()
+    temporary._remove_own(folder, os.getpid() + 1)  # in a forked process
+    assert list(tmp_path.iterdir()) == [folder]
+    temporary._remove_own(folder, os.getpid())
+    assert list(tmp_path.iterdir()) == []
+    killed = folder.with_name(folder.name.replace(f"-{os.getpid()}-", "-4194305-"))  # no process has this number
+    killed.mkdir()
+    with temporary_folder():
+        assert not killed.exists()
 
 
 def test_memory_and_cache_come_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
