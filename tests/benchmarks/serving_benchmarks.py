@@ -73,7 +73,8 @@ def serve_http(environment: Environment) -> list[Measurement]:
     )
     early, late = run["memory"]
     details = (
-        f"{run['rate']:.0f} vs. {run['batch']:.0f} images/s; p50 {run['p50']:.0f}, p95 {run['p95']:.0f} ms; "
+        f"{run['rate']:.0f} vs. {run['batch']:.0f} images/s ({min(run['batches']):.0f} to {max(run['batches']):.0f}); "
+        f"p50 {run['p50']:.0f}, p95 {run['p95']:.0f} ms; "
         f"{run['wrong']} wrong answers; memory {early} to {late} MB"
     )
     description = "rate of valid images over HTTP, relative to one call with all images in the same process"

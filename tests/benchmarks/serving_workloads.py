@@ -19,6 +19,9 @@ from typing import Any
 
 import numpy as np
 
+#: Parts of the load over HTTP, between which one call is measured.
+_PARTS = 5
+
 
 def _alternate(functions: dict[str, Callable[[Any], object]], items: list[Any], n_warm_up: int = 0) -> dict[str, float]:
     """Return the median milliseconds of functions that take turns, ten items each.
@@ -139,8 +142,11 @@ def resize_images(paths: list[str]) -> dict[str, Any]:
 def serve_http(paths: list[str], model: str, folder: str, seconds: float, n_clients: int) -> dict[str, Any]:
     """Load the application of the how-to page with clients whose every tenth image is broken.
 
-    Returns the rates of valid images and of one call with the same images, latencies in milliseconds, the number of
-    wrong answers, and the memory of the server in MB after a tenth of the time and at the end.
+    The rate of one call with the same images is measured before, between and after parts of the load, since the speed
+    of a machine changes within minutes.
+
+    Returns the rates of valid images and of one call, latencies in milliseconds, the number of wrong answers, and the
+    memory of the server in MB after a tenth of the time and at the end.
     """
     from featx import Predictor
 
@@ -151,22 +157,25 @@ def serve_http(paths: list[str], model: str, folder: str, seconds: float, n_clie
     ).read_text()  # the first of its blocks is the application
     Path(folder, "app.py").write_text(re.findall(r"^```py\n(.*?)^```", page, flags=re.M | re.S)[0])
     predictor = Predictor(model, cache=None).warm_up()
-    started = time.perf_counter()
-    predictor.predict_each(images)
-    batch_rate = len(images) / (time.perf_counter() - started)
+    predictor.predict_each(images[:64])
+    rates_of_batch, runs = [_rate_of_one_call(predictor, images)], []
     with subprocess.Popen(
         [sys.executable, "-m", "uvicorn", "app:app", "--port", "8791", "--log-level", "critical"], cwd=folder
     ) as server:
         try:
             _wait_for_server(8791)
-            until = time.perf_counter() + seconds
             with ThreadPoolExecutor(n_clients + 1) as threads:
                 early = threads.submit(_memory_after, server.pid, seconds / 10)
-                runs = list(threads.map(lambda client: _post_until(client, images, until), range(n_clients)))
+                for _ in range(_PARTS):
+                    until = time.perf_counter() + seconds / _PARTS
+                    post = functools.partial(_post_until, images=images, until=until)
+                    runs += threads.map(post, range(n_clients))
+                    rates_of_batch.append(_rate_of_one_call(predictor, images))
             milliseconds = sorted(value for run in runs for value in run[0])
             return {
                 "rate": len(milliseconds) / seconds,
-                "batch": batch_rate,
+                "batch": statistics.mean(rates_of_batch),
+                "batches": rates_of_batch,
                 "p50": statistics.median(milliseconds),
                 "p95": milliseconds[int(0.95 * len(milliseconds))],
                 "wrong": sum(run[1] for run in runs),
@@ -174,6 +183,12 @@ def serve_http(paths: list[str], model: str, folder: str, seconds: float, n_clie
             }
         finally:
             server.terminate()
+
+
+def _rate_of_one_call(predictor: Any, images: list[bytes]) -> float:
+    started = time.perf_counter()
+    predictor.predict_each(images)
+    return len(images) / (time.perf_counter() - started)
 
 
 def _wait_for_server(port: int) -> None:
