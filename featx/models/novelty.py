@@ -17,6 +17,8 @@ MAX_ROWS, MAX_BYTES = 5000, 20_000_000
 _QUANTILE = 0.99
 #: Number of rows that are compared with all training rows at a time.
 _BLOCK_ROWS = 1024
+#: Largest rounding error of a cosine in float32.
+_ROUNDING = 1e-5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,7 +86,7 @@ class NoveltyDetector:
     @functools.cached_property
     def _unit_rows(self) -> FloatArray:
         """The training rows in float32: converting them takes longer than one image in the network."""
-        return self.rows.astype(np.float32)
+        return normalize_rows(self.rows.astype(np.float32))
 
     def check(self, n_features: int) -> None:
         """Raise if a detector from a file does not fit the features of its model.
@@ -102,13 +104,22 @@ class NoveltyDetector:
             raise ValueError(f"its novelty threshold must be between 0 and 3, got {self.threshold}")
 
 
-def _distance_to_nearest(unit: AnyArray, others: AnyArray, groups: AnyArray | None = None) -> FloatArray:
-    """Return the cosine distance of each row to the nearest of the others, of another group if there are groups."""
-    nearest = np.empty(len(unit), dtype=np.float32)
+def _distance_to_nearest(unit: FloatArray, others: FloatArray, groups: AnyArray | None = None) -> FloatArray:
+    """Return the cosine distance of each row to the nearest of the others, of another group if there are groups.
+
+    The rounding of a matrix product depends on its size, and small distances are lost in it. So the product only
+    selects the rows that may be nearest, and the distance is half the squared length of the difference.
+    """
+    nearest = np.full(len(unit), np.inf, dtype=np.float32)
     for start in range(0, len(unit), _BLOCK_ROWS):
         block = slice(start, start + _BLOCK_ROWS)
         cosines = row_product(unit[block], others.T)
         if groups is not None:
-            cosines[groups[block, None] == groups] = -1
-        nearest[block] = np.maximum(1 - cosines.max(axis=1), 0)
+            cosines[groups[block, None] == groups] = -np.inf
+        is_near = cosines >= cosines.max(axis=1, keepdims=True) - _ROUNDING
+        queries, candidates = np.nonzero(is_near)
+        for pairs in range(0, len(queries), _BLOCK_ROWS):
+            query = start + queries[pairs : pairs + _BLOCK_ROWS]
+            difference = unit[query] - others[candidates[pairs : pairs + _BLOCK_ROWS]]
+            np.minimum.at(nearest, query, np.einsum("ij,ij->i", difference, difference) / 2)
     return nearest

@@ -47,6 +47,17 @@ def test_sample_of_many_training_rows() -> None:
     assert (novelty_detector.novelty_score(-rows) > 1).all()
 
 
+def test_score_does_not_depend_on_other_images() -> None:
+    rng = np.random.default_rng(0)
+    rows = rng.random((400, 300), dtype=np.float32)
+    rows[200:] = rows[:200] * (1 + 1e-4 * rng.random((200, 300), dtype=np.float32))  # near-duplicates
+    detector = NoveltyDetector.fit(rows)
+    assert detector is not None
+    together = detector.novelty_score(rows)
+    assert together.tolist() == [detector.novelty_score(rows[[index]])[0] for index in range(len(rows))]
+    assert together.max() * detector.threshold < 1e-6  # rows are stored with 11 bits
+
+
 def test_duplicates_do_not_lower_the_threshold(digits: list[Path], digit_labels: list[str], tmp_path: Path) -> None:
     twice = [*digits[::2]] * 2
     trained = train_images(twice, [*digit_labels[::2]] * 2, backbone=extractor(), cache=None)
