@@ -53,6 +53,7 @@ RENAMED = {
 #: their text.
 OPAQUE = {
     "ArchivedGraph",
+    "ArchivedNetwork",
     "Compaction",
     "Finding",
     "Head",

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from featx.backbones.described import using_description
+from featx.backbones.files.archived_network import ArchivedNetwork
+from featx.backbones.files.network_file import register_network
 from featx.backbones.hub.refused import refusing_downloads
 from featx.backbones.weights import check_local_weights
-from featx.errors import RecipeMismatchError, missing_dependency
+from featx.errors import RecipeMismatchError, UnknownBackboneError, WeightsError, missing_dependency
 from featx.extraction.engines.archived_graph import ArchivedGraph
-from featx.extraction.options import ExtractionOptions, Resolved
+from featx.extraction.options import ExtractionOptions, Resolved, warn_once
 from featx.extraction.recorded import resolve_with_recipe
 from featx.models.archive import corrupt
 from featx.models.card import ModelCard
@@ -46,6 +48,9 @@ class Model:
         Features of training images that new images are compared with. None if the model has none.
     archived : ArchivedGraph or None
         Compiled network in the file. None if the file has none.
+    network : ArchivedNetwork or None
+        Custom model file in the file, which is written to the user's cache folder when it is needed. None if the file
+        has none.
 
     See Also
     --------
@@ -79,6 +84,13 @@ class Model:
     novelty_detector: NoveltyDetector | None
     _load: Callable[[], Pipeline] = dataclasses.field(repr=False, compare=False)
     archived: ArchivedGraph | None = None
+    network: ArchivedNetwork | None = None
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore a pickled state; this process can then find the network in the file."""
+        vars(self).update(state)
+        if self.network is not None:
+            register_network(self.network)
 
     def _repr_html_(self) -> str:
         """Return the card of the model as HTML, for notebooks."""
@@ -115,10 +127,27 @@ class Model:
                 extraction = ExtractionOptions(**{**self.card.options, **given})
                 if archived is None:
                     check_local_weights(extraction.weights, self.path)
-                return resolve_with_recipe(extraction, self.card.recipe, ignore=ignore, archived=archived)
+                resolved = resolve_with_recipe(extraction, self.card.recipe, ignore=ignore, archived=archived)
         except RecipeMismatchError as error:
             versions = (self.card.versions.get("featx", "?"), __version__)
             raise RecipeMismatchError(error.backbone, error.differences, self.path, versions) from error
+        except (WeightsError, UnknownBackboneError) as error:
+            trained, precision = self.card.recipe.get("precision"), given.get("precision", "auto")
+            if archived is None or precision == "auto" or (trained == "int8") == (precision == "int8"):
+                raise
+            raise WeightsError(
+                f"The network in model {self.path!r} is one of {trained}, and {precision} needs its weights. {error}"
+            ) from error
+        self._warn_of_int8(resolved)
+        return resolved
+
+    def _warn_of_int8(self, resolved: Resolved) -> None:
+        trained = self.card.recipe.get("precision")
+        if resolved.recipe.precision == "int8" and trained != "int8":
+            warn_once(
+                f"Features are computed in int8, and model {self.path!r} was trained in {trained}: some predictions "
+                'change. Train it with precision="int8" (--precision int8), or remove the option.'
+            )
 
     @functools.cached_property
     def pipeline(self) -> Pipeline:

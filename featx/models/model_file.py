@@ -10,6 +10,7 @@ import functools
 import io
 import os
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,8 +18,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from featx.backbones.described import DescribedNetwork
-from featx.backbones.files.network_file import describe_for_models, restore_network
-from featx.errors import ModelFileError, OptionError, StoreError
+from featx.backbones.files.archived_network import ArchivedNetwork
+from featx.backbones.files.network_file import describe_for_models, register_network
+from featx.errors import FeatxWarning, ModelFileError, OptionError, ResourceError, StoreError
 from featx.extraction.engines.archived_graph import ArchivedGraph
 from featx.extraction.engines.engine import PrecisionName
 from featx.extraction.options import ExtractionOptions
@@ -236,6 +238,8 @@ def load_pipeline(
     model.resolve(precision=precision, device=device)
     pipeline = model.pipeline
     extractor = pipeline.steps[0][1]
+    if model.network is not None:
+        extractor._relocate_backbone(_restore_network(model.network))
     extractor._serve_model(model.archived, write_cache=bool(write_cache))
     given = {"precision": precision, "device": device, "allow": check_allow(allow)}
     extractor.set_params(cache=cache, **{name: value for name, value in given.items() if value is not None})
@@ -289,9 +293,10 @@ def read_model(path: str | os.PathLike[str], *, trusted: Sequence[str] | None = 
     try:
         card = _read_card(name, description["card"])
         archived = _read_graph(card, os.path.realpath(path), description.get("described", ""))
-        network = _restore_network(members, description.get("network", {}))
-        if network:
-            card = dataclasses.replace(card, options={**card.options, "backbone": network})
+        network = _find_network(description, os.path.realpath(path))
+        network_path = "" if network is None else register_network(network)
+        if network_path:
+            card = dataclasses.replace(card, options={**card.options, "backbone": network_path})
         arrays = {
             member[len(ARRAYS) : -len(".npy")]: np.load(io.BytesIO(content), allow_pickle=False)
             for member, content in members.items()
@@ -304,8 +309,8 @@ def read_model(path: str | os.PathLike[str], *, trusted: Sequence[str] | None = 
     except _INVALID as error:
         raise corrupt(name, f"its description is invalid: {type(error).__name__}: {first_line(error)}") from error
     own = {member: content for member, content in members.items() if not member.startswith((ARRAYS, NETWORK))}
-    load = functools.partial(_load_pipeline, name, own, network, card, head, trusted=_as_types(trusted))
-    return Model(name, card, head, detector, load, archived)
+    load = functools.partial(_load_pipeline, name, own, network_path, card, head, trusted=_as_types(trusted))
+    return Model(name, card, head, detector, load, archived, network)
 
 
 # Writing ------------------------------------------------------------------------------------------------
@@ -389,14 +394,27 @@ def _read_graph(card: ModelCard, path: str, network: str) -> ArchivedGraph | Non
     return ArchivedGraph.from_dict(card.graph, path, network)
 
 
-def _restore_network(members: Mapping[str, bytes], descriptions: Mapping[str, Any]) -> str:
-    """Write the network of a model to the model cache of this machine; return its path, or "" without one."""
-    for member, content in members.items():
+def _find_network(description: Mapping[str, Any], path: str) -> ArchivedNetwork | None:
+    """Return the custom model file in the model at a path; None without one."""
+    for member, digest in description["files"].items():
         if member.startswith(NETWORK):
             if not _NETWORK_NAME.fullmatch(member[len(NETWORK) :]):
                 raise ValueError(f"a network named {member!r}")
-            return str(restore_network(content, os.path.basename(member), descriptions))
-    return ""
+            return ArchivedNetwork(path, member, digest, description.get("network", {}))
+    return None
+
+
+def _restore_network(network: ArchivedNetwork) -> str:
+    """Return the path of the network of a model on disk, where the workers of joblib find it, too."""
+    try:
+        return str(network.restore())
+    except (StoreError, ResourceError) as error:  # the graph in the model may be enough
+        warnings.warn(
+            f"The network of model {network.model!r} is not available to other processes: {error}",
+            FeatxWarning,
+            stacklevel=3,
+        )
+        return network.path
 
 
 def _read_head(description: Mapping[str, Any], arrays: Mapping[str, AnyArray], card: ModelCard) -> Head | None:

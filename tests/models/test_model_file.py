@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import pickle
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +23,7 @@ from sklearn.svm import SVC
 
 from featx import (
     FeatureExtractor,
+    Predictor,
     explain_images,
     export_model,
     load_pipeline,
@@ -29,7 +32,7 @@ from featx import (
     train_images,
 )
 from featx.baselines.estimators import make_baseline
-from featx.errors import ModelFileError, OptionError, RecipeMismatchError, WeightsNotFoundError
+from featx.errors import FeatxWarning, ModelFileError, OptionError, RecipeMismatchError, WeightsNotFoundError
 from featx.models.model_file import read_model
 from tests.models.model_samples import change_description, extractor, rewrite_model
 
@@ -147,7 +150,13 @@ print({"torch", "jax", "tensorflow"} & set(sys.modules))
     assert python(code, str(model), str(tmp_path)).stdout == "set()\n"
 
 
-def test_custom_model_file_is_part_of_model(digits: list[Path], digit_labels: list[str], tmp_path: Path) -> None:
+def _refuse(*_: object, **__: object) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_custom_model_file_is_part_of_model(
+    digits: list[Path], digit_labels: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from tests.backbones.networks import save_onnx
 
     path = tmp_path / "own.onnx"
@@ -157,7 +166,19 @@ def test_custom_model_file_is_part_of_model(digits: list[Path], digit_labels: li
     save_pipeline(pipeline, tmp_path / "model.skops")
     expected = pipeline.predict_proba(digits)
     path.unlink()
+    prediction = pickle.loads(pickle.dumps(Predictor(tmp_path / "model.skops", cache=None))).predict_one(digits[0])
+    assert prediction.probabilities == pytest.approx(dict(zip(pipeline.classes_, expected[0], strict=True)), abs=1e-5)
+    assert not list((tmp_path / "xdg").rglob("*.onnx"))  # the graph is enough
+    with monkeypatch.context() as full:
+        full.setattr("featx.backbones.files.model_cache.atomic_write", _refuse)
+        with pytest.warns(FeatxWarning, match=r"Cannot cache network 'own\.onnx' .*: No space left on device\."):
+            assert load_pipeline(tmp_path / "model.skops", cache=None).predict(digits[:1]).tolist() == ["0"]
+        full.setattr("featx.system.files.temporary.temporary_path", lambda _: Path("/dev/full/folder"))
+        full.setattr("featx.backbones.files.model_cache._temporary_folders", {})
+        with pytest.warns(FeatxWarning, match="not available to other processes: .*TMPDIR"):
+            assert load_pipeline(tmp_path / "model.skops", cache=None).predict(digits[:1]).tolist() == ["0"]
     loaded = load_pipeline(tmp_path / "model.skops")
+    assert Path(loaded[0].backbone).is_file()
     np.testing.assert_allclose(loaded.predict_proba(digits), expected, atol=1e-6)
     predictions = predict_images(tmp_path / "model.skops", digits, cache=tmp_path / "cache")
     np.testing.assert_allclose(predictions["probability"], expected.max(axis=1), atol=1e-5)

@@ -10,6 +10,7 @@
 ``openvino_file``   ONNX, SavedModel and OpenVINO files: described, cut at layers
 ``channel_axes``    which axis of a tensor holds channels
 ``model_cache``     ``keras.Model`` objects and files in the user's cache folder
+``archived_network``  custom model files within model files
 ``display_name``    names of networks in messages, and the cache folder
 
 May import: ``backbones`` (not ``backbones.registry``), ``recipe``, ``system``, ``errors``.

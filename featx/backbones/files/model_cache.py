@@ -16,6 +16,7 @@ import re
 import shutil
 import tempfile
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +25,14 @@ import numpy as np
 from featx.backbones.digests import sha256_of
 from featx.backbones.files.display_name import is_cached_model, is_sha256, network_cache_folder
 from featx.backbones.files.safe_config import find_unsafe_part
-from featx.errors import StoreError, WeightsError
+from featx.errors import FeatxWarning, StoreError, WeightsError
 from featx.system.files.atomic import atomic_write, make_folder
-from featx.system.files.temporary import temporary_place
+from featx.system.files.temporary import folder_until_exit, temporary_error
 
 #: Errors of a user without a cache folder: it is read-only, belongs to somebody else, or there is no home folder.
 _NO_CACHE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
-_temporary_folders: dict[str, tempfile.TemporaryDirectory[str]] = {}
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_temporary_folders: dict[str, Path] = {}
 #: Seconds without use after which a cached network is removed. It is cached again when it is next used.
 _MAX_UNUSED_SECONDS = 30 * 24 * 3600
 
@@ -72,23 +74,35 @@ def cache_model_file(data: bytes, name: str) -> Path:
 
     Raises
     ------
-    StoreError
+    StoreError, ResourceError
         If the file cannot be written.
+
+    Warns
+    -----
+    FeatxWarning
+        The disk of the cache folder is full.
     """
     digest = hashlib.sha256(data).hexdigest()
+    if (cached := cached_file(digest, name)) is not None:
+        return cached
     folder = network_cache_folder() / "files" / digest
     path = folder / name
-    if _is_intact(path):
-        _mark_used(folder)
-        return path
     _remove_unused()
     try:
         make_folder(folder)
         with atomic_write(path) as temporary:
             temporary.write_bytes(data)
     except OSError as error:
-        if error.errno in _NO_CACHE:
-            return _temporary_model_file(data, digest, name)
+        if error.errno in (*_NO_CACHE, *_FULL):
+            path = _temporary_model_file(data, digest, name)
+            if error.errno in _FULL:
+                warnings.warn(
+                    f"Cannot cache network {name!r} in {str(folder)!r}: {error.strerror}. It is a temporary file until "
+                    "this process ends.",
+                    FeatxWarning,
+                    stacklevel=2,
+                )
+            return path
         raise StoreError(
             f"Cannot cache network {name!r} in {str(folder)!r}: {error.strerror or error}. Free space there or, "
             "on Linux, set the environment variable XDG_CACHE_HOME to another folder."
@@ -99,12 +113,25 @@ def cache_model_file(data: bytes, name: str) -> Path:
 def _temporary_model_file(data: bytes, digest: str, name: str) -> Path:
     """Return the path of a file that is removed when this process ends."""
     if digest not in _temporary_folders:
-        _temporary_folders[digest] = tempfile.TemporaryDirectory(prefix="featx-", dir=temporary_place())
-    path = Path(_temporary_folders[digest].name) / digest / name
+        _temporary_folders[digest] = folder_until_exit()
+    path = _temporary_folders[digest] / digest / name
     if not _is_intact(path):
-        path.parent.mkdir(exist_ok=True)
-        path.write_bytes(data)
+        try:
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(data)
+        except OSError as error:
+            raise temporary_error(path.parents[2], error) from error
     return path
+
+
+def cached_file(digest: str, name: str) -> Path | None:
+    """Return the path of a cached file with this SHA-256 and name; None if there is none, or it is damaged."""
+    folders = [network_cache_folder() / "files", _temporary_folders.get(digest)]
+    for path in [folder / digest / name for folder in folders if folder is not None]:
+        if _is_intact(path):
+            _mark_used(path.parent)
+            return path
+    return None
 
 
 def cached_model_digest(path: Path) -> str | None:

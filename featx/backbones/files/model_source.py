@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from featx.backbones.digests import file_digests, sha256_of
+from featx.backbones.files.archived_network import find_archived
 from featx.backbones.files.display_name import display_name
 from featx.backbones.files.model_cache import cached_model_digest
 from featx.errors import UnknownBackboneError, WeightsError
@@ -71,14 +72,26 @@ class ModelSource:
         file = expand_user(path)
         kind = KINDS.get(file.suffix, "saved model")
         try:
-            content = cached_model_digest(file) or _digest_of_parts(file, kind)
+            archived = find_archived(str(file))
+            content = archived.sha256 if archived else cached_model_digest(file) or _digest_of_parts(file, kind)
         except OSError as error:
             raise _unreadable(path, file, kind, error) from error
         return cls(str(file), kind, hashlib.sha256(f"{kind} {revision} {content}".encode()).hexdigest())
 
     def parts(self) -> list[Path]:
         """Return the paths of all files that the network consists of."""
-        return _parts(Path(self.path), self.kind)
+        return _parts(self.on_disk(), self.kind)
+
+    def on_disk(self) -> Path:
+        """Return the path of the file or folder. A network in a model file is written to the cache, if it is not yet.
+
+        Raises
+        ------
+        WeightsError, StoreError, ResourceError
+            The model file cannot be read, or the cache cannot be written.
+        """
+        archived = find_archived(self.path)
+        return Path(self.path) if archived is None else archived.restore()
 
     def check_unchanged(self) -> None:
         """Raise WeightsError if the file is not what it was when it was opened."""
@@ -87,17 +100,18 @@ class ModelSource:
 
     def as_task(self) -> dict[str, Any]:
         """Return what a child process needs to read the network, as plain JSON types."""
-        return {"model_file": {**dataclasses.asdict(self), "path": os.path.abspath(self.path)}}
+        return {"model_file": {**dataclasses.asdict(self), "path": os.path.abspath(self.on_disk())}}
 
     @property
     def is_single_file(self) -> bool:
         """Whether the network is a single portable file."""
+        if find_archived(self.path) is not None:
+            return True
         return self.kind == "keras" or (self.kind == "onnx" and not external_data(Path(self.path)))
 
     def single_file(self) -> tuple[str, bytes] | None:
         """Return the name and content of a network that is a single portable file; None for any other."""
-        path = Path(self.path)
-        return (path.name, path.read_bytes()) if self.is_single_file else None
+        return (Path(self.path).name, self.on_disk().read_bytes()) if self.is_single_file else None
 
 
 def is_model_path(backbone: str) -> bool:

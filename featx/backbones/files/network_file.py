@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from featx.backbones.base import NetworkBackbone, Weights
+from featx.backbones.files.archived_network import ArchivedNetwork, add_archived
 from featx.backbones.files.describe import cache_description, describe_source, remember_description
 from featx.backbones.files.description import NetworkDescription
 from featx.backbones.files.display_name import display_name
@@ -161,7 +162,7 @@ class NetworkFile(NetworkBackbone):
                 f"({self.source.kind}). Pass engine='auto' (--engine auto){install}."
             )
         self.source.check_unchanged()
-        return keras_file.build_features(Path(self.source.path), recipe)
+        return keras_file.build_features(self.source.on_disk(), recipe)
 
 
 def as_backbone_name(backbone: Any) -> str:
@@ -224,27 +225,18 @@ def describe_for_models(backbone: str, image_size: tuple[int, int]) -> dict[str,
     return {text: describe_source(source, size).as_dict() for text, size in sizes.items()}
 
 
-def restore_network(data: bytes, name: str, descriptions: Mapping[str, Any]) -> Path:
-    """Return the path of a cached model file with this content, whose descriptions are known.
-
-    Parameters
-    ----------
-    data : bytes
-        Content of the file.
-    name : str
-        Name of the file.
-    descriptions : dict
-        Result of :func:`describe_for_models`.
+def register_network(network: ArchivedNetwork) -> str:
+    """Let this process use a network in a model file; return its path. It is only written when it must be read.
 
     Raises
     ------
-    StoreError
-        If the file cannot be cached.
+    ValueError, KeyError, TypeError, AttributeError
+        A description is invalid.
     """
-    path = cache_model_file(data, name)
-    source = ModelSource.open(str(path))
-    for text, fields in descriptions.items():
+    add_archived(network)
+    source = ModelSource.open(network.path)
+    for text, fields in network.descriptions.items():
         height, _, width = text.partition("x")
         size = (int(height), int(width)) if text else None
         remember_description(source, size, NetworkDescription.from_dict(fields))
-    return path
+    return network.path
