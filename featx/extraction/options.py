@@ -23,7 +23,7 @@ from featx.backbones.layers import POOLINGS, Layer, LayerInfo, Pooling, find_lay
 from featx.backbones.registry import Backbone, DirectBackbone, KerasBackbone, load_backbone
 from featx.backbones.weights import check_local_weights
 from featx.datasets.pixel_range import format_bands, format_window
-from featx.errors import FeatxWarning, OptionError, RecipeMismatchError
+from featx.errors import FeatxError, FeatxWarning, ModelFileError, OptionError, RecipeMismatchError, StoreWarning
 from featx.extraction.engines.archived_graph import ArchivedGraph, UnusableGraphError
 from featx.extraction.engines.calibration import CALIBRATION
 from featx.extraction.engines.engine import (
@@ -369,8 +369,8 @@ class Resolved:
         if self.archived is not None and self.options is not None:
             try:
                 return start(weights_path=None, archived=self.archived)
-            except UnusableGraphError:
-                return self.with_weights().start(compiled, **options)
+            except UnusableGraphError as error:
+                return self.without_graph(error).start(compiled, **options)
         return start(weights_path=self.weights_path)
 
     def with_weights(self) -> Resolved:
@@ -390,6 +390,30 @@ class Resolved:
             resolved = dataclasses.replace(self.options).resolve()
         if differences := recipe_differences(self.recipe.as_dict(), resolved.recipe.as_dict()):
             raise RecipeMismatchError(self.options.backbone, differences)
+        return resolved
+
+    def without_graph(self, problem: UnusableGraphError) -> Resolved:
+        """Return the same with the weights, after a problem of the graph in a model file.
+
+        Raises
+        ------
+        ModelFileError
+            The network or its weights are not on this machine, either.
+
+        Warns
+        -----
+        StoreWarning
+            The network is converted again.
+        """
+        try:
+            resolved = self.with_weights()
+            if isinstance(resolved.backbone, NetworkFile):
+                resolved.backbone.source.on_disk()  # one in the model file itself may be gone with it
+        except FeatxError as error:
+            raise ModelFileError(
+                f"{problem}. Restore the file from a copy; the network cannot be converted again: {error}"
+            ) from error
+        warnings.warn(f"{problem}. The network is converted again from its weights.", StoreWarning, stacklevel=3)
         return resolved
 
     @property

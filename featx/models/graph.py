@@ -74,12 +74,12 @@ def _describe_network(backbone: NetworkBackbone, given_name: str, recipe: Recipe
 
 def _graph_of(resolved: Resolved, backbone: NetworkBackbone, compiled: Any) -> Any:
     if resolved.archived is not None and resolved.options is not None:
-        if (known := load_known(backbone, resolved.recipe, compiled)) is not None:
-            return known
         try:
             return resolved.archived.load()
-        except UnusableGraphError:
-            resolved = resolved.with_weights()
+        except UnusableGraphError as error:
+            if (known := load_known(backbone, resolved.recipe, compiled)) is not None:
+                return known
+            resolved = resolved.without_graph(error)
             assert isinstance(resolved.backbone, NetworkBackbone)
             backbone = resolved.backbone
     return load_or_compile(backbone, resolved.recipe, resolved.weights_path, compiled)

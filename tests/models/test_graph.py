@@ -21,9 +21,18 @@ from featx import FeatureExtractor, Predictor, explain_images, load_pipeline, re
 from featx.backbones.base import Weights
 from featx.backbones.files.network_file import NetworkFile
 from featx.cli import main as cli
-from featx.errors import FeatxWarning, ModelFileError, StoreWarning, UnknownBackboneError, WeightsNotFoundError
+from featx.errors import (
+    FeatxWarning,
+    ModelFileError,
+    StoreWarning,
+    UnknownBackboneError,
+    WeightsError,
+    WeightsNotFoundError,
+)
 from featx.extraction.engines.archived_graph import BIN_MEMBER, XML_MEMBER
 from featx.extraction.engines.engine import stop_engines
+from featx.extraction.row_cache import write_buffers
+from featx.store.compiled_graphs import Graph, save_graph
 from tests.backbones.networks import save_onnx
 from tests.cli.helpers import featx
 from tests.models.model_samples import rewrite_model
@@ -177,8 +186,26 @@ def test_file_that_is_gone(saved: Path, digits: list[Path], tmp_path: Path) -> N
     shutil.copy(saved, tmp_path / "model.skops")
     predictor = Predictor(tmp_path / "model.skops", cache=None)
     (tmp_path / "model.skops").unlink()
-    with pytest.warns(StoreWarning, match=r"model\.skops' cannot be read: No such file.* converted again"):
-        assert predictor.predict_one(digits[0]).label == "0"
+    with pytest.raises(ModelFileError, match=r"model\.skops' cannot be read: No such file.*Restore the file"):
+        predictor.predict_one(digits[0])
+
+
+@pytest.mark.usefixtures("no_children")
+def test_own_graph_comes_before_that_of_a_shared_cache(saved: Path, digits: list[Path], tmp_path: Path) -> None:
+    expected = Predictor(saved, cache=None).predict_one(digits[0])
+    archived = read_model(saved).archived
+    assert archived is not None
+    graph = archived.load()
+    other = Graph(graph.xml, graph.bin[:-4] + bytes.fromhex("0000803f"))
+    save_graph(other, tmp_path / "other" / "compiled", archived.fingerprint)
+    save_graph(graph, tmp_path / "same" / "compiled", archived.fingerprint)
+    n_rows = []
+    for name in ("other", "same"):
+        predictor = Predictor(saved, cache=tmp_path / name, write_cache=True)
+        assert predictor.predict_one(digits[0]).probabilities == expected.probabilities
+        write_buffers()
+        n_rows.append(len(list((tmp_path / name).rglob("*.npy"))))
+    assert n_rows == [0, 1]  # only the graph of the cache is that of its rows
 
 
 def test_flipped_byte_of_the_graph(saved: Path, digits: list[Path], tmp_path: Path) -> None:
@@ -204,6 +231,8 @@ def test_weights_at_a_url_are_not_downloaded(
     save_pipeline(pipeline.fit(photos[:6], list("aaabbb")), tmp_path / "model.skops")
     altered = rewrite_model(tmp_path / "model.skops", tmp_path / "url.skops", change)
     if is_usable:
+        with pytest.warns(FeatxWarning, match=r"computed in int8, and model .* was trained in float32: some"):
+            read_model(tmp_path / "model.skops").resolve(precision="int8")
         assert Predictor(altered, cache=None).predict_one(encoded(photos[0])).label == "a"
     else:
         with pytest.raises(WeightsNotFoundError, match="reading a model downloads nothing"):
@@ -265,14 +294,17 @@ def test_network_of_another_library_is_not_needed(
     assert load_pipeline(tmp_path / "again.skops", cache=None).predict(digits[:1]).tolist() == ["0"]
 
 
-@pytest.mark.filterwarnings("ignore:The graph in model")
+@pytest.mark.filterwarnings("error")
 def test_network_that_is_needed_is_named(described: Path, digits: list[Path], tmp_path: Path) -> None:
     loaded = load_pipeline(described, cache=None).set_params(featureextractor__image_size=64)
     with pytest.raises(UnknownBackboneError, match=r"Cannot read network '.*own\.onnx': No such file"):
         loaded.predict(digits[:1])
     damaged = rewrite_model(described, tmp_path / "damaged.skops", damage_content)
-    with pytest.raises(UnknownBackboneError, match=r"Cannot read network '.*own\.onnx': No such file"):
+    in_one_line = r"damaged\.skops' is corrupt: .*Restore the file.*Cannot read network '.*own\.onnx': No such file"
+    with pytest.raises(ModelFileError, match=in_one_line):
         Predictor(damaged, cache=None).predict_one(digits[0])
+    with pytest.raises(WeightsError, match=r"is one of float32, and int8 needs its weights\..*own\.onnx"):
+        Predictor(described, cache=None, precision="int8")
     with pytest.raises(UnknownBackboneError):  # only the model knows it
         FeatureExtractor(loaded[0].backbone, preprocessing="tf").fit([])
 

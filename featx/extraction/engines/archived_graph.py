@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from featx.backbones.registry import Backbone, NetworkBackbone
-from featx.errors import StoreWarning
 from featx.extraction.engines.compile import compiled_recipe
 from featx.recipe import Recipe
 from featx.store.compiled_graphs import GRAPH_FORMAT, Graph
@@ -22,7 +20,10 @@ XML_MEMBER, BIN_MEMBER = "featx-graph/graph.xml", "featx-graph/graph.bin"
 
 
 class UnusableGraphError(Exception):
-    """The graph in a model file is corrupt, or the file is gone. The network is converted from its weights instead."""
+    """The graph in a model file is corrupt, or the file is gone. The network is converted from its weights instead.
+
+    The text names the graph and why it cannot be used.
+    """
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,21 +73,11 @@ class ArchivedGraph:
         ------
         UnusableGraphError
             The graph is corrupt, or the file is gone.
-
-        Warns
-        -----
-        StoreWarning
-            The graph cannot be used.
         """
         graph, problem = self._try_to_read()
-        if graph is not None:
-            return graph
-        warnings.warn(
-            f"The graph in model {self.path!r} {problem}. The network is converted again from its weights.",
-            StoreWarning,
-            stacklevel=2,
-        )
-        raise UnusableGraphError
+        if graph is None:
+            raise UnusableGraphError(f"The graph in model {self.path!r} {problem}")
+        return graph
 
     def find_problem(self) -> str:
         """Return why the graph cannot be used, as the end of a sentence; "" if its bytes are those that were saved."""

@@ -11,18 +11,19 @@ import os
 import threading
 import typing
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, Protocol
 
 from featx.backbones.base import COMPILED_BATCH_SIZE
 from featx.backbones.registry import Backbone, DirectBackbone, NetworkBackbone
 from featx.errors import EngineError, OptionError, missing_dependency
-from featx.extraction.engines.archived_graph import ArchivedGraph
+from featx.extraction.engines.archived_graph import ArchivedGraph, UnusableGraphError, sha256_of_graph
 from featx.extraction.engines.capabilities import cpu_capabilities
 from featx.extraction.engines.compile import load_known, load_or_compile
 from featx.extraction.engines.fixed_batch import FixedBatches, check_batch_independence
 from featx.recipe import Recipe
+from featx.store.compiled_graphs import Graph
 from featx.system.array_types import AnyArray
 from featx.system.terminal.progress import announce
 
@@ -171,16 +172,18 @@ class _StartedEngines:
         self.engines: collections.OrderedDict[tuple[str, ...], Engine] = collections.OrderedDict()
         #: All that somebody holds, such as a Predictor, also if others were used later.
         self.held: weakref.WeakValueDictionary[tuple[str, ...], Engine] = weakref.WeakValueDictionary()
+        #: Whether the package or a folder has the same graph as a model file.
+        self.known: dict[tuple[str, ...], bool] = {}
         self.has_begun = False
         self.is_forked = False
 
-    def find(self, keys: Sequence[tuple[str, ...]], network: tuple[str, ...] | None) -> Engine | None:
-        """Return an engine of a network, or of the first key that has one; it counts as used last."""
+    def find(self, key: tuple[str, ...], network: tuple[str, ...] | None) -> Engine | None:
+        """Return the engine of a key, or any one of a network; it counts as used last."""
         with self.lock:
             running: dict[tuple[str, ...], Engine] = {**dict(self.held.items()), **self.engines}
             same = [key for key in running if key[:-1] == network]
-            key = next((key for key in (*same, *keys) if key in running), None)
-            return None if key is None else self._use(key, running[key])
+            found = next((found for found in (*same, key) if found in running), None)
+            return None if found is None else self._use(found, running[found])
 
     def add(self, key: tuple[str, ...], engine: Engine) -> Engine:
         """Add an engine and return it."""
@@ -262,8 +265,8 @@ def start_engine(
     batch_size : int, default=8
         Number of images of a batch on another device than the CPU.
     archived : ArchivedGraph or None, default=None
-        Graph in a model file, which is used if neither the package nor `compiled` has one. None: the network is
-        converted.
+        Graph in a model file, which is used whatever `compiled` has: others may share that folder. None: the graph is
+        that of the package or of `compiled`, or the network is converted.
     while_starting : callable, default=contextlib.nullcontext
         Returns a context in which the engine is started; it is not called if the engine is started already.
 
@@ -278,7 +281,7 @@ def start_engine(
         If the network cannot run here, this CPU lacks the precision, or this process was forked from one that has
         run a network.
     UnusableGraphError
-        If `archived` is needed and corrupt.
+        If `archived` is corrupt.
     """
     if isinstance(backbone, DirectBackbone):
         return backbone.extract
@@ -290,23 +293,59 @@ def start_engine(
     network = (engine, recipe.graph_fingerprint, recipe.pooling, recipe.precision, *place)
     # The folder is part of the key, so that a second cache gets the compiled graph as well.
     key: tuple[str, ...] = (*network, str(compiled.resolve()) if compiled else "")
-    archived_key = (*key, archived.sha256 if archived else "")  # other files, and rows for the cache, do not use it
-    find = functools.partial(_started.find, (key, archived_key), network if compiled is None else None)
+    is_own = archived is not None and not _is_known(backbone, recipe, compiled, (*key, archived.sha256))
+    if is_own and archived is not None:
+        key = (*key, archived.sha256)  # other files, and rows for the cache, do not use this engine
+    find = functools.partial(_started.find, key, network if compiled is None and not is_own else None)
     if started := find():
         return started
     with while_starting(), _started.start_lock(network):
         if started := find():  # another thread has started it meanwhile
             return started
-        if archived is not None and load_known(backbone, recipe, compiled) is not None:
-            archived = None
         _started.has_begun = True
-        started = _start(backbone, recipe, weights_path, engine, compiled, place=place, archived=archived)
-        return _started.add(key if archived is None else archived_key, started)
+        make_graph = functools.partial(
+            _make_graph, backbone, recipe, weights_path, compiled, archived=archived, is_own=is_own
+        )
+        try:
+            started = _start(backbone, recipe, weights_path, engine, make_graph, place=place)
+        except UnusableGraphError:
+            _started.known[key] = True  # later calls find the engine that is started from the weights instead
+            raise
+        if isinstance(started, FixedBatches):
+            started.is_from_model_file = is_own
+        return _started.add(key, started)
+
+
+def _make_graph(
+    backbone: NetworkBackbone,
+    recipe: Recipe,
+    weights_path: Path | None,
+    compiled: Path | None,
+    *,
+    archived: ArchivedGraph | None,
+    is_own: bool,
+) -> Graph:
+    """Return the graph to start: that of a model file, if it is another than that of the package or the folder."""
+    if archived is None:
+        return load_or_compile(backbone, recipe, weights_path, compiled)
+    return (None if is_own else load_known(backbone, recipe, compiled)) or archived.load()
+
+
+def _is_known(backbone: NetworkBackbone, recipe: Recipe, compiled: Path | None, key: tuple[str, ...]) -> bool:
+    """Return whether the package or a folder has the graph of a model file, whose SHA-256 ends the key."""
+    if key not in _started.known:
+        graph = load_known(backbone, recipe, compiled)
+        _started.known[key] = graph is not None and sha256_of_graph(graph) == key[-1]
+    return _started.known[key]
 
 
 def stop_engines() -> None:
-    """Stop all engines of this process, which frees their memory."""
+    """Forget all engines of this process, so that the next use starts its network again.
+
+    The memory of an engine is freed when nothing holds it any more, such as a :class:`featx.Predictor`.
+    """
     with _started.lock:
+        _started.known.clear()
         _started.engines.clear()
         _started.held.clear()
 
@@ -331,10 +370,9 @@ def _start(
     recipe: Recipe,
     weights_path: Path | None,
     engine: str,
-    compiled: Path | None,
+    make_graph: Callable[[], Graph],
     *,
     place: tuple[str, str],
-    archived: ArchivedGraph | None,
 ) -> Engine:
     if engine == "keras":
         from featx.extraction.engines.keras import KerasEngine
@@ -343,9 +381,7 @@ def _start(
         if backbone.is_model_file:  # built-in networks are known to be independent
             check_batch_independence(lambda batch: [started(batch)], recipe.image_size, repr(backbone.name))
         return started
-    graph = archived.load() if archived else load_or_compile(backbone, recipe, weights_path, compiled)
-    arguments = (graph, recipe.layers, recipe.pooling, recipe.precision, recipe.image_size)
-    started_engine: FixedBatches
+    arguments = (make_graph(), recipe.layers, recipe.pooling, recipe.precision, recipe.image_size)
     if engine == "onnxruntime":
         from featx.extraction.engines.onnx_runtime.engine import OnnxRuntimeEngine
 
@@ -354,10 +390,7 @@ def _start(
                 f"Running {backbone.name} on device {place[0]} in {recipe.precision}, {place[1]} images at a time. For "
                 'the CPU, pass device="cpu" (--device cpu).'
             )
-        started_engine = OnnxRuntimeEngine(*arguments, device=place[0], batch_size=int(place[1]))
-    else:
-        from featx.extraction.engines.openvino import OpenVinoEngine
+        return OnnxRuntimeEngine(*arguments, device=place[0], batch_size=int(place[1]))
+    from featx.extraction.engines.openvino import OpenVinoEngine
 
-        started_engine = OpenVinoEngine(*arguments)
-    started_engine.is_from_model_file = archived is not None
-    return started_engine
+    return OpenVinoEngine(*arguments)
