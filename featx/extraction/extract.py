@@ -12,11 +12,25 @@ from featx.errors import StoreError, UnreadableImageError
 from featx.extraction.compute import RowComputer
 from featx.extraction.ledger import CACHED, COMPUTED, Ledger, RowArray
 from featx.extraction.options import Resolved
-from featx.extraction.prefetch import LOOKUP_SIZE, Decoded, Failed, ReadOptions, SameAs, Stored, prefetch
+from featx.extraction.prefetch import (
+    LOOKUP_SIZE,
+    Decoded,
+    Failed,
+    ReadImage,
+    ReadOptions,
+    SameAs,
+    Stored,
+    prefetch,
+    read_images,
+)
 from featx.extraction.row_cache import RowCache, open_row_cache
 from featx.images.arrays import check_values
-from featx.images.image import Image
+from featx.images.image import DIGEST_SIZE, Image
+from featx.images.tta import ViewSet
 from featx.system.array_types import DigestArray, FloatArray
+
+#: Calls with fewer images are small: those of a service.
+SMALL_CALL = 64
 
 
 def extract_rows(
@@ -65,6 +79,7 @@ def extract_into(
     *,
     cache: Path | None,
     read_only: bool = False,
+    is_buffered: bool = False,
     raise_on_error: bool = True,
     progress: Callable[[int], object] | None = None,
     lookup_size: int = LOOKUP_SIZE,
@@ -85,6 +100,8 @@ def extract_into(
         Cache folder. None: no caching.
     read_only : bool, default=False
         Whether to add no rows to the cache.
+    is_buffered : bool, default=False
+        Whether to add rows together with those of other small calls; see :class:`featx.extraction.row_cache.RowBuffer`.
     raise_on_error : bool, default=True
         Whether to raise the error of the first image that cannot be read.
     progress : callable, default=None
@@ -110,19 +127,82 @@ def extract_into(
     """
     if raise_on_error:  # otherwise, each image with other values has its own error
         check_values(images, resolved.recipe.pixel_range)
-    row_cache = open_row_cache(cache, resolved.recipe, resolved.n_features, read_only=read_only)
+    recipe, n_features = resolved.recipe, resolved.n_features
+    row_cache = open_row_cache(cache, recipe, n_features, read_only=read_only, is_buffered=is_buffered)
     computer = RowComputer(resolved, row_cache, cache)
-    options = ReadOptions(
-        computer.image_size,
+    options = _read_options(resolved, 2 * computer.batch_size, lookup_size)
+    ledger = Ledger(len(images), rows, progress)
+    return _extract(images, _Extraction(options, row_cache, computer, ledger, raise_on_error))
+
+
+def read_first(images: Sequence[Image], resolved: Resolved, *, cache: Path | None) -> list[FloatArray | ReadImage]:
+    """Return the row of each image that is in the cache, and read the others, for :func:`compute_read_images`.
+
+    Any number of threads may call it, and none waits for another.
+
+    Parameters
+    ----------
+    images : sequence of images
+    resolved : Resolved
+    cache : Path or None
+        Cache folder, which is only read. None: no caching.
+    """
+    options = _read_options(resolved, 1)
+    row_cache = open_row_cache(cache, resolved.recipe, resolved.n_features, read_only=True)
+    try:
+        items = read_images(images, options, row_cache)
+        digests = [item.source.digest for item in items if isinstance(item, Stored)]
+        is_cached, rows = row_cache.read_rows(np.frombuffer(b"".join(digests), dtype=np.uint8).reshape(-1, DIGEST_SIZE))
+    finally:
+        row_cache.close()
+    stored, found = iter(is_cached), iter(rows)
+    results: list[FloatArray | ReadImage] = []
+    for item, image in zip(items, images, strict=True):
+        if isinstance(item, Stored) and next(stored):
+            results.append(next(found))
+        else:  # a row that proved corrupt is computed again
+            again = read_images([image], options)[0] if isinstance(item, Stored) else item
+            assert not isinstance(again, Stored)
+            results.append(ReadImage(again))
+    return results
+
+
+def compute_read_images(
+    images: Sequence[ReadImage], resolved: Resolved, *, cache: Path | None, read_only: bool
+) -> tuple[FloatArray, Ledger]:
+    """Return the rows of images that were read, without looking them up in the cache, and the ledger.
+
+    Parameters
+    ----------
+    images : sequence of ReadImage
+    resolved : Resolved
+    cache : Path or None
+        Cache folder. None: no caching.
+    read_only : bool
+        Whether to add no rows to the cache. Otherwise they are added together with those of other calls.
+    """
+    recipe, n_features = resolved.recipe, resolved.n_features
+    row_cache = open_row_cache(None if read_only else cache, recipe, n_features, is_buffered=True)
+    computer = RowComputer(resolved, row_cache, cache)
+    rows = np.empty((len(images), n_features), dtype=np.float32)
+    ledger = Ledger(len(images), rows)
+    options = _read_options(resolved, 2 * computer.batch_size)
+    return rows, _extract(images, _Extraction(options, row_cache, computer, ledger, raise_on_error=False))
+
+
+def _read_options(resolved: Resolved, n_ahead: int, lookup_size: int = LOOKUP_SIZE) -> ReadOptions:
+    return ReadOptions(
+        ViewSet.of(resolved.recipe).decoded_size,
         resolved.recipe.resize,
         resolved.max_pixels,
         resolved.pad_truncated,
         window=resolved.recipe.pixel_range,
-        n_ahead=2 * computer.batch_size,
+        n_ahead=n_ahead,
         lookup_size=lookup_size,
     )
-    ledger = Ledger(len(images), rows, progress)
-    extraction = _Extraction(options, row_cache, computer, ledger, raise_on_error)
+
+
+def _extract(images: Sequence[Image | ReadImage], extraction: _Extraction) -> Ledger:
     try:
         extraction.run(images)
     except BaseException:
@@ -130,8 +210,8 @@ def extract_into(
             extraction.close()
         raise
     extraction.close()
-    ledger.audit()
-    return ledger
+    extraction.ledger.audit()
+    return extraction.ledger
 
 
 class _Extraction:
@@ -144,13 +224,13 @@ class _Extraction:
         self._cache = cache
         self._computer = computer
         self._batch_size = computer.batch_size
-        self._ledger = ledger
+        self.ledger = ledger
         self._raise_on_error = raise_on_error
         self._batch: list[Decoded] = []
         self._stored: list[int] = []
         self._same: list[SameAs] = []
 
-    def run(self, images: Sequence[Image]) -> None:
+    def run(self, images: Sequence[Image | ReadImage]) -> None:
         """Give every image a row or an error."""
         indices: Sequence[int] = range(len(images))
         while indices:  # again for rows that prove corrupt, and files that change meanwhile
@@ -163,11 +243,11 @@ class _Extraction:
         finally:
             self._computer.release()
 
-    def _pass_over(self, images: Sequence[Image], indices: Sequence[int]) -> list[int]:
+    def _pass_over(self, images: Sequence[Image | ReadImage], indices: Sequence[int]) -> list[int]:
         """Read, decode and compute; return the images whose cached row proved corrupt."""
         corrupt: list[int] = []
         for item in prefetch(images, indices, self._options, self._cache):
-            self._ledger.record(item.index, item.source)
+            self.ledger.record(item.index, item.source)
             if item.source.path:
                 self._cache.add_file(item.source)
             match item:
@@ -180,7 +260,7 @@ class _Extraction:
                 case Failed() if self._raise_on_error:
                     raise self._first_error(item)
                 case Failed():
-                    self._ledger.fail(item.index, item.error)
+                    self.ledger.fail(item.index, item.error)
             if len(self._batch) == self._batch_size:
                 self._compute_batch()
             if len(self._stored) == self._options.lookup_size:
@@ -195,8 +275,8 @@ class _Extraction:
         batch, self._batch = self._batch, []
         indices = np.array([item.index for item in batch])
         pixels = np.stack([item.pixels for item in batch])
-        rows, is_computed = self._computer.compute_rows(pixels, self._ledger.digests[indices])
-        self._ledger.fill(indices, rows, np.where(is_computed, COMPUTED, CACHED))
+        rows, is_computed = self._computer.compute_rows(pixels, self.ledger.digests[indices])
+        self.ledger.fill(indices, rows, np.where(is_computed, COMPUTED, CACHED))
         self._cache.commit(only_if_due=True)
 
     def _fill_stored(self) -> list[int]:
@@ -204,8 +284,8 @@ class _Extraction:
         if not self._stored:
             return []
         indices, self._stored = np.array(self._stored), []
-        is_cached, rows = self._cache.read_rows(self._ledger.digests[indices])
-        self._ledger.fill(indices[is_cached], rows, CACHED)
+        is_cached, rows = self._cache.read_rows(self.ledger.digests[indices])
+        self.ledger.fill(indices[is_cached], rows, CACHED)
         self._cache.commit(only_if_due=True)
         corrupt: list[int] = indices[~is_cached].tolist()
         return corrupt
@@ -213,7 +293,7 @@ class _Extraction:
     def _fill_same(self) -> list[int]:
         """Give equal images the same row or error; return the indices whose counterpart has changed since."""
         same, self._same = self._same, []
-        return [item.index for item in same if not self._ledger.fill_same(item)]
+        return [item.index for item in same if not self.ledger.fill_same(item)]
 
     def _first_error(self, failed: Failed) -> UnreadableImageError:
         """Return the error for the first of the images with the same content, whichever thread was faster."""

@@ -29,7 +29,7 @@ from featx.datasets.tables.streams import as_images
 from featx.errors import InvalidOptionError, ModelFileError, OptionError, UnknownBackboneError, UnreadableImagesWarning
 from featx.extraction.engines.archived_graph import ArchivedGraph
 from featx.extraction.engines.engine import ENGINES, PRECISIONS
-from featx.extraction.extract import extract_into
+from featx.extraction.extract import SMALL_CALL, extract_into
 from featx.extraction.ledger import Ledger
 from featx.extraction.options import MAX_IMAGE_SIZE, ON_TRUNCATED, ExtractionOptions, Resolved, resolve_cache, warn_once
 from featx.extraction.recorded import resolve_with_recipe
@@ -422,13 +422,15 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
     def _extract(self, images: Sequence[Image], rows: np.ndarray[Any, Any], resolved: Resolved) -> Ledger:
         """Fill the rows of images."""
         cache = resolve_cache(self.cache)
+        is_served = "_reads_cache_only" in vars(self)
         with stage("extract", len(rows), message=resolved.backbone.name) as advance:
             ledger = extract_into(
                 rows,
                 images,
                 resolved,
                 cache=cache,
-                read_only=getattr(self, "_reads_cache_only", False),
+                read_only=is_served and self._reads_cache_only,
+                is_buffered=is_served and len(images) < SMALL_CALL,
                 raise_on_error=self.on_error == "raise",
                 progress=advance,
             )

@@ -67,6 +67,13 @@ class Failed:
 Prefetched: TypeAlias = Decoded | Stored | SameAs | Failed
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class ReadImage:
+    """An image that was read before; an extraction takes it as it is."""
+
+    item: Decoded | Failed
+
+
 @dataclasses.dataclass(frozen=True)
 class ReadOptions:
     """How images are read and decoded.
@@ -104,13 +111,17 @@ class ReadOptions:
 
 
 def prefetch(
-    images: Sequence[Image], indices: Sequence[int], options: ReadOptions, cache: RowCache | None = None
+    images: Sequence[Image | ReadImage],
+    indices: Sequence[int],
+    options: ReadOptions,
+    cache: RowCache | None = None,
 ) -> Iterator[Prefetched]:
     """Read the images at some indices, and decode each distinct one whose row is not in the cache.
 
     Parameters
     ----------
     images : sequence of images
+        Those that are a :class:`ReadImage` were read before.
     indices : sequence of int
     options : ReadOptions
     cache : RowCache or None, default=None
@@ -132,14 +143,16 @@ def prefetch(
                 yield Stored(index, source)
             elif source is not None:
                 pending.append(Stored(index, source))
-            elif is_remote_image(images[index]):
+            elif isinstance(image := images[index], ReadImage):
+                pending.append(reader.take(image, index))
+            elif is_remote_image(image):
                 n_ahead = max(n_ahead, options.n_ahead + remote.MAX_REQUESTS)
                 downloading = _thread_pool("featx-download", remote.MAX_REQUESTS)
-                pending.append(downloading.submit(reader.download, images[index], index))
+                pending.append(downloading.submit(reader.download, image, index))
             else:
                 load_decoders()  # before threads do, and only if an image is read
                 decoding = _thread_pool("featx-decode", n_threads)
-                pending.append(decoding.submit(reader.read, images[index], index))
+                pending.append(decoding.submit(reader.read, image, index))
             if len(pending) >= n_ahead:
                 yield _result(pending[0])
                 pending.popleft()
@@ -153,8 +166,44 @@ def prefetch(
         concurrent.futures.wait(futures)  # nothing of this call runs after it
 
 
+def read_images(
+    images: Sequence[Image], options: ReadOptions, cache: RowCache | None = None
+) -> list[Decoded | Stored | Failed]:
+    """Read images before anything is computed for them; a lone one in this thread, where it delays no other.
+
+    Parameters
+    ----------
+    images : sequence of images
+    options : ReadOptions
+    cache : RowCache or None, default=None
+        Images whose row is in it are not decoded.
+    """
+    items: list[Prefetched]
+    if len(images) > 1:
+        items = list(prefetch(images, range(len(images)), options, cache))
+    elif sources := {} if cache is None else cache.find_files(images, range(len(images))):
+        items = [Stored(0, sources[0])]
+    else:
+        load_decoders()
+        reader = _Reader(options, cache, {}, threading.BoundedSemaphore())
+        items = [reader.read(image, 0) for image in images]
+    return [_as_own(item, items) if isinstance(item, SameAs) else item for item in items]
+
+
+def _as_own(item: SameAs, items: Sequence[Prefetched]) -> Decoded | Stored | Failed:
+    """Return what was read of an image with the same content as this one."""
+    first = items[item.first]
+    assert not isinstance(first, SameAs)
+    if isinstance(first, Failed):
+        return _failed(item.index, item.source, first.error)
+    source = item.source
+    if first.source.is_padded:
+        source = dataclasses.replace(source, digest=first.source.digest, state=None, is_padded=True)
+    return dataclasses.replace(first, index=item.index, source=source)
+
+
 def _find_files(
-    images: Sequence[Image], indices: Sequence[int], lookup_size: int, cache: RowCache | None
+    images: Sequence[Any], indices: Sequence[int], lookup_size: int, cache: RowCache | None
 ) -> Iterator[tuple[int, Source | None]]:
     """Yield the index of each image, and its source if the file need not be read, else None."""
     for start in range(0, len(indices), lookup_size):
@@ -198,6 +247,15 @@ class _Reader:
                 return self._decode(content, index, source)
             except UnreadableImageError as error:
                 return _failed(index, source, error)
+
+    def take(self, image: ReadImage, index: int) -> Prefetched:
+        """Return an image that was read before."""
+        item = image.item
+        if isinstance(item, Decoded) and not item.source.is_padded:
+            first = self.first_by_digest.setdefault(item.source.digest, index)
+            if first != index:
+                return SameAs(index, item.source, first)
+        return dataclasses.replace(item, index=index)
 
     def download(self, image: Image, index: int) -> Prefetched:
         """Download a small image while others are decoded, then decode it; leave a large one to :meth:`read`."""

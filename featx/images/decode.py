@@ -27,6 +27,7 @@ from featx.images.truncated import pad_truncated
 from featx.recipe import Window
 from featx.system.array_types import PixelArray
 from featx.system.formatting import first_line
+from featx.system.processes import n_cores
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PILImage
@@ -50,13 +51,20 @@ _TRUNCATED = re.compile(
 #: Messages of decoders that quote a value of the file, which may be no image but a secret text.
 _QUOTES_VALUE = re.compile("invalid literal|could not convert|invalid token|token too long", re.IGNORECASE)
 
-_pillow_lock = threading.Lock()
-_large_image_lock = threading.Lock()
+#: Images with more pixels are decoded as many at a time as there are cores, and small ones meanwhile.
+_MEDIUM_IMAGE = 4_000_000
+
+
+def _new_locks() -> tuple[threading.Lock, threading.Lock, threading.Semaphore]:
+    return threading.Lock(), threading.Lock(), threading.BoundedSemaphore(n_cores())
 
 
 def _renew_locks() -> None:
-    global _pillow_lock, _large_image_lock  # another thread of the parent may have held them
-    _pillow_lock, _large_image_lock = threading.Lock(), threading.Lock()
+    global _pillow_lock, _large_image_lock, _medium_images  # another thread of the parent may have held them
+    _pillow_lock, _large_image_lock, _medium_images = _new_locks()
+
+
+_pillow_lock, _large_image_lock, _medium_images = _new_locks()
 
 
 if hasattr(os, "register_at_fork"):
@@ -213,13 +221,21 @@ def _decode_bytes(
         with open_image(data, window, max_pixels) as image:
             _check_n_pixels(image, max_pixels)
             _check_n_bytes(image, len(data))
-            # Large images one at a time: memory would grow with the number of threads.
-            is_large = image.width * image.height > LARGE_IMAGE
-            with _large_image_lock if is_large else contextlib.nullcontext():
+            with _decoding(image.width * image.height):
                 upright = load_upright(data, image, size, resize, window=window, is_strict=is_strict)
                 return resize_image(upright, size, resize)
 
     return _retry_without_metadata(decode, data)
+
+
+@contextlib.contextmanager
+def _decoding(n_pixels: int) -> Iterator[None]:
+    """Limit the memory of all threads: large images are decoded one at a time, medium ones on all cores."""
+    with (
+        _medium_images if n_pixels > _MEDIUM_IMAGE else contextlib.nullcontext(),
+        _large_image_lock if n_pixels > LARGE_IMAGE else contextlib.nullcontext(),
+    ):
+        yield
 
 
 def _retry_without_metadata(decode: Callable[[bytes], np.ndarray[Any, Any]], data: bytes) -> np.ndarray[Any, Any]:

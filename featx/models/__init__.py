@@ -8,9 +8,9 @@ A model is a pipeline of a :class:`featx.FeatureExtractor` and a fitted estimato
 ``archive``  the zip archive of a model file, with a checksum of each member
 ``graph``  the compiled network that becomes part of a model file
 ``pipeline_file``  the pipeline as skops data, and the types that are trusted in it
-``skops_import``  skops, imported without libraries that it does not use
 ``validation``  checks of the arguments of ``save_pipeline``
 ``predictor``  :class:`featx.Predictor`
+``row_predictor``  feature rows to labels, tags or values
 ``predict``  :func:`featx.predict_images`
 ``prediction``  the prediction of one image, as a row of a table, CSV or JSON
 ``novelty``  detects images that differ from the training images

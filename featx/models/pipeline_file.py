@@ -15,8 +15,8 @@ from featx.extraction.recorded import portable_options
 from featx.images.image import check_allow
 from featx.models.archive import corrupt, unzip
 from featx.models.card import ModelCard
-from featx.models.skops_import import import_skops
 from featx.system.formatting import first_line, format_list
+from featx.system.threads import hidden_modules
 from featx.system.version import __version__
 
 if TYPE_CHECKING:
@@ -31,12 +31,21 @@ TRUSTED_TYPES = (
     "sklearn.calibration._CalibratedClassifier",  # two arrays and an estimator
     "sklearn.calibration._SigmoidCalibration",  # two numbers
 )
+#: scikit-learn's adapters of these import them. torch alone takes seconds and half a gigabyte.
+_UNUSED = ("torch", "cupy", "jax", "dask")
 #: What to do about a pipeline that is not saved as a model.
 _OTHER_FORMATS = (
     "Use a baseline of featx or a linear estimator of scikit-learn; or save the pipeline of train_images with "
     'joblib.dump or mlflow.sklearn.log_model (with serialization_format="cloudpickle"), whose files execute code when '
     "they are loaded."
 )
+
+
+def import_skops() -> Any:
+    """Return the module ``skops.io``. While it is imported, unused libraries cannot be imported."""
+    with hidden_modules("skops.io", _UNUSED):
+        import skops.io
+    return skops.io
 
 
 def dump_pipeline(

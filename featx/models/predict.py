@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from featx.datasets.image_table import ImagesLike
 from featx.extraction.engines.engine import PrecisionName
+from featx.extraction.row_cache import write_buffers
 from featx.images.image import Kind
 from featx.models.model import Model
 from featx.models.predictor import Predictor
@@ -125,4 +126,6 @@ def predict_images(
             allow=allow,
             batch_size=batch_size,
         )
-        return predictor.predict(images)
+        table = predictor.predict(images)
+        write_buffers()
+        return table

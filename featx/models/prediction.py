@@ -63,6 +63,17 @@ class Prediction:
     top: list[tuple[Any, float]]
     novelty_score: float | None
     error: str = ""
+    _classes: Sequence[Any] = dataclasses.field(default=(), repr=False, compare=False)
+    _values: Float64Array | None = dataclasses.field(default=None, repr=False, compare=False)
+
+    @property
+    def probabilities(self) -> dict[Any, float] | None:
+        """Probability of each class in the order of ``model.card.classes``, or of each tag.
+
+        None if the model has no probabilities, and for regression and unreadable images.
+        """
+        # Made when it is needed: the table of a million images with a thousand classes each does not.
+        return None if self._values is None else dict(zip(self._classes, self._values.tolist(), strict=True))
 
     def _repr_html_(self) -> str:
         """Return the image, its classes with bars, and the note as HTML, for notebooks."""
@@ -128,6 +139,14 @@ class PredictionFormat:
             return ["path", "tags", *ranked, "novelty_score", "note"]
         others = [f"{name}_{rank}" for rank in range(2, self.top + 1) for name in ("label", value)]
         return ["path", "label", value, *others, "novelty_score", "note"]
+
+    @property
+    def number_columns(self) -> list[str]:
+        """Names of the columns of probabilities, scores and continuous targets."""
+        if not self.is_classification:
+            return ["prediction", "novelty_score"]
+        value = self._value_name
+        return [name for name in self.columns if name in (value, "novelty_score") or name.startswith(f"{value}_")]
 
     @property
     def _value_name(self) -> str:

@@ -5,38 +5,36 @@ Nearly half of the class is the documentation of its public methods.
 
 from __future__ import annotations
 
-import dataclasses
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from featx.datasets.failures import without_advice
 from featx.datasets.image_table import ImagesLike
 from featx.datasets.source_options import SourceOptions
 from featx.datasets.tables.streams import read_stream
-from featx.errors import OptionError, missing_dependency
+from featx.errors import missing_dependency
 from featx.extraction.engines.engine import Engine, PrecisionName
-from featx.extraction.extract import extract_into
+from featx.extraction.extract import SMALL_CALL, compute_read_images, extract_into, read_first
+from featx.extraction.ledger import Ledger
 from featx.extraction.options import resolve_cache
+from featx.extraction.prefetch import ReadImage
 from featx.images.decode import load_decoders
 from featx.images.image import Image, Kind, check_allow, describe_image, is_remote_image, restrict
 from featx.images.image_lists import as_image_list, is_stream
 from featx.models.model import Model
 from featx.models.model_file import read_model
-from featx.models.prediction import Prediction, PredictionFormat, tag_thresholds
-from featx.system.array_types import AnyArray, Float64Array
+from featx.models.prediction import Prediction
+from featx.models.row_predictor import RowPredictor, check_thresholds
+from featx.system.array_types import FloatArray
 from featx.system.formatting import format_count
-from featx.system.option_checks import check_integer
 from featx.system.shared_calls import SharedCalls
 from featx.system.terminal.progress import ProgressFunction, reporting, stage
 
 if TYPE_CHECKING:
     import pandas as pd
 
-#: Calls with fewer images of several threads run together.
-_MIN_ALONE = 64
 #: Number of images from which a note states that their features were not kept.
 _MANY_COMPUTED = 1000
 
@@ -98,8 +96,11 @@ class Predictor:
 
     Notes
     -----
-    Models of common estimators predict without scikit-learn; see ``Model.head``. Threads may share a predictor. Calls
-    with fewer than 64 images take turns at the network, and those that wait are predicted together.
+    Models of common estimators predict without scikit-learn; see ``Model.head``. Threads may share a predictor. In
+    calls with fewer than 64 images, each thread reads and decodes its own; then the network runs for all that wait.
+    With `write_cache`, features of such calls are written together: when they reach 16 MB, after 30 seconds, and when
+    the process ends; a kill loses those of the last 30 seconds. Copies and pickles hold the model and the options; a
+    copy in the same process uses the same started network.
 
     Examples
     --------
@@ -137,7 +138,7 @@ class Predictor:
         allow: Sequence[Kind] | None = None,
         batch_size: int | None = None,
     ) -> None:
-        _check_numbers(top, threshold)
+        check_thresholds(top, threshold)
         self._engine: Engine | None = None
         self._n_computed = 0
         self._cache = resolve_cache(cache)
@@ -147,32 +148,9 @@ class Predictor:
         self._resolved = self.model.resolve(
             max_pixels=max_pixels, on_truncated=on_truncated, precision=precision, device=device, batch_size=batch_size
         )
-        card = self.model.card
-        is_classification = card.task != "regression"
-        self._threshold = threshold
-        self._predict_few = SharedCalls(self._predict_all)  # together with the images of other threads
-        self._tag_thresholds = tag_thresholds(threshold, card.classes) if card.task == "multilabel" else None
-        self.format = PredictionFormat(
-            is_classification,
-            self.model.has_probabilities,
-            threshold is not None,
-            min(int(top), len(card.classes)) if is_classification else 1,
-            is_multilabel=card.task == "multilabel",
-        )
-        if threshold is not None and not is_classification:
-            raise OptionError(
-                f"threshold (--threshold) must be None for a regression model, got {threshold!r}. Remove it."
-            )
-        if isinstance(threshold, Mapping) and not self.format.is_multilabel:
-            raise OptionError(
-                f"threshold (--threshold) must be one probability for a model of one label per image, got "
-                f"{dict(threshold)!r}. Pass a number, such as threshold=0.9 (--threshold 0.9)."
-            )
-        if threshold is not None and not self.format.has_probabilities:
-            raise OptionError(
-                f"threshold (--threshold) must be None for {card.estimator}, which has no probabilities, got "
-                f"{threshold!r}. Remove it, or train the model with calibrate=True (--calibrate)."
-            )
+        self._row_predictor = RowPredictor(self.model, top, threshold)
+        self.format = self._row_predictor.format
+        self._share_network()
 
     def predict(
         self, images: ImagesLike, *, verbose: bool | None = None, progress: ProgressFunction | None = None
@@ -194,7 +172,7 @@ class Predictor:
             Columns ``path``; ``label`` and ``probability`` (``score`` if the model has no probabilities), then
             ``label_2``, ``probability_2`` and so on, or ``prediction`` for regression; ``novelty_score`` (above 1, the
             image is farther from the training images than 99 % of these are from each other); ``note``.
-            Unreadable images have no label, and a note with the reason.
+            Unreadable images have no label, and a note with the reason. A missing label is None, a missing number NaN.
 
         Raises
         ------
@@ -209,7 +187,13 @@ class Predictor:
             raise missing_dependency("The table of predictions", "pandas", instead="call predict_each") from error
 
         predictions = self.predict_each(images, verbose=verbose, progress=progress)
-        return pd.DataFrame(map(self.format.as_row, predictions), columns=self.format.columns)
+        table = pd.DataFrame(map(self.format.as_row, predictions), columns=self.format.columns, dtype=object)
+        for name in self.format.columns:
+            if name in self.format.number_columns:
+                table[name] = table[name].astype(float)
+            elif table[name].notna().all():
+                table[name] = table[name].infer_objects()
+        return table
 
     def warm_up(self) -> Predictor:
         """Start the network and load the decoders, so that the first prediction takes no longer than later ones.
@@ -240,8 +224,18 @@ class Predictor:
         return self._engine
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return the state without the engine, which another process starts itself."""
-        return {**vars(self), "_engine": None}
+        """Return the state without the engine, which another process starts itself, and without locks."""
+        return {name: value for name, value in vars(self).items() if name not in ("_engine", "_predict_read")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore the state of a copy or pickle, which shares calls only among its own threads."""
+        vars(self).update(state)
+        self._engine = None
+        self._share_network()
+
+    def _share_network(self) -> None:
+        """Let threads predict together what each of them has read."""
+        self._predict_read = SharedCalls(self._predict_together)
 
     def predict_one(self, image: Image) -> Prediction:
         """Return the prediction of one image; imports no pandas.
@@ -287,9 +281,10 @@ class Predictor:
             return [row for part in parts for row in self.predict_each(part.paths, verbose=verbose, progress=progress)]
         images = as_image_list(images)
         with reporting(verbose, progress), stage("predict", len(images)) as advance:
-            # A slow download would hold up other threads.
-            if len(images) < _MIN_ALONE and not any(map(is_remote_image, images)):
-                predictions = self._predict_few(images)
+            if len(images) < SMALL_CALL and not any(map(is_remote_image, images)):
+                images = restrict(images, self._allow)  # a client's text is not part of the prediction, either
+                read = read_first(images, self._resolved, cache=self._cache)
+                predictions = self._predict_read(list(zip(map(describe_image, images), read, strict=True)))
                 advance(len(images))
                 return predictions
             return self._predict_all(images, advance)
@@ -315,62 +310,28 @@ class Predictor:
             raise_on_error=False,
             progress=progress,
         )
+        self._hold_engine(ledger)
+        errors = {failure.position: failure.reason for failure in ledger.failures}
+        return self._row_predictor.predict(list(map(describe_image, images)), rows, errors)
+
+    def _predict_together(self, images: Sequence[tuple[str, FloatArray | ReadImage]]) -> list[Prediction]:
+        """Predict images of several threads, with their names; each has a row from the cache, or was read."""
+        rows = np.empty((len(images), self._resolved.n_features), dtype=np.float32)
+        is_read = np.array([isinstance(image, ReadImage) for _, image in images], dtype=bool)
+        for index, (_, image) in enumerate(images):
+            if not isinstance(image, ReadImage):
+                rows[index] = image
+        errors: dict[int, str] = {}
+        if is_read.any():
+            read = [image for _, image in images if isinstance(image, ReadImage)]
+            is_not_kept = not self._write_cache
+            rows[is_read], ledger = compute_read_images(read, self._resolved, cache=self._cache, read_only=is_not_kept)
+            self._hold_engine(ledger)
+            positions = np.flatnonzero(is_read).tolist()
+            errors = {positions[failure.position]: failure.reason for failure in ledger.failures}
+        return self._row_predictor.predict([name for name, _ in images], rows, errors)
+
+    def _hold_engine(self, ledger: Ledger) -> None:
         if ledger.n_computed:
             self._n_computed += ledger.n_computed
             self._start()
-        errors = {failure.position: without_advice(failure.reason) for failure in ledger.failures}
-        is_readable = np.array([index not in errors for index in range(len(images))], dtype=bool)
-        predictions = iter(self._predict_rows(rows[is_readable]) if is_readable.any() else ())
-        return [
-            Prediction(describe_image(image), None, [], None, errors[index])
-            if index in errors
-            else dataclasses.replace(next(predictions), path=describe_image(image))
-            for index, image in enumerate(images)
-        ]
-
-    def _predict_rows(self, rows: AnyArray) -> Iterator[Prediction]:
-        scores, probabilities = self.model.predict_scores(rows)
-        detector = self.model.novelty_detector
-        novelty: list[float | None] = [None] * len(rows) if detector is None else detector.novelty_score(rows).tolist()
-        if not self.format.is_classification:
-            for value, novelty_score in zip(scores[:, 0].tolist(), novelty, strict=True):
-                yield Prediction("", value, [], novelty_score)
-            return
-        if self.format.is_multilabel:
-            yield from self._predict_tags(rows, scores if probabilities is None else probabilities, novelty)
-            return
-        values = probabilities if probabilities is not None else _score_each_class(scores)
-        predicted = self.model.class_indices(rows, scores)
-        for row, index, novelty_score in zip(values, predicted.tolist(), novelty, strict=True):
-            top = self._top_classes(row, index)
-            assert not isinstance(self._threshold, Mapping)  # checked for tags only
-            is_certain = self._threshold is None or top[0][1] >= self._threshold
-            yield Prediction("", top[0][0] if is_certain else None, top, novelty_score)
-
-    def _predict_tags(
-        self, rows: AnyArray, values: Float64Array, novelty: Sequence[float | None]
-    ) -> Iterator[Prediction]:
-        """Yield the tags of each row: those that reach their threshold, or that the estimator predicts."""
-        names, thresholds = self.model.card.classes, self._tag_thresholds
-        has_tag = self.model.predict_tags(rows) if thresholds is None else values >= thresholds
-        for row, has, novelty_score in zip(values, has_tag.astype(bool).tolist(), novelty, strict=True):
-            tags = [name for name, is_set in zip(names, has, strict=True) if is_set]
-            yield Prediction("", tags, self._top_classes(row, int(row.argmax())), novelty_score)
-
-    def _top_classes(self, values: Float64Array, predicted: int) -> list[tuple[Any, float]]:
-        """Return the predicted class and after it the others in the order of their values."""
-        order = [predicted, *(index for index in np.argsort(-values, kind="stable").tolist() if index != predicted)]
-        return [(self.model.card.classes[index], float(values[index])) for index in order[: self.format.top]]
-
-
-def _check_numbers(top: int, threshold: float | Mapping[str, float] | None) -> None:
-    check_integer("top", top)
-    for value in threshold.values() if isinstance(threshold, Mapping) else [threshold]:
-        is_number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
-        if value is not None and not (is_number and 0 <= value <= 1):
-            raise OptionError(f"threshold (--threshold) must be a probability between 0 and 1, got {value!r}.")
-
-
-def _score_each_class(scores: Float64Array) -> Float64Array:
-    """Return one score for each class, also for two classes that share one column."""
-    return np.concatenate([-scores, scores], axis=1) if scores.shape[1] == 1 else scores

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import http.server
+import io
 import pickle
 import sys
 import threading
+import time
 import warnings
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -21,6 +25,7 @@ from sklearn.pipeline import make_pipeline
 from featx import FeatureExtractor, Predictor, Progress, load_pipeline, predict_images, read_model, save_pipeline
 from featx.errors import EngineError, InputError, MissingDependencyError, ModelFileError
 from featx.extraction.engines.engine import _started, count_started, stop_engines
+from featx.extraction.row_cache import RowBuffer, write_buffers
 
 
 def test_table_equals_predict_images(model: Path, digits: list[Path]) -> None:
@@ -46,6 +51,16 @@ def test_empty_and_unreadable_images(model: Path, tmp_path: Path) -> None:
     table = predictor.predict([tmp_path / "absent.jpg", b""])
     assert table["label"].isna().all()
     assert (table["note"] != "").all()
+
+
+@pytest.mark.parametrize("n_readable", [0, 1])
+def test_missing_labels_are_none_and_missing_numbers_nan(model: Path, digits: list[Path], n_readable: int) -> None:
+    table = Predictor(model, top=2, cache=None).predict([b"", *digits[:n_readable]])
+    missing = table.iloc[0]
+    assert [missing[name] for name in ("label", "label_2")] == [None, None]
+    numbers = ["probability", "probability_2", "novelty_score"]
+    assert [str(table[name].dtype) for name in numbers] == ["float64"] * 3
+    assert missing[numbers].isna().all()
 
 
 def test_array_with_values_out_of_range_costs_no_other_image(model: Path) -> None:
@@ -83,6 +98,56 @@ def test_one_image(model: Path, digits: list[Path]) -> None:
     assert predictor.predict_one(digits[0]).label == predictor.predict_one(data).label
     unreadable = predictor.predict_one(b"not an image")
     assert (unreadable.label, bool(unreadable.error)) == (None, True)
+
+
+def test_copies_are_independent(model: Path, digits: list[Path]) -> None:
+    predictor = Predictor(model, cache=None)
+    expected = predictor.predict_each(digits[:3])
+    for copied in (copy.copy(predictor), copy.deepcopy(predictor)):
+        assert copied.predict_each(digits[:3]) == expected
+        assert copied._n_computed == 6
+        assert copied._predict_read is not predictor._predict_read
+    assert predictor._n_computed == 3
+
+
+def test_probabilities(model: Path, digits: list[Path]) -> None:
+    predictor = Predictor(model, cache=None)
+    prediction = predictor.predict_one(digits[0])
+    assert prediction.probabilities is not None
+    assert list(prediction.probabilities) == predictor.model.card.classes
+    assert prediction.top == [max(prediction.probabilities.items(), key=lambda item: item[1])]
+    assert sum(prediction.probabilities.values()) == pytest.approx(1)
+    assert predictor.predict_one(b"").probabilities is None
+
+
+def test_slow_image_does_not_delay_other_threads(model: Path, digits: list[Path]) -> None:
+    is_read, is_released = threading.Event(), threading.Event()
+
+    class Slow(io.BytesIO):
+        def read(self, *arguments: Any) -> bytes:
+            is_read.set()
+            is_released.wait(20)
+            return super().read(*arguments)
+
+    predictor = Predictor(model, cache=None).warm_up()
+    with ThreadPoolExecutor(1) as threads:
+        slow = threads.submit(predictor.predict_one, Slow(digits[1].read_bytes()))
+        assert is_read.wait(20)
+        assert predictor.predict_one(digits[0]).label is not None
+        assert not slow.done()
+        is_released.set()
+        assert slow.result(20).probabilities == predictor.predict_one(digits[1]).probabilities
+
+
+def test_equal_images_of_one_small_call(model: Path, digits: list[Path], tmp_path: Path) -> None:
+    (tmp_path / "copy.png").write_bytes(digits[0].read_bytes())
+    broken = [tmp_path / "broken-1.png", tmp_path / "broken-2.png"]
+    for path in broken:
+        path.write_bytes(b"broken")
+    first, same, *unreadable = Predictor(model, cache=None).predict_each([digits[0], tmp_path / "copy.png", *broken])
+    assert (first.probabilities, Path(same.path).name) == (same.probabilities, "copy.png")
+    assert [Path(prediction.path) for prediction in unreadable] == broken
+    assert all(prediction.error for prediction in unreadable)
 
 
 def test_warm_up_starts_the_network(
@@ -152,11 +217,54 @@ def test_features_are_added_on_request(how: Any, model: Path, digits: list[Path]
     cache = tmp_path / "cache"
     writer = how(model, cache=cache, write_cache=True)
     getattr(writer, "predict_each", writer.predict)(digits[:3])
+    write_buffers()
     (rows,) = cache.rglob("*.npy")
     reader = Predictor(model, cache=cache)
     reader.predict_each(digits[:4])
     assert list(cache.rglob("*.npy")) == [rows]
     assert reader._n_computed == 1
+
+
+@pytest.mark.parametrize("how", [Predictor, load_pipeline])
+def test_small_calls_are_written_together(how: Any, model: Path, digits: list[Path], tmp_path: Path) -> None:
+    writer = how(model, cache=tmp_path / "cache", write_cache=True)
+    predict = getattr(writer, "predict_each", writer.predict)
+    many = copies(digits, 70)
+    expected = [predict([image])[0] for image in many]
+    assert not list(tmp_path.rglob("*.npy"))
+    reader = Predictor(model, cache=tmp_path / "cache")
+    reader.predict_each(many)
+    assert reader._n_computed == 0  # this process finds the rows before they are written
+    write_buffers()
+    assert len(list(tmp_path.rglob("*.npy"))) == 1
+    assert [predict([image])[0] for image in many] == expected
+    write_buffers()
+    assert len(list(tmp_path.rglob("*.npy"))) == 1
+
+
+def test_small_calls_are_written_after_some_seconds(
+    model: Path, digits: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(RowBuffer, "max_seconds", 0.02)
+    Predictor(model, cache=tmp_path / "cache", write_cache=True).predict_one(digits[0])
+    for _ in range(500):
+        if list(tmp_path.rglob("*.npy")):
+            break
+        time.sleep(0.01)
+    assert len(list(tmp_path.rglob("*.npy"))) == 1
+
+
+def test_small_calls_are_written_when_the_process_ends(
+    model: Path, digits: list[Path], tmp_path: Path, python: Callable[..., Any]
+) -> None:
+    code = """
+import sys
+from featx import Predictor
+for image in sys.argv[3:]:
+    Predictor(sys.argv[1], cache=sys.argv[2], write_cache=True).predict_one(image)
+"""
+    python(code, str(model), str(tmp_path / "cache"), *map(str, digits[:3]))
+    assert len(list(tmp_path.rglob("*.npy"))) == 1
 
 
 def test_pipeline_that_is_fitted_again_adds_features(
