@@ -116,8 +116,8 @@ def _distance_to_nearest(unit: FloatArray, others: FloatArray, groups: AnyArray 
         cosines = row_product(unit[block], others.T)
         if groups is not None:
             cosines[groups[block, None] == groups] = -np.inf
-        is_near = cosines >= cosines.max(axis=1, keepdims=True) - _ROUNDING
-        queries, candidates = np.nonzero(is_near)
+        is_near = cosines >= cosines.max(axis=1, keepdims=True) - np.float32(_ROUNDING)
+        queries, candidates = np.divmod(np.flatnonzero(is_near), len(others))
         for pairs in range(0, len(queries), _BLOCK_ROWS):
             query = start + queries[pairs : pairs + _BLOCK_ROWS]
             difference = unit[query] - others[candidates[pairs : pairs + _BLOCK_ROWS]]

@@ -1,7 +1,4 @@
-"""A model that predicts image after image, with probabilities and novelty scores, for several threads.
-
-Nearly half of the class is the documentation of its public methods.
-"""
+"""A model that predicts image after image, with probabilities and novelty scores, for several threads."""
 
 from __future__ import annotations
 
