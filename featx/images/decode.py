@@ -232,8 +232,10 @@ def _decode_bytes(
 def _decoding(n_pixels: int) -> Iterator[None]:
     """Limit the memory of all threads: large images are decoded one at a time, medium ones on all cores."""
     with (
+        _large_image_lock
+        if n_pixels > LARGE_IMAGE
+        else contextlib.nullcontext(),  # first: waiting for it takes no place
         _medium_images if n_pixels > _MEDIUM_IMAGE else contextlib.nullcontext(),
-        _large_image_lock if n_pixels > LARGE_IMAGE else contextlib.nullcontext(),
     ):
         yield
 

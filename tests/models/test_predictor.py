@@ -229,7 +229,7 @@ def test_features_are_added_on_request(how: Any, model: Path, digits: list[Path]
 def test_small_calls_are_written_together(how: Any, model: Path, digits: list[Path], tmp_path: Path) -> None:
     writer = how(model, cache=tmp_path / "cache", write_cache=True)
     predict = getattr(writer, "predict_each", writer.predict)
-    many = copies(digits, 70)
+    many = copies(digits, 20)
     expected = [predict([image])[0] for image in many]
     assert not list(tmp_path.rglob("*.npy"))
     reader = Predictor(model, cache=tmp_path / "cache")
