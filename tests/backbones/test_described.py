@@ -72,11 +72,11 @@ def changed(rng: random.Random, value: Any) -> Any:
     return rng.choice(VALUES)
 
 
-def test_5_000_changed_descriptions() -> None:
+def test_2_000_changed_descriptions() -> None:
     """Each is refused by an error that reading a model reports as a corrupt file, or is that of a possible network."""
     rng, original = random.Random(0), json.loads(NETWORK.as_text())
     n_accepted = 0
-    for _ in range(5_000):
+    for _ in range(2_000):
         text = json.dumps(changed(rng, original))
         try:
             network = DescribedNetwork.from_text(text)
@@ -90,4 +90,4 @@ def test_5_000_changed_descriptions() -> None:
                 continue
             assert 1 <= network.n_features(network.resolve_pooling(pooling)) <= 2**32, text
         assert network.as_text()
-    assert 0 < n_accepted < 2_500
+    assert 0 < n_accepted < 1_000
