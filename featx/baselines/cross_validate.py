@@ -280,7 +280,12 @@ def _score_in_memory(
     schedule.notes.extend(_note_different_scales(column_statistics(row_blocks(data.X)).std, baselines))
     if not exact:
         baselines = approximate_baselines(
-            baselines, len(data.y), data.limits, schedule.notes, random_state=data.random_state
+            baselines,
+            len(data.y),
+            data.limits,
+            schedule.notes,
+            random_state=data.random_state,
+            n_classes=data.n_classes,
         )
     return baselines, score_all(baselines, schedule)
 

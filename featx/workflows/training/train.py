@@ -7,15 +7,19 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from featx.baselines.builtin_baselines import Baseline
 from featx.baselines.estimators import EstimatorsLike, TaskOption
 from featx.baselines.fitting import Dataset, fit_on_all
 from featx.baselines.folds.validation_split import fit_on_images
+from featx.baselines.scaling.limits import ScaleLimits
+from featx.baselines.scaling.schedule import format_minutes
 from featx.datasets.image_table import ImagesLike, ImageTable, LabelsLike
 from featx.errors import OptionError, notes_on_errors
 from featx.extraction.options import ExtractionOptions, Resolved, check_on_error, resolve_cache
@@ -37,6 +41,8 @@ from featx.workflows.training.trained_model import TrainedModel, note_on_saving,
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
+#: The duration of a fit is announced from so many seconds on.
+_MIN_SECONDS = 2.0
 _HALF_NOTE = 'Precision "auto" is {} on this {}; others predict with precision="float32" (--precision float32).'
 
 
@@ -211,12 +217,15 @@ def train_table(
     if best.images is None:
         data = Dataset(comparison.backbones[0].rows[kept], y, config.task, groups, config.random_state)
         resolved = comparison.backbones[0].resolved
-        with stage("fit", 1, "estimators", best.name):
+        expected = expected_fit_seconds(best, comparison, len(y))
+        with stage("fit", 1, "estimators", _describe_fit(best.name, expected)):
             if best.needs_text and isinstance(resolved, Resolved):
                 classifier = make_bound(resolved, config.prompts, np.unique(y).tolist(), cache)
                 estimator = classifier.fit(data.X, y).as_pipeline()
             else:
+                started = time.perf_counter()
                 estimator, best_params = fit_on_all(best, data, tune=config.tune, notes=notes)
+                notes += _note_on_exact_fit(best, len(y), time.perf_counter() - started)
         pipeline, rows = _make_pipeline(options, estimator, config.task, cache), data.X
     else:
         paths = [comparison.paths[row] for row in kept]
@@ -228,6 +237,28 @@ def train_table(
     if options.precision == "auto" and (used := pipeline[0].recipe_["precision"]) in ("bfloat16", "float16"):
         notes.append(_HALF_NOTE.format(used, "CPU" if used == "bfloat16" else "device"))
     return TrainedModel(pipeline, rows, y, comparison, _scores_of_best(comparison, best_params), notes, groups)
+
+
+def expected_fit_seconds(best: Baseline, comparison: ImageComparison, n_samples: int) -> float:
+    """Return about how long the fit to all samples takes, from the fits of the folds."""
+    folds = comparison.backbones[0].comparison.split.folds
+    n_train = float(np.mean([len(train) for train, _ in folds]))
+    return float(comparison.best_row["fit_seconds"]) * (n_samples / n_train) ** (best.time_order or 1)
+
+
+def _describe_fit(name: str, seconds: float) -> str:
+    return name if seconds < _MIN_SECONDS else f"{name}, about {format_minutes(seconds)}"
+
+
+def _note_on_exact_fit(best: Baseline, n_samples: int, seconds: float) -> list[str]:
+    """Return a note if a comparison of so many samples approximates the estimator."""
+    limit = ScaleLimits().exact_rows
+    if not best.is_builtin or best.kernel != "rbf" or n_samples <= limit:
+        return []
+    return [
+        f"{best.name} is exact in a model: its fit to {n_samples:,} images took {format_minutes(seconds)}. Comparisons "
+        f"(featx compare) approximate it beyond {limit:,}. Linear estimators are faster."
+    ]
 
 
 def _rows_to_fit(comparison: ImageComparison) -> IntArray:

@@ -11,6 +11,8 @@ from sklearn.datasets import load_digits
 from sklearn.neural_network import MLPClassifier
 
 from featx import compare_baselines
+from featx.baselines.estimators import as_baselines
+from featx.baselines.scaling.approximate import approximate_baselines
 from featx.baselines.scaling.blocks import block_rows
 from featx.baselines.scaling.limits import ScaleLimits
 from featx.baselines.scaling.schedule import format_minutes
@@ -169,3 +171,11 @@ def test_progress_shows_estimators_and_their_duration():
 
 def test_durations_have_a_suitable_unit():
     assert [format_minutes(seconds) for seconds in (0.1, 600, 90_000)] == ["1 second", "10 minutes", "25.0 hours"]
+
+
+@pytest.mark.parametrize(("n_classes", "is_noted"), [(100, False), (101, True)])
+def test_an_approximation_with_few_components_for_each_class_is_noted(n_classes, is_noted):
+    notes = []
+    svm = as_baselines(["svm"], "classification", 0)
+    approximate_baselines(svm, 20_000, ScaleLimits(), notes, random_state=0, n_classes=n_classes)
+    assert ("With 101 classes the approximation may be less accurate; compare it with logreg." in notes[0]) == is_noted

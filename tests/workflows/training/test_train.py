@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import functools
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -10,9 +12,12 @@ from featx import FeatureExtractor, FineTunedClassifier, compare_baselines, trai
 from featx.baselines.builtin_baselines import Baseline
 from featx.baselines.estimators import as_baselines
 from featx.baselines.fitting import Dataset, fit_on_all
+from featx.baselines.scaling.limits import ScaleLimits
 from featx.errors import ComparisonError, OptionError, UnreadableImageError
 from featx.models.model_file import read_model
 from featx.testing import CountingBackbone
+from featx.workflows.training import train as training
+from featx.workflows.training.train import expected_fit_seconds
 
 Array = np.ndarray[Any, Any]
 
@@ -183,6 +188,27 @@ def test_invalid_options_are_errors(paths: list[str], labels: list[str], countin
 def test_estimator_and_select_from_cannot_be_combined(paths: list[str], labels: list[str]) -> None:
     with pytest.raises(OptionError, match=r"estimator \(--estimator\) and select_from \(--select-from\) cannot"):
         train(paths, labels, estimator="knn", select_from=["svm"])
+
+
+def test_the_time_of_the_fit_to_all_images_is_announced(
+    paths: list[str], labels: list[str], counting: CountingBackbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "_MIN_SECONDS", 0.0)
+    monkeypatch.setattr(training, "ScaleLimits", functools.partial(ScaleLimits, exact_rows=10))
+    messages: list[str] = []
+    trained = train(paths, labels, estimator="svm", progress=lambda report: messages.append(report.message))
+    assert "svm, about 1 second" in messages
+    (note,) = (note for note in trained.notes if "exact" in note)
+    assert note.startswith("svm is exact in a model: its fit to 24 images took 1 second. Comparisons")
+
+
+def test_the_time_of_a_fit_grows_with_the_samples(digits: Any) -> None:
+    X, y = digits
+    comparison = compare_baselines(X, y, estimators=["svm", "knn"], cv=2)
+    svm, _ = as_baselines(["svm", "knn"], "classification", 0)
+    row = comparison.table.set_index("estimator").loc["svm"]
+    stored: Any = SimpleNamespace(backbones=[SimpleNamespace(comparison=comparison)], best_row=row)
+    assert expected_fit_seconds(svm, stored, 120) == pytest.approx(16 * row["fit_seconds"])
 
 
 def test_best_of_several_is_selected(paths: list[str], labels: list[str], counting: CountingBackbone) -> None:
