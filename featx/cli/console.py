@@ -167,8 +167,8 @@ def options_from(args: argparse.Namespace, backbone: str) -> ExtractionOptions:
 def labeled_images_from(args: argparse.Namespace) -> ImageTable:
     """Return the labeled images of a command. Those of features are what their table lists."""
     from featx.datasets.find import find_images
+    from featx.datasets.tables.frames import images_of_features
     from featx.features.open import is_features, open_features
-    from featx.workflows.labeled_images import images_of_features
 
     options = source_options_from(args)
     if len(args.source) == 1 and is_features(args.source[0]) and all(value is None for value in options.values()):

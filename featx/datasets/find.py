@@ -11,12 +11,12 @@ from featx.datasets.image_listing import ImageListing
 from featx.datasets.image_table import ImagesLike, ImageTable, PathsLike, as_path_list
 from featx.datasets.source_options import SourceOptions
 from featx.datasets.tables.columns import table_from_frame
-from featx.datasets.tables.frames import is_dataset_dict, is_frame
+from featx.datasets.tables.frames import ListedFeatures, images_of_features, is_dataset_dict, is_frame, read_lazy_table
 from featx.datasets.tables.groups import notes_of_groups, splits_by_name_error
 from featx.datasets.tables.streams import read_into_memory
 from featx.errors import OptionError, SourceError
 from featx.images.image import is_in_memory
-from featx.images.image_lists import as_image_list, is_stream, name_images
+from featx.images.image_lists import as_image_list, is_lazy_table, is_stream, name_images
 
 
 def find_images(
@@ -59,7 +59,7 @@ def find_images(
         with a path and a label on each line; or a pandas table. An image that is named explicitly may have any suffix.
         A table must be the only source. Images in memory, as :class:`FeatureExtractor` takes them, have names such as
         ``images[0]`` and no labels. The images of a data set of Hugging Face that is streamed are kept in memory, up to
-        2 GB. An ImageTable is returned unchanged.
+        2 GB. An ImageTable is returned unchanged, and a FeatureMatrix has the images that it lists.
     path_column : str or None, default=None
         Column with the paths of a table. None: the first of path, file, filename, image and similar names, or a column
         of ids or URLs such as image_id if the files exist. A suffix that all paths lack is completed.
@@ -122,8 +122,6 @@ def find_images(
     >>> images.labels, images.ignored
     (['cat', 'dog'], {'.txt': 1})
     """
-    if isinstance(source, ImageTable):
-        return source
     options = SourceOptions.of(
         path_column=path_column,
         label_column=label_column,
@@ -136,6 +134,11 @@ def find_images(
         class_level=class_level,
         zip_encoding=zip_encoding,
     )
+    if isinstance(source, ImageTable | ListedFeatures):
+        _check_no_options(options, type(source).__name__)
+        return source if isinstance(source, ImageTable) else images_of_features(source, are_read=True)
+    if is_lazy_table(source):
+        source = read_lazy_table(source)
     if is_stream(source):
         return read_into_memory(source, options)
     if is_frame(source):
@@ -182,9 +185,13 @@ def _table_of_splits(tables: Mapping[str, Any], options: SourceOptions) -> Image
 
 def _table_in_memory(images: Sequence[Any], options: SourceOptions) -> ImageTable:
     """Return images without labels."""
-    for option, value in options.as_dict().items():
-        raise OptionError(f"{option} must be None for images in memory, got {value!r}. Pass labels as y.")
+    _check_no_options(options, "images in memory")
     return ImageTable(name_images(images, "images"), [None] * len(images))
+
+
+def _check_no_options(options: SourceOptions, source: str) -> None:
+    for option, value in options.as_dict().items():
+        raise OptionError(f"{option} must be None for {source}, got {value!r}. Remove it, or pass labels as y.")
 
 
 def as_sources(source: PathsLike | str | os.PathLike[str]) -> list[str]:

@@ -16,7 +16,7 @@ from featx.datasets.label_types import LabelTypeInferrer, TagCounts, cast_label
 from featx.datasets.source_options import SourceOptions
 from featx.datasets.tables.array_sources import MAX_SOURCES, ArrayPart, find_array_parts
 from featx.datasets.tables.cells import describe_columns
-from featx.datasets.tables.columns import JOINED, ImageColumns
+from featx.datasets.tables.columns import JOINED, ImageColumns, no_labels_reason
 from featx.datasets.tables.file import TABLE_SUFFIXES, check_is_read, is_table_name, read_batches
 from featx.datasets.tables.metadata import find_metadata, metadata_note
 from featx.datasets.tables.shards import data_files_in, expand_sources, is_data_file, splits_of_files
@@ -169,9 +169,7 @@ class ImageListing:
         paths, labels = columns.paths(frame), columns.labels(frame)
         none = [None] * len(paths)
         if labels is None:
-            self.remarks.no_labels_reason = (
-                f"No label column in {table!r}: it has {describe_columns(frame)}. Pass label_column (--label-column)."
-            )
+            self.remarks.no_labels_reason = no_labels_reason(table, describe_columns(frame))
         self._stored_types.add(columns.stored_type)
         if columns.stored_type == "tags" and labels:
             labels = [split_tags(label, SEPARATOR) if isinstance(label, str) else label for label in labels]

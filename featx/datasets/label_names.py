@@ -100,6 +100,34 @@ def missing_labels_note(labels: Iterable[Any]) -> str:
     )
 
 
+def joined_tags_note(labels: Iterable[Any]) -> str:
+    """Return a note on class names that may be several tags in one text. Empty: none are.
+
+    They are if their parts recur: there are fewer parts than combinations of them.
+
+    Examples
+    --------
+    >>> joined_tags_note(["sea;bay", "bay", "sea;ship", "ship"])
+    "Labels such as 'sea;bay' are classes. If they are several tags, pass label_separator=';' (--label-separator ';')."
+    """
+    names = list(dict.fromkeys(label for label in labels if isinstance(label, str)))
+    lists = [name for name in names if name.startswith("[") and name.endswith("]")]
+    if len(lists) > 1:
+        return (
+            f"Labels such as {lists[0]!r} are classes. If they are lists of tags, pass them as lists: "
+            "y=table[column].map(ast.literal_eval) in Python."
+        )
+    for separator, factor in ((";", 1), ("|", 1), (",", 1), ("/", 2), ("+", 2), (" ", 2)):
+        joined = [name for name in names if separator in name]
+        parts = {part.strip() for name in names for part in name.split(separator)}
+        if len(joined) > 1 and factor * len(parts) <= len(names):
+            return (
+                f"Labels such as {joined[0]!r} are classes. If they are several tags, pass "
+                f"label_separator={separator!r} (--label-separator {separator!r})."
+            )
+    return ""
+
+
 def conflicts_note(images: Iterable[tuple[bytes, str]], labels: Iterable[Any]) -> str:
     """Return a note on identical images with different labels. Empty: there are none.
 

@@ -22,6 +22,8 @@ _INTEGER = re.compile(r"(0|-?[1-9][0-9]{0,17})(\.0+)?")
 #: Numbers with separators between thousands.
 _COMMA_THOUSANDS = re.compile(r"[+-]?[1-9][0-9]{0,2}(,[0-9]{3})+(\.[0-9]*)?")
 _POINT_THOUSANDS = re.compile(r"[+-]?[1-9][0-9]{0,2}(\.[0-9]{3})+(,[0-9]*)?")
+#: Numbers with blanks or apostrophes between thousands, as in France and Switzerland.
+_BLANK_THOUSANDS = re.compile(r"[+-]?[1-9][0-9]{0,2}([\s'’][0-9]{3})+([.,][0-9]*)?")
 #: Booleans as Python, JSON and spreadsheets write them.
 _BOOLEANS = (("True", "False"), ("true", "false"), ("TRUE", "FALSE"))
 
@@ -318,8 +320,11 @@ def parse_number(label: str, decimal: str | None = None) -> float | None:
     >>> parse_number("1,234.5"), parse_number("1,234", ","), parse_number("1,23"), parse_number("1,2,3")
     (1234.5, 1.234, 1.23, None)
     """
+    label = label.strip().replace("\N{MINUS SIGN}", "-")
+    if _BLANK_THOUSANDS.fullmatch(label):
+        label = re.sub(r"[\s'’]", "", label)
     for sign in (decimal,) if decimal else (".", ","):
-        text = label.strip()
+        text = label
         if sign == "," and (_POINT_THOUSANDS.fullmatch(text) or "." not in text):
             text = text.replace(".", "").replace(",", ".")
         elif sign == "." and _COMMA_THOUSANDS.fullmatch(text):

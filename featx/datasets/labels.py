@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 #: Integers are continuous targets if they have more distinct values than this, and fewer samples per value.
 _MAX_INTEGER_CLASSES = 20
 _MIN_SAMPLES_PER_CLASS = 5
+#: Floats below are exact integers.
+_MAX_EXACT = 2**53
 
 
 def is_missing(label: Any) -> bool:
@@ -261,7 +263,7 @@ def validate_data(X: Any, y: Any) -> tuple[np.ndarray[Any, Any], np.ndarray[Any,
     check_shapes(X, y)
     rows, notes = labeled_rows(y)
     if len(rows) < len(y):
-        X, y = X[rows], y[rows]
+        X, y = X[rows], as_integers(y[rows])
     not_finite = np.flatnonzero(~np.isfinite(X).all(axis=1))
     if len(not_finite):
         raise ComparisonError(
@@ -292,6 +294,19 @@ def labeled_rows(y: np.ndarray[Any, Any]) -> tuple[IntArray, list[str]]:
     is_unlabeled = np.array([is_missing(label) for label in y.tolist()], dtype=bool)
     notes = [_note_of_unlabeled(np.flatnonzero(is_unlabeled), len(y))] if is_unlabeled.any() else []
     return np.flatnonzero(~is_unlabeled), notes
+
+
+def as_integers(y: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Return floats that are all integers as integers: NumPy and pandas read integers with missing values as floats.
+
+    Examples
+    --------
+    >>> as_integers(np.array([0.0, 2.0])), as_integers(np.array([0.5, 2.0]))
+    (array([0, 2]), array([0.5, 2. ]))
+    """
+    if y.dtype.kind != "f" or not np.isfinite(y).all() or (np.abs(y) >= _MAX_EXACT).any() or (y != np.round(y)).any():
+        return y
+    return y.astype(np.int64)
 
 
 def _note_of_unlabeled(indices: IntArray, n_samples: int) -> str:

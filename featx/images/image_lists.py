@@ -11,9 +11,12 @@ import numpy as np
 
 from featx.errors import InputError, UnreadableImageError
 from featx.images.arrays import as_batch
+from featx.images.formats import IMAGE_SUFFIXES
 from featx.system.formatting import first_line
 
 _KINDS_OF_NUMBERS = "fuib"
+#: Methods that read a table into memory.
+LAZY_METHODS = ("toPandas", "collect", "compute", "to_table", "to_arrow_table", "read_all")
 
 
 class NamedImage(str):
@@ -124,6 +127,12 @@ def is_stream(source: Any) -> bool:
     if isinstance(source, Mapping):
         return bool(source) and all(map(is_stream, source.values()))
     return hasattr(source, "column_names") and hasattr(source, "with_format") and not hasattr(source, "__len__")
+
+
+def is_lazy_table(source: Any) -> bool:
+    """Return whether an object is a table that is not in memory: of polars, dask, DuckDB, Spark or pyarrow."""
+    is_table = any(hasattr(type(source), name) for name in ("columns", "schema"))  # without resolving them
+    return is_table and any(hasattr(type(source), name) for name in LAZY_METHODS)
 
 
 def stream_error(name: str, reason: str) -> InputError:
@@ -240,10 +249,22 @@ def as_numpy(array: Any, name: str = "images") -> np.ndarray[Any, Any]:
 def _check_collection(images: Any, name: str) -> None:
     if is_stream(images):
         raise stream_error(name, "have a length")
+    if is_lazy_table(images):
+        raise InputError(
+            f"{name} must be in memory, got {type(images).__name__}. Find its images: featx.find_images(table)."
+        )
     kind = type(images).__name__
     if isinstance(images, str | bytes | bytearray | memoryview | os.PathLike):
         raise InputError(f"{name} must be a list of images, got a single {kind}. {_single_remedy(images)}")
-    if isinstance(images, Mapping | Set):
+    if isinstance(images, Mapping):
+        first = next(iter(images.values()), None)
+        remedy = "list(...) of it"
+        if hasattr(first, "column_names") or hasattr(first, "columns"):
+            remedy = "featx.find_images(images)"
+        elif isinstance(first, list | tuple) or getattr(first, "ndim", 0) > 0:
+            remedy = "featx.find_images(pandas.DataFrame(images))"
+        raise InputError(f"{name} must be a list of images, got {kind}. Pass {remedy}.")
+    if isinstance(images, Set):
         raise InputError(f"{name} must have an order, got {kind}. Pass list(...) of it.")
     if hasattr(images, "mode") and hasattr(images, "getexif"):
         raise InputError(f"{name} must be a list of images, got a single Pillow image. Put it in a list: [image].")
@@ -252,10 +273,14 @@ def _check_collection(images: Any, name: str) -> None:
 
 
 def _single_remedy(image: Any) -> str:
-    """Return what to pass instead of a single path: a list, or the images of a folder."""
-    if isinstance(image, str | os.PathLike) and os.path.isdir(image):
-        return f"Find the images of the folder: featx.find_images({os.fspath(image)!r})."
-    return "Put it in a list: [image]."
+    """Return what to pass instead of a single path: a list, or the images of a folder, an archive or a table."""
+    if not isinstance(image, str | os.PathLike):
+        return "Put it in a list: [image]."
+    path = os.fspath(image)
+    if path.endswith(".npy") or os.path.exists(os.path.join(path, "job.json")):
+        return f"Open the features: featx.open_features({path!r})."
+    is_image = os.path.splitext(path)[1].lower() in IMAGE_SUFFIXES
+    return "Put it in a list: [image]." if is_image else f"Find its images: featx.find_images({path!r})."
 
 
 def _only_column(table: Any, name: str) -> Any:

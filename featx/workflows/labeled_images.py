@@ -5,23 +5,28 @@ from __future__ import annotations
 import collections
 import dataclasses
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from featx.datasets.find import find_images
 from featx.datasets.image_table import ImagesLike, ImageTable, LabelsLike
-from featx.datasets.label_names import missing_labels_note, similar_names_note, unify_labels, unknown_classes_note
-from featx.datasets.labels import as_label_array, is_missing
-from featx.datasets.tables.frames import is_dataset_dict, is_frame
+from featx.datasets.label_names import (
+    joined_tags_note,
+    missing_labels_note,
+    similar_names_note,
+    unify_labels,
+    unknown_classes_note,
+)
+from featx.datasets.labels import as_integers, as_label_array, is_missing
+from featx.datasets.tables.frames import columns_of, images_of_features, is_dataset_dict, is_frame
 from featx.datasets.tables.groups import normalize_groups, notes_of_groups
-from featx.datasets.tags import Tags, untagged_notes
+from featx.datasets.tags import Tags
 from featx.errors import ComparisonError, SourceError, shorten_quoted
 from featx.features.matrix import FeatureMatrix
-from featx.images.image_lists import as_image_list, is_stream, name_images
+from featx.images.image_lists import as_image_list, is_lazy_table, is_stream, name_images
 from featx.system.array_types import IntArray
-from featx.system.files.url_secrets import check_not_redacted
 from featx.system.formatting import format_count, shorten
 
 _MAX_NAMED = 3
@@ -62,6 +67,10 @@ def as_image_table(
     changes: dict[str, Any] = {}
     if "y" in columns:
         labels = [None if is_missing(label) else label for label in columns["y"]]
+        known = [label for label in labels if label is not None]
+        if len(known) < len(labels) and known and all(isinstance(label, float) for label in known):
+            integers = iter(as_integers(np.array(known)).tolist())
+            labels = [None if label is None else next(integers) for label in labels]
         changes |= {"labels": labels, "no_labels_reason": ""}
     if "groups" in columns:
         changes["groups"] = normalize_groups(columns["groups"])
@@ -82,55 +91,23 @@ def _checked_mask(values: list[Any]) -> list[bool]:
     return [bool(value) for value in values]
 
 
-def images_of_features(features: FeatureMatrix, *, are_read: bool = False) -> ImageTable:
-    """Return the images of features with label, split and group.
-
-    Parameters
-    ----------
-    features : FeatureMatrix
-    are_read : bool, default=False
-        Whether the images are read again: paths start in the working directory then, and a note reports it.
-
-    Raises
-    ------
-    FeaturesNotFoundError
-        The features have no table.
-    """
-    columns = features.metadata(slice(None), ("path", "label", *features.part_columns))
-    paths, splits, groups = columns["path"], columns.get("split"), columns.get("group")
-    n_untagged = sum(isinstance(label, Tags) and not label.names for label in columns["label"])
-    parts = " and ".join(f"{name}s" for name in features.part_columns)
-    notes = [f"The {parts} of images are those with which the features were extracted."] if parts else []
-    if are_read:
-        check_not_redacted(paths, features.address)
-        paths = list(map(features.resolve_path, paths))
-        notes.append(f"Images are those that {features.address!r} lists; their features are extracted or cached.")
-    return ImageTable(
-        paths,
-        columns["label"],
-        splits=splits if splits and any(splits) else None,
-        groups=groups if groups and any(groups) else None,
-        notes=(*notes, *untagged_notes(n_untagged), *notes_of_groups(groups)),
-    )
-
-
 def _as_table(images: ImagesLike, *, has_labels: bool) -> ImageTable:
     if isinstance(images, ImageTable):
         return images
     if isinstance(images, FeatureMatrix):
         return images_of_features(images, are_read=True)
-    if is_stream(images) and has_labels:
-        return find_images(images)
+    is_table = is_lazy_table(images) or is_dataset_dict(images) or is_stream(images)
+    if is_table or (is_frame(images) and not (has_labels and len(columns_of(images)) == 1)):
+        table = find_images(images)
+        if has_labels or any(label is not None for label in table.labels):
+            return table
+        raise ComparisonError(
+            f"y must be the label of each image, got None. {table.no_labels_reason or 'Pass labels.'}"
+        )
     if not has_labels:
-        if isinstance(images, str | os.PathLike):
+        if not isinstance(images, Iterator):
             as_image_list(images)  # raises InputError, with what to pass instead
-        is_table = is_frame(images) or is_dataset_dict(images) or is_stream(images)
-        table = find_images(images) if is_table else None
-        if table is None or not any(label is not None for label in table.labels):
-            raise ComparisonError(
-                "y must be the label of each image, got None. Pass labels, or the result of find_images."
-            )
-        return table
+        raise ComparisonError("y must be the label of each image, got None. Pass labels, or the result of find_images.")
     listed = as_image_list(images)
     return ImageTable(name_images(listed, "images"), [None] * len(listed))
 
@@ -210,6 +187,8 @@ def _note_names(table: ImageTable, notes: list[str]) -> None:
     """Note names of classes or tags that may mean the same or nothing, and those without training images."""
     names = _names(table.labels)
     found = [similar_names_note(names), missing_labels_note(names)]
+    if not any(isinstance(label, Tags) for label in table.labels):
+        found.append(joined_tags_note(names))
     if table.splits is not None and not any(isinstance(label, float) for label in table.labels):
         parts = {
             part: _names(label for label, split in zip(table.labels, table.splits, strict=True) if split == part)

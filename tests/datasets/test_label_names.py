@@ -9,7 +9,7 @@ import pytest
 
 from featx import check_images, find_images
 from featx.datasets.image_table import ImageTable
-from featx.datasets.label_names import missing_labels_note, similar_names_note, unknown_classes_note
+from featx.datasets.label_names import joined_tags_note, missing_labels_note, similar_names_note, unknown_classes_note
 from featx.workflows.labeled_images import prepare_table
 
 _NUMBERS = itertools.count()
@@ -118,3 +118,35 @@ def test_leading_zeros_are_similar_names() -> None:
         "Classes with similar names are different classes: '1' and '001'; '010' and '10'."
     )
     assert similar_names_note(["001", "002", "0", "010"]) == ""
+
+
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [
+        (["a|b", "b", "a", "c|a", "b|c", "c"], "label_separator='|'"),
+        (
+            [
+                "haze primary",
+                "clear primary",
+                "haze",
+                "clear",
+                "clear road primary",
+                "haze road",
+                "road primary",
+                "road",
+            ],
+            "' '",
+        ),
+        (["['x', 'y']", "['y']"], "map(ast.literal_eval)"),
+        (["polar bear", "brown bear", "panda"], ""),
+        (["Smith, Jane", "Doe, John", "Roe, Jane"], ""),
+        (["a;b", "c"], ""),
+    ],
+)
+def test_tags_in_one_text_are_noted(labels: list[str], words: str) -> None:
+    note = joined_tags_note(labels)
+    assert words in note
+    assert bool(note) == bool(words)
+    notes: list[str] = []
+    prepare_table(table(labels), None, notes)
+    assert (note in notes) == bool(words)

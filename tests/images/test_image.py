@@ -62,6 +62,10 @@ def test_array_of_several_images() -> None:
         (7, "must be a list"),
         (set(PATHS), r"Pass list\(...\) of it"),
         ({"a.jpg": "cat"}, r"Pass list\(...\) of it"),
+        ({"path": PATHS}, r"Pass featx\.find_images\(pandas\.DataFrame\(images\)\)"),
+        ({"train": pd.DataFrame({"path": PATHS})}, r"Pass featx\.find_images\(images\)"),
+        ("photos.zip", r"Find its images: featx\.find_images\('photos\.zip'\)"),
+        ("f.npy", r"featx\.open_features\('f\.npy'\)"),
     ],
     ids=lambda value: type(value).__name__,
 )

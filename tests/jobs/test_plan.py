@@ -9,10 +9,11 @@ import os
 import threading
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
-from featx import plan_job, run_job
-from featx.errors import JobError
+from featx import ImageTable, Tags, find_images, open_features, plan_job, run_job
+from featx.errors import JobError, OptionError
 from featx.jobs.job import open_job
 from tests.jobs.helpers import plan
 
@@ -39,6 +40,28 @@ def test_plan_estimates_cost(images: Path, tmp_path: Path, monkeypatch: pytest.M
     assert "At least 5 rows are cached (moved and copied files are recognized later)" in some
     assert "2 s for the other 15 images, at 10 images/s of one process" in some
     assert "(a sample of 5, 1 of them unreadable)" in some
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_tables_in_memory_keep_labels_splits_and_groups(images: Path, tmp_path: Path) -> None:
+    paths = find_images(images).paths[:4]
+    frame = pd.DataFrame({"path": paths, "label": [2, 2, 3, None], "site": ["x", "x", "y", "y"]})
+    table = ImageTable(paths, [2, 2, 3, None], splits=["train", "train", "test", "test"], groups=["x", "x", "y", "y"])
+    tags = ImageTable(paths, [Tags(["a"]), Tags([]), Tags(["a", "b"]), Tags(["b"])])
+    for name, source, options in (("frame", frame, {"group_column": "site"}), ("table", table, {}), ("tags", tags, {})):
+        plan_job(source, tmp_path / name, backbone="color_histogram", sample=0, **options)
+        run_job(tmp_path / name, cache=None)
+        features = open_features(tmp_path / name)
+        labels = features.metadata(slice(None), ["label"])["label"]
+        assert labels == list(tags.labels if source is tags else [2, 2, 3, None])
+        assert (features.groups is None) == (source is tags)
+        listed = find_images(features)
+        assert (list(listed.labels), listed.splits) == (
+            labels,
+            table.splits if source is table else None,
+        )
+    with pytest.raises(OptionError, match="label_column must be None for ImageTable, got 'kind'"):
+        plan_job(table, tmp_path / "job", backbone="color_histogram", label_column="kind")
 
 
 def test_interrupted_plan_is_planned_again(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -309,8 +309,10 @@ class _Inference:
     def _same_subfolders(self, base: str, names: list[FolderName]) -> Layout | None:
         """Return the layout of folders that all have the same subfolders. None: they do not."""
         first: list[str] | None = None
-        for name in names:
-            path = join_folders(base, name.name)
+        folders: list[str] = []
+        for name in names:  # most often the first one has images, so no other one is listed
+            path = self._below_images(join_folders(base, name.name))
+            folders.append(path)
             if self._tree.has_images(path):
                 return None
             subfolders = sorted(self._tree.decode(sub).strip() for sub in self._tree.folders(path))
@@ -319,6 +321,9 @@ class _Inference:
             first = subfolders
         subnames = [FolderName.parse(name) for name in first or []]
         paths = [join_folders(base, name.name) for name in names]
+        if folders != paths:
+            below = max(map(depth, folders)) - depth(base)
+            return self._question(questions.levels(base, names, subnames, below))
         if are_splits(subnames):
             is_flat = not any(
                 self._tree.folders(join_folders(path, sub)) for path in paths for sub in self._tree.folders(path)
@@ -335,6 +340,12 @@ class _Inference:
                 self._names(path)  # excludes the annotations
             return self._classes(base)
         return self._question(questions.levels(base, names, subnames))
+
+    def _below_images(self, path: str) -> str:
+        """Return the only subfolder of a folder if its name means images and nothing else."""
+        subfolders = self._tree.folders(path)
+        is_wrapper = len(subfolders) == 1 and FolderName.parse(self._tree.decode(subfolders[0])).is_images
+        return join_folders(path, subfolders[0]) if is_wrapper and not self._tree.has_images(path) else path
 
     def _splits_of_classes(self, base: str, paths: list[str]) -> Layout:
         parts = {}

@@ -6,7 +6,7 @@
 ``groups``         groups of images and columns of splits, and notes on them
 ``stored``         columns that featx adds to its own tables: split, group and type of labels
 ``cells``          columns by their names; cells as text, or as tags where they are lists
-``frames``         tables in memory, of pandas, polars, pyarrow and datasets
+``frames``         tables in memory, of pandas, polars, pyarrow and datasets, and features
 ``streams``        data sets of Hugging Face that are streamed, in parts or in memory
 ``array_sources``  arrays of images and labels: npz, MNIST, CIFAR
 ``shards``         tables in several files, and patterns of numbered files

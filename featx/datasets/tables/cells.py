@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from featx.datasets.folders.names import normalize_label
+from featx.datasets.labels import as_integers, is_missing
 from featx.datasets.tables.text_format import repair_text
 from featx.datasets.tags import Tags
 from featx.errors import SourceError, did_you_mean
@@ -16,8 +17,8 @@ from featx.system.formatting import shorten
 if TYPE_CHECKING:
     import pandas as pd
 
-#: Floats below are exact integers.
-MAX_EXACT = 2**53
+#: Attribute of a table with the names of which there are several columns, before pandas renames them.
+REPEATED = "repeated"
 
 
 def is_list_of_tags(value: Any) -> bool:
@@ -57,7 +58,19 @@ def tags_of_list(values: Iterable[Any]) -> Tags:
 
 
 def cell_texts(column: pd.Series[Any]) -> list[Any]:
-    """Return values as text, lists as tags, and missing values as None."""
+    """Return values as text, lists as tags, and missing values as None.
+
+    Raises
+    ------
+    SourceError
+        A value is a dict.
+    """
+    nested = next((value for value in column if isinstance(value, Mapping)), None)
+    if nested is not None:
+        raise SourceError(
+            f"The column {str(column.name)!r} must hold text, numbers or lists, got {shorten(repr(nested))}. Write "
+            "what is needed of it to a column of its own."
+        )
     return [
         tags_of_list(value) if is_list_of_tags(value) else repair_text(str(value)) if is_known else None
         for value, is_known in zip(column, column.notna(), strict=True)
@@ -77,13 +90,12 @@ def without_gaps(column: pd.Series[Any]) -> pd.Series[Any]:
 
     if not pd.api.types.is_float_dtype(column.dtype):
         return column
-    values = column.tolist()
-    known = [value for value in values if not pd.isna(value)]
-    if not all(abs(value) < MAX_EXACT and value == round(value) for value in known):
+    integers = as_integers(column.dropna().to_numpy(dtype=np.float64))
+    if integers.dtype.kind == "f":
         return column
-    return pd.Series(
-        [None if pd.isna(value) else int(value) for value in values], index=column.index, dtype=object, name=column.name
-    )
+    known = iter(integers.tolist())
+    values = [next(known) if is_known else None for is_known in column.notna()]
+    return pd.Series(values, index=column.index, dtype=object, name=column.name)
 
 
 def normalize_labels(labels: Sequence[Any]) -> list[Any]:
@@ -123,12 +135,11 @@ def get_column(
     import pandas as pd
 
     if purpose == "path":  # may have the bytes of a name that is not UTF-8
-        return [
-            str(value) or None if is_known else None for value, is_known in zip(column, column.notna(), strict=True)
-        ]
+        values = [value.get("path") if isinstance(value, Mapping) else value for value in column]
+        return [None if is_missing(value) else str(value) or None for value in values]
     # Integers with missing values are floats in pandas: 1 and 1.0 are one group.
     values = [int(value) if isinstance(value, float) and value.is_integer() else value for value in column]
-    return [None if text is None else str(text) for text in cell_texts(pd.Series(values, dtype=object))]
+    return [None if text is None else str(text) for text in cell_texts(pd.Series(values, dtype=object, name=name))]
 
 
 def column_name(
@@ -154,7 +165,7 @@ def select_column(
     if name is None:
         return None
     column = frame[name]
-    if getattr(column, "ndim", 1) != 1:
+    if getattr(column, "ndim", 1) != 1 or name in frame.attrs.get(REPEATED, ()):
         raise SourceError(f"{source!r} has several columns {name!r}. Rename all but one.")
     return column
 

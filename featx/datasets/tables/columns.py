@@ -294,10 +294,16 @@ def table_from_frame(
     return ImageTable(
         paths=paths,
         labels=labels,
+        no_labels_reason="" if column_of_labels is not None else no_labels_reason(source, describe_columns(frame)),
         splits=splits if splits is None or is_final else normalize_splits(splits),
         groups=groups,
         notes=(*notes, *untagged_notes(n_untagged), *notes_of_groups(groups)),
     )
+
+
+def no_labels_reason(source: str, columns: str) -> str:
+    """Return why the images of a table have no labels."""
+    return f"No label column in {source!r}: it has {columns}. Pass label_column (--label-column)."
 
 
 def has_path_column(frame: pd.DataFrame) -> bool:

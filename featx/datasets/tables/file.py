@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from featx.datasets.source_options import LABEL_COLUMNS
+from featx.datasets.tables.cells import REPEATED
 from featx.datasets.tables.columns import has_path_column
 from featx.datasets.tables.frames import name_classes
 from featx.datasets.tables.stored import LABEL_TYPE, parquet_label_type
@@ -147,6 +148,7 @@ def _text_batches(
     if n_rows is None:
         with _surplus_cells_as_error():
             frame = pd.read_csv(path, **options)
+        frame.attrs[REPEATED] = text.repeated
         yield frame
         return
     with pd.read_csv(path, chunksize=n_rows, **options) as frames:
@@ -155,6 +157,7 @@ def _text_batches(
                 part = next(frames, None)
             if part is None:
                 return
+            part.attrs[REPEATED] = text.repeated
             yield part
 
 

@@ -1,16 +1,20 @@
-"""Tables in memory that contain images: of pandas, polars, pyarrow and Hugging Face datasets."""
+"""Tables in memory that contain images: of pandas, polars, pyarrow and Hugging Face datasets; and features."""
 
 from __future__ import annotations
 
 import numbers
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
+from featx.datasets.image_table import ImageTable
 from featx.datasets.tables.cells import is_list_of_tags
+from featx.datasets.tables.groups import notes_of_groups
+from featx.datasets.tags import Tags, untagged_notes
 from featx.errors import SourceError, did_you_mean
 from featx.images.containers.tables import class_names, image_columns
 from featx.images.image import is_in_memory
-from featx.images.image_lists import name_rows
+from featx.images.image_lists import LAZY_METHODS, name_rows
+from featx.system.files.url_secrets import check_not_redacted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,6 +40,17 @@ def is_frame(source: Any) -> bool:
     return not isinstance(source, Mapping) and (hasattr(source, "columns") or hasattr(source, "column_names"))
 
 
+def columns_of(table: Any) -> list[Any]:
+    """Return the names of the columns of a table in memory."""
+    return list(table.column_names if hasattr(table, "column_names") else table.columns)
+
+
+def read_lazy_table(table: Any) -> Any:
+    """Return a table that is not in memory yet as one that is. See :func:`featx.images.image_lists.is_lazy_table`."""
+    read = next(getattr(table, name) for name in LAZY_METHODS if hasattr(table, name))
+    return read()
+
+
 def is_dataset_dict(source: Any) -> bool:
     """Return whether an object maps the names of splits to tables."""
     return isinstance(source, Mapping) and bool(source) and all(map(is_frame, source.values()))
@@ -47,6 +62,10 @@ def open_frame(table: Any) -> Frame:
         return _open_dataset(table)
     if hasattr(table, "column_names"):
         return _open_arrow(table)
+    if getattr(table.columns, "nlevels", 1) > 1:
+        raise SourceError(
+            "The table has several levels of names of columns. Join them: table.columns = table.columns.map('_'.join)."
+        )
     names = list(table.columns)
     columns = {str(name): table[name] for name in names}
     images = {name: _Column(column) for name, column in columns.items() if _has_images(column)}
@@ -199,3 +218,52 @@ def images_note(source: str, column: str) -> str:
 def named_images(frame: Frame, column: str, first: int = 0) -> list[str]:
     """Return a name for each image of a column, which is read from the table. Numbers begin at `first`."""
     return name_rows(frame.images[column], "images", first)
+
+
+@runtime_checkable
+class ListedFeatures(Protocol):
+    """Interface of a FeatureMatrix as a list of images."""
+
+    address: str
+
+    @property
+    def part_columns(self) -> tuple[str, ...]:
+        """Which of the columns split and group some rows have."""
+
+    def metadata(self, rows: Any, names: Sequence[str]) -> dict[str, list[Any]]:
+        """Return columns of some rows."""
+
+    def resolve_path(self, path: str) -> str:
+        """Return the path of a row relative to the working directory."""
+
+
+def images_of_features(features: ListedFeatures, *, are_read: bool = False) -> ImageTable:
+    """Return the images of features with label, split and group.
+
+    Parameters
+    ----------
+    features : FeatureMatrix
+    are_read : bool, default=False
+        Whether the images are read again: paths start in the working directory then, and a note reports it.
+
+    Raises
+    ------
+    FeaturesNotFoundError
+        The features have no table.
+    """
+    columns = features.metadata(slice(None), ("path", "label", *features.part_columns))
+    paths, splits, groups = columns["path"], columns.get("split"), columns.get("group")
+    n_untagged = sum(isinstance(label, Tags) and not label.names for label in columns["label"])
+    parts = " and ".join(f"{name}s" for name in features.part_columns)
+    notes = [f"The {parts} of images are those with which the features were extracted."] if parts else []
+    if are_read:
+        check_not_redacted(paths, features.address)
+        paths = list(map(features.resolve_path, paths))
+        notes.append(f"Images are those that {features.address!r} lists; their features are extracted or cached.")
+    return ImageTable(
+        paths,
+        columns["label"],
+        splits=splits if splits and any(splits) else None,
+        groups=groups if groups and any(groups) else None,
+        notes=(*notes, *untagged_notes(n_untagged), *notes_of_groups(groups)),
+    )

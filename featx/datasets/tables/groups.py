@@ -21,7 +21,12 @@ TRUE, FALSE = ("1", "1.0", "true", "yes"), ("0", "0.0", "false", "no")
 
 #: Usual names of columns of splits and of groups.
 _SPLITS = ("split", "subset", "partition", "set", "phase", "usage")
-_GROUPS = ("patient", "patient_id", "patientid", "subject", "subject_id", "group", "group_id")
+_GROUPS = (
+    *("patient", "patient_id", "patientid", "subject", "subject_id", "participant", "participant_id"),
+    *("group", "group_id", "fold", "kfold", "fold_id", "video_id", "session_id", "study_id"),
+)
+#: A column of more values is none of splits.
+_MAX_SPLITS = 8
 
 
 def normalize_groups(groups: Sequence[Any]) -> list[Any]:
@@ -91,15 +96,9 @@ def notes_of_unused_columns(frame: Any, options: SourceOptions, source: str) -> 
             f"Labels of {source!r} are in the column {labels[0]!r}, not in {format_list(labels[1:])}. Pass another as "
             "label_column (--label-column)."
         )
-    if options.split_column is None and (name := next((name for name in _SPLITS if name in columns), None)):
-        column = columns[name]
-        values = {value for value in frame[column].tolist() if isinstance(value, str) and value.strip()}
-        if values and all(map(split_kind, values)):
-            notes.append(_unused_split(column, source))
-        else:
-            name = None
-    if options.split_column is None and name is None:
-        notes += [_unused_split(column, source) for column in frame.columns if _is_flag(frame[column], str(column))][:1]
+    if options.split_column is None:
+        others = [column for column in frame.columns if str(column).strip().lower() not in (*LABEL_COLUMNS, "path")]
+        notes += [_unused_split(str(column), source) for column in others if _has_splits(frame[column], column)][:1]
     if options.group_column is None and (name := next((name for name in _GROUPS if name in columns), None)):
         column = columns[name]
         if len(frame) > frame[column].nunique() > 1:
@@ -110,12 +109,20 @@ def notes_of_unused_columns(frame: Any, options: SourceOptions, source: str) -> 
     return notes
 
 
-def _is_flag(cells: Any, column: str) -> bool:
-    """Return whether a column separates training from other images: ``is_test`` of 0 and 1."""
-    if flag_kind(column) is None or getattr(cells, "ndim", 1) != 1:
+def _has_splits(cells: Any, column: object) -> bool:
+    """Return whether a column separates training from other images: by ``train`` and ``test``, or by 0 and 1."""
+    if getattr(cells, "ndim", 1) != 1:
         return False
-    values = {str(cell).strip().lower() for cell in cells.tolist() if not is_missing(cell)}
-    return bool(values - {""}) and values <= {*TRUE, *FALSE, ""}
+    values: set[str] = set()
+    for cell in cells.tolist():
+        if not is_missing(cell):
+            values.add(str(cell).strip().lower())
+        if len(values) > _MAX_SPLITS:
+            return False
+    values -= {""}
+    kinds = {split_kind(value) for value in values}
+    are_splits = None not in kinds and (len(kinds) > 1 or str(column).strip().lower() in _SPLITS)
+    return bool(values) and (are_splits or (flag_kind(str(column)) is not None and values <= {*TRUE, *FALSE}))
 
 
 def _unused_split(column: str, source: str) -> str:

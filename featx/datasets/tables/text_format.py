@@ -37,12 +37,15 @@ class TextFormat:
         Names of the columns if the file has none. None: the first line has them.
     is_utf8 : bool, default=True
         Whether all bytes are in the encoding.
+    repeated : tuple of str
+        Names that several columns have.
     """
 
     encoding: str
     separator: str
     names: list[str] | None
     is_utf8: bool = True
+    repeated: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, path: str, encoding: str | None = None) -> TextFormat:
@@ -61,7 +64,11 @@ class TextFormat:
         rows = list(split_lines(iter(lines), separator))
         has_images = [any(map(_is_image, row)) for row in rows]
         has_names = not has_images[0] and (not is_list or any(has_images)) if rows else True
-        return cls(encoding, separator, None if has_names else _default_names(rows[0]), is_valid(path, encoding))
+        if not has_names:
+            return cls(encoding, separator, _default_names(rows[0]), is_valid(path, encoding))
+        names = [name.strip() for name in rows[0]] if rows else []
+        repeated = tuple(name for name in dict.fromkeys(names) if name and names.count(name) > 1)
+        return cls(encoding, separator, None, is_valid(path, encoding), repeated)
 
 
 def checked_encoding(encoding: str) -> str:

@@ -16,6 +16,7 @@ from featx.baselines.scaling.limits import ScaleLimits
 from featx.datasets.image_table import ImageTable, LabelsLike
 from featx.datasets.labels import validate_labels
 from featx.datasets.source_options import check_separator
+from featx.datasets.tables.frames import images_of_features
 from featx.datasets.tags import Tags, split_tags
 from featx.errors import ComparisonError, OptionError, notes_on_errors
 from featx.extraction.options import ExtractionOptions, resolve_cache
@@ -35,7 +36,7 @@ from featx.workflows.experiment import BackboneComparison, Experiment
 from featx.workflows.feature_sets import FeatureSet, ReadableImages
 from featx.workflows.image_duplicates import ImageDuplicates, classify_duplicates, find_image_duplicates
 from featx.workflows.image_estimators import bind_texts, check_feature_estimators, uses_texts, validate_zero_shot
-from featx.workflows.labeled_images import as_image_table, images_of_features, label_column, prepare_rows
+from featx.workflows.labeled_images import as_image_table, label_column, prepare_rows
 from featx.workflows.result import ImageComparison
 from featx.workflows.stored.stored_backbone import stored_backbone
 

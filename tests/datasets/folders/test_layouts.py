@@ -108,6 +108,11 @@ LAYOUTS = {
         "addestramento/cat addestramento/dog validazione/cat validazione/dog", BOTH, note="parts of a split"
     ),
     "Portuguese": Layout("treino/cat treino/dog teste/cat teste/dog", BOTH, note="parts of a split"),
+    "classes below images": Layout(
+        "amazon/images/cat amazon/images/dog dslr/images/cat dslr/images/dog",
+        reason="the folders 'amazon', 'dslr' have the same subfolders ('cat', 'dog')",
+        levels={1: {"amazon", "dslr"}, 3: {"cat", "dog"}},
+    ),
     "training_set": Layout(
         "training_set/cat training_set/dog test_set/cat test_set/dog", BOTH, note="parts of a split"
     ),

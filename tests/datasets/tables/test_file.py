@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from featx.datasets.find import find_images
+from featx.datasets.image_listing import ImageListing
 from featx.datasets.image_table import ImageTable
 from featx.datasets.tables.file import read_batches
 from featx.errors import OptionError, SourceError, SourceNotFoundError
@@ -238,3 +239,17 @@ def test_a_folder_is_no_image_of_a_table(tmp_path: Path) -> None:
     (tmp_path / "other" / "a").mkdir(parents=True)
     (tmp_path / "t.csv").write_text("path,label\na,cat\n")
     assert find_images(tmp_path / "t.csv").notes == ()
+
+
+def test_columns_of_one_name_are_an_error(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("path,label,label\na.jpg,cat,1\n")
+    for n_rows in (None, 1):
+        with pytest.raises(SourceError, match="has several columns 'label'. Rename all but one"):
+            list(ImageListing([str(tmp_path / "t.csv")]).images(n_rows))
+
+
+def test_nested_cells(tmp_path: Path) -> None:
+    (tmp_path / "t.jsonl").write_text('{"image": {"path": "a.jpg"}, "label": 1, "kind": {"x": 1}}\n')
+    assert find_images(tmp_path / "t.jsonl").paths == [str(tmp_path / "a.jpg")]
+    with pytest.raises(SourceError, match=r"The column 'kind' must hold text, numbers or lists, got \{'x': 1\}"):
+        find_images(tmp_path / "t.jsonl", label_column="kind")

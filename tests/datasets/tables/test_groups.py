@@ -52,6 +52,13 @@ def test_columns_of_flags_are_splits(name: str, values: list[Any], splits: list[
     assert find_images(TABLE[["path"]].assign(test_result=[0, 1, 0])).notes == ()
 
 
+def test_splits_in_columns_of_any_name_are_noted() -> None:
+    (note,) = find_images(TABLE[["path"]].assign(dataset=["train", "train", "test"])).notes
+    assert "pass split_column='dataset'" in note
+    (note,) = find_images(TABLE[["path"]].assign(fold=[0, 1, 1])).notes
+    assert "pass group_column='fold'" in note
+
+
 def test_a_given_column_precedes_the_names_of_files(tmp_path: Path) -> None:
     pytest.importorskip("pyarrow")
     for name in ("train", "test"):

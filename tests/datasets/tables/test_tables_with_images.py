@@ -13,9 +13,11 @@ import PIL.Image
 import pytest
 
 from featx import FeatureExtractor, check_images, find_images
-from featx.errors import OptionError, SourceError, UnreadableImageError
+from featx.datasets.labels import validate_data
+from featx.errors import InputError, OptionError, SourceError, UnreadableImageError
 from featx.images.containers.members import read_member
 from featx.images.image import read_image
+from featx.workflows.labeled_images import as_image_table
 
 pa = pytest.importorskip("pyarrow")
 parquet = pytest.importorskip("pyarrow.parquet")
@@ -225,6 +227,19 @@ def test_lists_of_class_labels_are_tags_with_their_names(kind: str, list_type: s
         assert list(map(list, find_images(source, label_column="objects").labels)) == [["bird", "cat"], []]
 
 
+def test_tables_that_are_not_in_memory() -> None:
+    pl, dataset = pytest.importorskip("polars"), pytest.importorskip("pyarrow.dataset")
+    table = hugging_face()
+    lazy = (pl.from_arrow(table.select(["label"])).lazy().with_columns(path=pl.lit("a.jpg")), table.to_reader())
+    for source in (*lazy, dataset.dataset(table)):
+        assert len(find_images(source)) == 20
+        with pytest.raises(InputError, match=r"must be in memory, got \w+. Find its images: featx\.find_images"):
+            EXTRACTOR.transform(source)
+    frame = pd.DataFrame({("a", "path"): ["1.jpg"]})
+    with pytest.raises(SourceError, match=r"several levels of names of columns. Join them"):
+        find_images(frame)
+
+
 def test_lists_of_integers_are_tags(tmp_path: Path) -> None:
     table = pa.table({"path": ["1.jpg", "2.jpg"], "label": [[3, 11], [2]], "genre": [[0, 1, 1], [0, 0, 1]]})
     parquet.write_table(table, tmp_path / "t.parquet")
@@ -242,6 +257,9 @@ def test_integers_with_gaps_stay_integers() -> None:
         assert list(map(repr, images.labels)) == ["0", "1", "None", "1"]
         assert images.groups == ["7", "8", "8", None]
     assert find_images(frame.assign(label=[0.5, 1, None, 1])).labels == [0.5, 1.0, None, 1.0]
+    for y in (frame["label"], [0.0, 1.0, float("nan"), 1.0]):
+        assert list(map(repr, as_image_table(list("abcd"), y).labels)) == ["0", "1", "None", "1"]
+    assert validate_data(np.eye(4), frame["label"])[1].tolist() == [0, 1, 1]
 
 
 def test_only_class_labels_have_names_of_classes() -> None:
