@@ -63,8 +63,6 @@ class Prediction:
     top: list[tuple[Any, float]]
     novelty_score: float | None
     error: str = ""
-    _classes: Sequence[Any] = dataclasses.field(default=(), repr=False, compare=False)
-    _values: Float64Array | None = dataclasses.field(default=None, repr=False, compare=False)
 
     @property
     def probabilities(self) -> dict[Any, float] | None:
@@ -72,8 +70,15 @@ class Prediction:
 
         None if the model has no probabilities, and for regression and unreadable images.
         """
-        # Made when it is needed: the table of a million images with a thousand classes each does not.
-        return None if self._values is None else dict(zip(self._classes, self._values.tolist(), strict=True))
+        if "_probabilities" not in vars(self):
+            return None
+        classes, values = vars(self)["_probabilities"]
+        return dict(zip(classes, values.tolist(), strict=True))
+
+    def _set_probabilities(self, classes: Sequence[Any], values: Float64Array) -> None:
+        # No field, of which asdict would make a part of JSON; and no dictionary until it is needed: a table of many
+        # images with a thousand classes each does not need it.
+        vars(self)["_probabilities"] = classes, values
 
     def _repr_html_(self) -> str:
         """Return the image, its classes with bars, and the note as HTML, for notebooks."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -77,22 +76,21 @@ class RowPredictor:
             Reasons why images are unreadable, by index.
         """
         is_readable = np.array([index not in errors for index in range(len(names))], dtype=bool)
-        predictions = iter(self._predict_rows(rows[is_readable]) if is_readable.any() else ())
+        readable = [name for name, is_it in zip(names, is_readable, strict=True) if is_it]
+        predictions = iter(self._predict_rows(readable, rows[is_readable]) if readable else ())
         return [
-            Prediction(name, None, [], None, without_advice(errors[index]))
-            if index in errors
-            else dataclasses.replace(next(predictions), path=name)
+            Prediction(name, None, [], None, without_advice(errors[index])) if index in errors else next(predictions)
             for index, name in enumerate(names)
         ]
 
-    def _predict_rows(self, rows: FloatArray) -> Iterator[Prediction]:
+    def _predict_rows(self, names: Sequence[str], rows: FloatArray) -> Iterator[Prediction]:
         model = self._model
         scores, probabilities = model.predict_scores(rows)
         detector = model.novelty_detector
         novelty: list[float | None] = [None] * len(rows) if detector is None else detector.novelty_score(rows).tolist()
         if not self.format.is_classification:
-            for value, novelty_score in zip(scores[:, 0].tolist(), novelty, strict=True):
-                yield Prediction("", value, [], novelty_score)
+            for name, value, novelty_score in zip(names, scores[:, 0].tolist(), novelty, strict=True):
+                yield Prediction(name, value, [], novelty_score)
             return
         if self.format.is_multilabel:
             values = scores if probabilities is None else probabilities
@@ -101,10 +99,11 @@ class RowPredictor:
             values = _score_each_class(scores) if probabilities is None else probabilities
             indices = model.class_indices(rows, scores).tolist()
             labels = [(self._label(row, index), index) for row, index in zip(values, indices, strict=True)]
-        kept: Sequence[Float64Array | None] = [None] * len(rows) if probabilities is None else list(values)
-        for (label, index), row, novelty_score, row_kept in zip(labels, values, novelty, kept, strict=True):
-            top = self._top_classes(row, index)
-            yield Prediction("", label, top, novelty_score, _classes=model.card.classes, _values=row_kept)
+        for name, (label, index), row, novelty_score in zip(names, labels, values, novelty, strict=True):
+            prediction = Prediction(name, label, self._top_classes(row, index), novelty_score)
+            if probabilities is not None:
+                prediction._set_probabilities(model.card.classes, row)
+            yield prediction
 
     def _label(self, values: Float64Array, predicted: int) -> Any:
         """Return the predicted class; None below the threshold."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import http.server
 import io
+import json
 import pickle
 import sys
 import threading
@@ -118,6 +120,8 @@ def test_probabilities(model: Path, digits: list[Path]) -> None:
     assert prediction.top == [max(prediction.probabilities.items(), key=lambda item: item[1])]
     assert sum(prediction.probabilities.values()) == pytest.approx(1)
     assert predictor.predict_one(b"").probabilities is None
+    assert pickle.loads(pickle.dumps(prediction)).probabilities == prediction.probabilities
+    assert json.loads(json.dumps(dataclasses.asdict(prediction)))["label"] == prediction.label
 
 
 def test_slow_image_does_not_delay_other_threads(model: Path, digits: list[Path]) -> None:
