@@ -150,8 +150,10 @@ def conflicts_note(images: Iterable[tuple[bytes, str]], labels: Iterable[Any]) -
     return f"{number} of identical images with different labels, such as {', '.join(examples)}."
 
 
-def unknown_classes_note(train: Iterable[Any], test: Iterable[Any]) -> str:
+def unknown_classes_note(train: Iterable[Any], test: Iterable[Any], *, only_similar: bool = False) -> str:
     """Return a note on classes of the test images that no training image has. Empty: there are none.
+
+    With `only_similar`, classes without a similar name among those of the training images are not noted.
 
     Examples
     --------
@@ -167,6 +169,8 @@ def unknown_classes_note(train: Iterable[Any], test: Iterable[Any]) -> str:
     for label in unknown[:_MAX_LISTED]:
         same = names.get(_key(str(label)))
         hints.append(f" Did you mean {same!r}?" if same else did_you_mean(str(label), [str(name) for name in known]))
+    if only_similar and not any(hints):
+        return ""
     if len(unknown) == 1:
         return f"No training image has the test class {unknown[0]!r}.{hints[0] or ' Check the labels of both.'}"
     listed = ", ".join(

@@ -164,10 +164,11 @@ def parse_manifest(data: bytes, location: str) -> JobManifest:
     """
     try:
         fields = json.loads(data)
-        if fields["format"] != FORMAT:
+        if (number := fields["format"]) != FORMAT:
+            plan = "Upgrade featx, or plan it" if isinstance(number, int) and number > FORMAT else "Plan it"
             raise JobError(
-                f"Cannot read the job {location!r}: it has format {fields['format']!r} (planned by featx "
-                f"{fields.get('featx')}), and this version reads format {FORMAT}. Plan it again under a new name: "
+                f"Cannot read the job {location!r}: it has format {number!r} (planned by featx {fields.get('featx')}), "
+                f"and this version reads format {FORMAT}. {plan} again under a new name: "
                 "featx job plan SOURCE -o NEW-JOB."
             )
         manifest = JobManifest(**{field.name: fields[field.name] for field in dataclasses.fields(JobManifest)})

@@ -30,6 +30,7 @@ from featx.system.files.atomic import atomic_write, remove_abandoned, sync_file,
 from featx.system.files.output_paths import (
     as_output_error,
     check_output_file,
+    check_parent,
     header_pattern,
     output_error,
     parent_problem,
@@ -97,8 +98,7 @@ def check_output(output: Path, *, alternative: str = "") -> None:
             f"output (-o) must be the name of a .npy or .parquet file, got {str(output)!r}. Pass for example "
             f"output='features.npy' (-o features.npy).{alternative and f' {alternative}'}"
         )
-    if not os.path.isdir(output.parent):
-        raise output_error(output, f"there is no folder {str(output.parent)!r}", f"Create it, or {_OTHER_OUTPUT}")
+    check_parent(output, "another output (-o)")
     if problem := parent_problem(output):
         raise output_error(output, problem, f"Make it writable, or {_OTHER_OUTPUT}")
     remedy = f"Move the file, or {_OTHER_OUTPUT}"

@@ -76,9 +76,7 @@ class CostEstimate:
             self.n_cached += int(self._store.contains(digests).sum()) if len(digests) else 0
 
     def measure(self) -> Speed:
-        """Return the speed on the sample: that of the largest block; none if all rows are cached.
-
-        FeatxWarning: it is unknown.
+        """Return the speed on the largest block of the sample, unless all rows are cached. FeatxWarning: it is unknown.
 
         Blocks grow until the start of threads and the first batch are a small part of a block. A source that is slow or
         hangs is not waited for.

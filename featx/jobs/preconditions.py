@@ -18,6 +18,7 @@ from featx.jobs.job import Job, job_exists_error
 from featx.jobs.plan_writer import ShardListing
 from featx.system.files import atomic, remote
 from featx.system.files.folder import Folder
+from featx.system.files.output_paths import check_parent
 from featx.system.formatting import format_count
 
 #: Names of other outputs of featx, and of files in general.
@@ -40,6 +41,8 @@ def check_free(folder: Folder) -> None:
             f"output (-o) must be a folder or a URL, got {match[0]!r}. Pass {match[1]}://{match[2]}, with two slashes, "
             "or a folder without a colon."
         )
+    if folder.is_local:
+        check_parent(folder.location, "another folder")
     entries = folder.entries()
     if MANIFEST in entries:
         try:

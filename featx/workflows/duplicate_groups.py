@@ -173,7 +173,7 @@ def duplicate_notes(
     """
     if not len(duplicates):
         return []
-    notes = [f"{duplicates.describe()}. {_describe_handling(table, config)}"]
+    notes = [f"{duplicates.describe()}. {_describe_handling(table, config)}".rstrip()]
     if ungrouped_scores is not None and best_estimator in ungrouped_scores["estimator"].tolist():
         score = ungrouped_scores.set_index("estimator")["mean"][best_estimator]
         metric = METRIC_NAMES[METRICS[config.task][0]]
@@ -190,10 +190,11 @@ def duplicate_notes(
 
 
 def _describe_handling(table: ImageTable, config: ComparisonConfig) -> str:
+    """Return how duplicates were split, if nothing else notes it."""
     if config.duplicate_groups:
         if table.splits is None:
             return "Duplicates are kept on the same side of every split."
-        return "Training images that duplicate a test image were excluded."
+        return ""  # the folds note how many training images were dropped
     if table.splits is None:
         return "Duplicates were split at random (duplicate_groups=False): scores may be too high."
     return "Training images that duplicate a test image were kept (duplicate_groups=False): scores may be too high."

@@ -194,7 +194,9 @@ def _note_names(table: ImageTable, notes: list[str]) -> None:
             part: _names(label for label, split in zip(table.labels, table.splits, strict=True) if split == part)
             for part in ("train", "test")
         }
-        found.append(unknown_classes_note(parts["train"], parts["test"]))
+        # The folds note classes without training samples, but not tags.
+        has_tags = any(isinstance(label, Tags) for label in table.labels)
+        found.append(unknown_classes_note(parts["train"], parts["test"], only_similar=not has_tags))
     notes += map(shorten_quoted, filter(None, found))
 
 

@@ -33,6 +33,9 @@ def test_other_recipe_version_or_format(images: Path, tmp_path: Path) -> None:
         "resizes images in another way.* plan the job again under a new name.$",
     ):
         run_job(tmp_path / "job")
+    path.write_text(json.dumps({**whole, "format": 99}))
+    with pytest.raises(JobError, match="has format 99 .*Upgrade featx, or plan it again under a new name"):
+        job_status(tmp_path / "job")
     path.write_text(json.dumps({**whole, "format": 1}))
     with pytest.raises(JobError, match="has format 1 .*reads format 4. Plan it again under a new name"):
         job_status(tmp_path / "job")

@@ -49,6 +49,12 @@ def test_extract_among_its_images(
     assert not (images / "job").exists()
 
 
+def test_folder_of_the_job_is_not_created(images: Path, tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="there is no folder '.*/absent'. Create it, or choose another folder."):
+        plan(images, tmp_path / "absent" / "job")
+    assert not (tmp_path / "absent").exists()
+
+
 def test_job_beside_its_table(images: Path, tmp_path: Path) -> None:
     (images / "list.csv").write_text("path\na/0000.png\n")
     assert plan(images / "list.csv", images / "job").images == 1

@@ -129,7 +129,10 @@ def test_training_images_that_duplicate_a_test_image_are_excluded(
     result = compare_mobilenet(train, compiled_cache, test=test, **options)
     (fold,) = folds_of(result)
     assert len(fold[1]) == len(test)
-    assert any("Training images that duplicate a test image were excluded." in note for note in result.notes)
+    n_dropped = len(train) - len(fold[0])
+    assert [note for note in result.notes if "test sample" in note or "were excluded" in note] == [
+        f"Dropped {n_dropped} training samples in the same group as a test sample."
+    ]
     assert len(fold[0]) < len(train)
     assert result.table["accuracy_std"].isna().all()
     assert (result.table["high"] > result.table["low"]).all()

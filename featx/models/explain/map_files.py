@@ -12,7 +12,7 @@ import PIL.PngImagePlugin
 from featx.models.explain.attribution import Attribution
 from featx.models.explain.overlay import side_by_side
 from featx.system.files.atomic import atomic_write, make_folder
-from featx.system.files.output_paths import as_output_error, check_output_file, output_error
+from featx.system.files.output_paths import as_output_error, check_output_file, check_parent, output_error
 
 _IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".gif", ".svg", ".pdf")
 #: PNG metadata near the beginning of each file: files with it may be replaced.
@@ -30,6 +30,7 @@ def check_map_folder(folder: Path) -> None:
     """
     if folder.is_dir():
         return
+    check_parent(folder, "another folder")
     if folder.exists():
         problem = "a file with this name exists"
     elif folder.suffix.lower() in _IMAGE_SUFFIXES:

@@ -222,7 +222,7 @@ def _format_of(target: Path) -> Format:
 def _check_target(target: Path, file_format: Format) -> None:
     """Raise if the target cannot be written, or would replace files that are not an exported model."""
     if file_format == "openvino":
-        check_output_folder(target, ("model.xml", "model.bin"), parents=True)
+        check_output_folder(target, ("model.xml", "model.bin"))
         target = target / "model.xml"
         if not target.is_file():
             return
@@ -306,7 +306,7 @@ def move_files(source: Path, target: Path, file_format: Format) -> None:
             with atomic_write(target) as temporary:
                 shutil.copyfile(file, temporary)
             return
-        target.mkdir(parents=True, exist_ok=True)
+        target.mkdir(exist_ok=True)
         with contextlib.ExitStack() as stack:  # temporary files move to their places in reverse order
             for name in ("model.xml", "model.bin"):
                 shutil.copyfile(source / name, stack.enter_context(atomic_write(target / name)))

@@ -37,6 +37,7 @@ def check_output_file(
     ------
     OutputError
     """
+    check_parent(path)
     if problem := _file_problem(path, is_replaceable, inputs):
         raise output_error(path, problem, remedy)
 
@@ -66,12 +67,8 @@ def check_output_files(
         seen.add(os.path.abspath(path))
 
 
-def check_output_folder(
-    folder: Path, own_names: Collection[str], *, remedy: str = "Choose another folder.", parents: bool = False
-) -> None:
-    """Raise if a folder cannot be written, or holds files of other names than an output has.
-
-    With `parents`, missing folders above it are created later.
+def check_output_folder(folder: Path, own_names: Collection[str], *, remedy: str = "Choose another folder.") -> None:
+    """Raise if a folder cannot be created or written, or holds files of other names than an output has.
 
     Raises
     ------
@@ -82,9 +79,27 @@ def check_output_folder(
         problem = f"the folder contains {others[0]!r}, which is not part of this output" if others else ""
     else:
         problem = "a file with this name exists" if os.path.lexists(folder) else ""
-    top = next((path for path in [folder, *folder.parents] if path.parent.is_dir()), folder) if parents else folder
-    if problem := problem or parent_problem(top):
+    check_parent(folder, "another folder")
+    if problem := problem or parent_problem(folder):
         raise output_error(folder, problem, remedy)
+
+
+def check_parent(path: str | Path, other: str = "another file") -> None:
+    """Raise if there is no folder for an output: a misspelled one would be created.
+
+    Parameters
+    ----------
+    path : str or Path
+    other : str, default="another file"
+        What to choose instead, for the error.
+
+    Raises
+    ------
+    OutputError
+    """
+    parent = os.path.dirname(str(path).rstrip("/"))
+    if parent and not os.path.isdir(parent):
+        raise output_error(path, f"there is no folder {parent!r}", f"Create it, or choose {other}.")
 
 
 def starts_with(*patterns: bytes) -> Callable[[Path], bool]:
