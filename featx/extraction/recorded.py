@@ -53,7 +53,8 @@ def resolve_with_recipe(
 ) -> Resolved:
     """Return what to run, with a recipe that equals the recorded one.
 
-    A precision that this CPU lacks is no difference: rows in the cache need none, and the engine refuses to start.
+    A precision that this CPU does not support is no difference: cached rows need no network, and the engine refuses to
+    start.
 
     Parameters
     ----------

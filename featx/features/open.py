@@ -55,7 +55,7 @@ def open_features(path: str | os.PathLike[str]) -> FeatureMatrix:
 
     See Also
     --------
-    FeatureMatrix : The result.
+    FeatureMatrix : Rows on disk that are read on demand.
     find_similar : Find the rows most similar to queries.
     find_duplicates : Find groups of near-duplicate rows.
     run_job : Complete a job.

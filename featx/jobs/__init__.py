@@ -9,7 +9,7 @@ A job is a folder or a URL whose files :mod:`featx.features.job_files` describes
 ``preconditions``  where a job may be, and whether an existing job is the requested one
 ``job``            a job in its folder: its plan, its committed, quarantined and suspect shards
 ``run``            `run_job`: run what is missing
-``status``         `job_status`: report how far a job is
+``status``         `job_status`: report the progress of a job
 ``merge``          `merge_job`: join the shards into one matrix
 
 May import: ``models``, ``extraction``, ``features``, ``backbones``, ``store``, ``datasets``, ``images``, ``system``,

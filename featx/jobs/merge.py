@@ -121,7 +121,7 @@ def merge_job(
 
     See Also
     --------
-    run_job : Run what is missing of a job.
+    run_job : Process the remaining shards of a job.
     open_features : Read the shards of a job without joining them.
 
     Examples

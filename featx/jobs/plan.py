@@ -190,7 +190,7 @@ def plan_job(
 
     See Also
     --------
-    run_job : Run what is missing of a job.
+    run_job : Process the remaining shards of a job.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Run what is missing of a job."""
+"""Process the remaining shards of a job."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def run_job(
     verbose: bool | None = None,
     progress: ProgressFunction | None = None,
 ) -> JobStatus:
-    """Run what is missing of a job.
+    """Process the remaining shards of a job.
 
     Shards that are done are not computed again. Several clients may run the same job at the same time, on all machines
     that see its folder.
@@ -97,7 +97,7 @@ def run_job(
     See Also
     --------
     plan_job : Plan a job.
-    job_status : Report how far a job is.
+    job_status : Report the progress of a job.
     merge_job : Join the shards of a job.
 
     Examples

@@ -1,4 +1,4 @@
-"""The state of a job: how far it is, and what a run of it has done."""
+"""The state of a job: its progress, and what a run of it has done."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class JobStatus(TextResult):
     running : list of str
         Clients that run the job now.
     in_progress : dict of int to int
-        Shards that workers are at, and the number of images that they have done.
+        Shards in progress, and the number of their images that are done.
     seconds : float or None
         Duration of this run; None without a run.
     images_per_second, seconds_left : float or None
@@ -50,8 +50,8 @@ class JobStatus(TextResult):
 
     See Also
     --------
-    job_status : Report how far a job is.
-    run_job : Run what is missing of a job.
+    job_status : Report the progress of a job.
+    run_job : Process the remaining shards of a job.
 
     Examples
     --------
@@ -158,7 +158,7 @@ class JobStatus(TextResult):
 
 
 def job_status(job: str | os.PathLike[str]) -> JobStatus:
-    """Report how far a job is, whoever runs it.
+    """Report the progress of a job, whoever runs it.
 
     Parameters
     ----------
@@ -177,7 +177,7 @@ def job_status(job: str | os.PathLike[str]) -> JobStatus:
 
     See Also
     --------
-    run_job : Run what is missing of a job.
+    run_job : Process the remaining shards of a job.
 
     Examples
     --------

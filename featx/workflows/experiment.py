@@ -59,7 +59,7 @@ class BackboneComparison(Record):
 
     See Also
     --------
-    compare_images : Its result has one for each backbone.
+    compare_images : Compare backbones and estimators on labeled images.
 
     Examples
     --------

@@ -82,7 +82,7 @@ class ImageDuplicates:
 
     See Also
     --------
-    compare_images : Its result has the duplicates among the images.
+    compare_images : Compare backbones and estimators; the result has the duplicates.
     find_duplicates : Find near-duplicates among features.
 
     Examples

@@ -112,7 +112,7 @@ def test_invalid_outputs(images: Path, tmp_path: Path, capsys: Any) -> None:
     with pytest.raises(OutputError, match="Cannot read or write '/proc/job"):
         plan(images, "/proc/job")
     assert cli.main(["job", "plan", str(images), "-o", "memory://job"]) == 2
-    assert "does not outlive this command" in capsys.readouterr().err
+    assert "which is in the memory of this process" in capsys.readouterr().err
     plan(images, tmp_path / "job")
     with pytest.raises(OptionError, match="output .-o. must be a local file, got"):
         merge_job(tmp_path / "job", "s3://bucket/f.npy")

@@ -15,7 +15,7 @@ def as_column(predicted: Any, n_samples: int, method: str) -> AnyArray:
     Raises
     ------
     ValueError
-        The shape is another one.
+        The predictions have another shape.
 
     Examples
     --------
@@ -36,7 +36,7 @@ def check_columns(values: Any, shape: tuple[int, int], method: str) -> AnyArray:
     Raises
     ------
     ValueError
-        The shape is another one, or values are not finite.
+        The probabilities have another shape, or are not finite.
     """
     columns = np.asarray(values)
     if columns.shape != shape:

@@ -74,9 +74,9 @@ def rank_features(
     --------
     rank_images : Extract features of images with several recipes and rank them.
     compare_baselines : Compare estimators by cross-validation, which is slower and more reliable.
-    leave_one_out : The first and third criterion.
-    log_me : The second criterion.
-    h_score : The fourth criterion.
+    leave_one_out : Compute the first and third criterion.
+    log_me : Compute the second criterion.
+    h_score : Compute the fourth criterion.
 
     Notes
     -----

@@ -117,7 +117,9 @@ def _add_run(actions: Any) -> None:
     )
     parser.add_argument("--retry-quarantined", action="store_true", help="Process quarantined shards again")
     parser.add_argument("--retry-failed", action="store_true", help="Process shards with unreadable images again")
-    parser.add_argument("--verify", action="store_true", help="Read all done shards and process corrupt ones again")
+    parser.add_argument(
+        "--verify", action="store_true", help="Verify shards that are done, and process corrupt ones again"
+    )
     group = parser.add_argument_group("extraction", argument_default=argparse.SUPPRESS)
     add_machine_options(group)
     add_on_error(group)
@@ -221,7 +223,8 @@ def _planned(args: argparse.Namespace, output: str, *, shard_size: int, sample: 
 
     if output.lower().startswith("memory://"):
         raise OptionError(
-            f"-o {output}: a folder in memory does not outlive this command. Pass a folder or an s3:// URL."
+            f"output (-o) must be a folder or a URL such as s3://bucket/job, got {output!r}, which is in the memory of "
+            "this process."
         )
     options = options_from(args, args.backbone)
     return plan_job(

@@ -30,7 +30,7 @@ class NetworkRate(Record):
 
     See Also
     --------
-    BackboneBenchmark : Has one for each engine and precision.
+    BackboneBenchmark : Rates of all engines and precisions of a backbone.
 
     Examples
     --------
@@ -75,7 +75,7 @@ class BackboneBenchmark(TextResult):
 
     See Also
     --------
-    benchmark_images : Its result has one for each backbone.
+    benchmark_images : Measure the throughput of backbones.
 
     Examples
     --------

@@ -39,7 +39,7 @@ class StageTime(Record):
 
     See Also
     --------
-    BackboneBenchmark : Has one for each stage.
+    BackboneBenchmark : Times of all stages of a backbone.
 
     Examples
     --------

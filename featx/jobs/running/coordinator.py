@@ -61,7 +61,7 @@ class Coordinator:
         self._job.unmark("suspects", self._job.marked("suspects"))
 
     def pending(self) -> list[int]:
-        """Return the shards to do: last come suspects, and those that other workers are at."""
+        """Return the shards to do: last come suspects, and those of other workers."""
         names = self._job.folder.names("shards")
         quarantined = set(self._job.marked("quarantine"))
         left = [

@@ -158,7 +158,7 @@ def train_images(
     if isinstance(estimator, list | tuple | Mapping):
         raise OptionError(
             f"estimator (--estimator) must be one estimator or name, got {estimator!r}. To select the best of several, "
-            "pass select_from."
+            "pass select_from (--select-from)."
         )
     if select_from is not None and not isinstance(select_from, Mapping):
         select_from = as_list("select_from", select_from)
