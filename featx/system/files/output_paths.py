@@ -91,7 +91,7 @@ def check_parent(path: str | Path, other: str = "another file") -> None:
     ----------
     path : str or Path
     other : str, default="another file"
-        What to choose instead, for the error.
+        Alternative that the error names.
 
     Raises
     ------
