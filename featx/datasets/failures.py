@@ -139,6 +139,7 @@ _REMEDIES = (
         "If the size is correct, raise max_pixels (--max-pixels); otherwise reduce the images.",
     ),
     ("which are no colors", "Save red, green and blue as a PNG, or train the model again with bands (--bands)."),
+    ("and no band", "The model was trained on these bands. Pass images that have them."),
     (" bands of ", "Save the colors as a PNG, or train the model again with bands (--bands) and window (--window)."),
     (" pixels from ", "Convert the pixels to this range, or train the model again with window (--window)."),
     ("compressed planes", "Save the TIFF without compression."),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import base64
 import os
 import re
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +16,10 @@ import PIL.Image
 import pytest
 
 from featx import FeatureExtractor, ImageTable, extract_images
-from featx.datasets.failures import Failure, remedy_for
+from featx.datasets.failures import Failure, remedy_for, without_advice
 from featx.errors import SourceError, UnreadableImageError
 
+ROOT = Path(__file__).parents[2]
 FAST: dict[str, Any] = {"backbone": "color_histogram", "image_size": 32, "cache": None}
 
 
@@ -130,6 +133,38 @@ def test_permissions(photo: Path) -> None:
 )
 def test_remedies_of_servers_and_packages(reason: str, words: str) -> None:
     assert words in remedy_for(Failure(0, "https://example.org/a.jpg", reason, "UnreachableImageError"))
+
+
+def reasons() -> Iterator[str]:
+    """Yield the texts of errors of images in the code that name an option; expressions in them are "X"."""
+    for path in (ROOT / "featx" / "images").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(node, ast.Raise):
+                continue
+            error = ast.unparse(node)
+            if "UnreadableImageError" in error or "ImageTooLargeError" in error or "RefusedImage" in error:
+                parts = [part for part in ast.walk(node) if isinstance(part, ast.JoinedStr | ast.Constant)]
+                text = max((as_text(part) for part in parts), key=len, default="")
+                if "--" in text:
+                    yield text
+
+
+def as_text(node: ast.AST) -> str:
+    if isinstance(node, ast.JoinedStr):
+        return "".join(as_text(part) for part in node.values)
+    return str(node.value) if isinstance(node, ast.Constant) else "X"
+
+
+def test_advice_is_the_end_of_each_reason() -> None:
+    """A service removes it: its clients cannot change options."""
+    texts = sorted(reasons())
+    assert len(texts) >= 6
+    for text in texts:
+        short = without_advice(text)
+        assert 10 < len(short) < len(text), text
+        assert not re.search(r"--|\w=|\boption", short), text
+        assert remedy_for(Failure(0, "a.tif", text)) in ("", "Values outside of it become black and white."), text
+        assert remedy_for(Failure(0, "a.tif", short)), text
 
 
 def test_long_names_are_shortened() -> None:
