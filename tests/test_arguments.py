@@ -67,7 +67,7 @@ CALLS: dict[str, tuple[Call, str]] = {
     ),
     "a test folder": (
         lambda folder, t: featx.compare_images(t, test=folder),  # type: ignore[arg-type]
-        "test must be an ImageTable or None, got 'FOLDER'. Pass the result of featx.find_images('FOLDER')",
+        "test must be an ImageTable or None, got .*. Pass the result of featx.find_images('FOLDER')",
     ),
     "the training images as test": (lambda folder, t: featx.compare_images(t, test=t), "are also test images"),
     "test images only": (

@@ -406,7 +406,8 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
         dtype('float32')
         """
         options = self._options()
-        images = restrict(as_images(X), check_allow(self.allow))
+        listed = as_images(X) if is_stream(X) else as_image_list(X)
+        images = restrict(listed, check_allow(self.allow))
         check_feature_names(self, X)
         rows = np.empty((len(images), options.n_features), dtype=np.float32)
         if not len(images):
