@@ -27,8 +27,10 @@ def run() -> NoReturn:
 def _exit_interrupted(number: int, frame: object) -> NoReturn:
     import os
 
-    os.write(2, b"Interrupted.\n")
-    os._exit(128 + number)
+    try:
+        os.write(2, b"Interrupted.\n")
+    finally:  # also if standard error is closed
+        os._exit(128 + number)
 
 
 if __name__ == "__main__":
