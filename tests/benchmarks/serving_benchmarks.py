@@ -62,6 +62,21 @@ def serve_threads(environment: Environment) -> list[Measurement]:
     return [at_least("serve-threads", description, ratio, 0.8, details)]
 
 
+@benchmark("serve-large")
+def serve_large(environment: Environment) -> list[Measurement]:
+    """Small images while another thread sends photographs of 12 megapixels, against the same without them."""
+    model, _ = _trained(environment)
+    runs = [
+        environment.run("serve_large", paths=environment.photos(1100)[:320], model=model)
+        for _ in range(environment.n_runs)
+    ]
+    run = median_run(runs, lambda run: run["together"] / run["alone"])
+    ratio = run["together"] / run["alone"]
+    details = f"{run['together']:.1f} vs. {run['alone']:.1f} ms"
+    description = "time of a small image while a thread sends photographs of 12 megapixels, relative to none"
+    return [at_most("serve-large", description, ratio, 4.0, details)]
+
+
 @benchmark("serve-http")
 def serve_http(environment: Environment) -> list[Measurement]:
     """The FastAPI application of the how-to page under eight clients, every tenth image broken."""

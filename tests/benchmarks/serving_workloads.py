@@ -11,6 +11,7 @@ import socket
 import statistics
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -95,6 +96,37 @@ def serve_threads(paths: list[str], model: str, n_threads: int) -> dict[str, Any
     started = time.perf_counter()
     predictor.predict_each(second)
     return {"threads": rate_of_threads, "batch": len(second) / (time.perf_counter() - started)}
+
+
+def serve_large(paths: list[str], model: str) -> dict[str, Any]:
+    """Time small images of two threads alone, and while a third sends a photograph of 12 megapixels again and again."""
+    import PIL.Image
+
+    from featx import Predictor
+
+    predictor = Predictor(model, cache=None).warm_up()
+    images = [Path(path).read_bytes() for path in paths]
+    buffer = io.BytesIO()
+    PIL.Image.open(paths[0]).convert("RGB").resize((4000, 3000)).save(buffer, "JPEG")
+    has_ended = threading.Event()
+
+    def send_large() -> None:
+        while not has_ended.is_set():
+            predictor.predict_one(buffer.getvalue())
+
+    def send_small(data: bytes) -> float:
+        started = time.perf_counter()
+        predictor.predict_one(data)
+        return 1000 * (time.perf_counter() - started)
+
+    with ThreadPoolExecutor(2) as small, ThreadPoolExecutor(1) as other:
+        list(small.map(send_small, images[:20]))
+        alone = list(small.map(send_small, images[20:]))
+        large = other.submit(send_large)
+        together = list(small.map(send_small, images[20:]))
+        has_ended.set()
+        large.result()
+    return {"alone": statistics.median(alone), "together": statistics.median(together)}
 
 
 def single_image(options: dict[str, Any], cache: str) -> dict[str, Any]:
