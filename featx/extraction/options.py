@@ -443,11 +443,12 @@ def resolve_cache(cache: str | os.PathLike[str] | None) -> Path | None:
         return None
     if not isinstance(cache, str | os.PathLike) or not os.fspath(cache):
         raise OptionError(f"cache (--cache) must be a path, 'auto' or None, got {cache!r}.")
-    if isinstance(cache, str) and cache.lower() in _CACHE_MODES:
+    given = os.environ.get("FEATX_CACHE") if cache == "auto" else None
+    folder = given or ("cache" if cache == "auto" else cache)
+    if isinstance(folder, str) and folder.lower() in _CACHE_MODES:
+        name = "FEATX_CACHE must be a path" if given else "cache (--cache) must be a path, 'auto' or None"
         raise OptionError(
-            f"cache (--cache) must be a path, 'auto' or None, got {cache!r}. Predicting only reads the cache, unless "
-            "write_cache=True (--write-cache) is passed. For no caching, pass cache=None (--no-cache); for a folder of "
-            f"this name, {f'./{cache}'!r}."
+            f"{name}, got {folder!r}. Predicting only reads the cache, unless write_cache=True (--write-cache) is "
+            f"passed. For no caching, pass cache=None (--no-cache); for a folder of this name, {f'./{folder}'!r}."
         )
-    folder = os.environ.get("FEATX_CACHE") or "cache" if cache == "auto" else cache
     return Path(folder).expanduser()

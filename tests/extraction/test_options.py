@@ -77,12 +77,15 @@ def test_auto_cache_is_the_environment_variable_or_a_local_folder(
             resolve_cache(wrong)  # type: ignore[arg-type]
 
 
-def test_mode_of_caching_is_no_folder() -> None:
+def test_mode_of_caching_is_no_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     """The message names what does work."""
     for mode in ("read", "Read-Only", "none"):
         with pytest.raises(OptionError, match=rf"got '{mode}'.*write_cache=True.*cache=None.*, '\./{mode}'\."):
             resolve_cache(mode)
         assert resolve_cache(f"./{mode}") == resolve_cache(Path(mode)) == Path(mode)
+    monkeypatch.setenv("FEATX_CACHE", "off")
+    with pytest.raises(OptionError, match="FEATX_CACHE must be a path, got 'off'"):
+        resolve_cache("auto")
 
 
 def test_keywords_of_functions_are_the_options() -> None:
