@@ -11,6 +11,7 @@ from featx.datasets.image_listing import ImageListing
 from featx.datasets.image_table import ImagesLike, ImageTable, PathsLike, as_path_list
 from featx.datasets.source_options import SourceOptions
 from featx.datasets.tables.columns import table_from_frame
+from featx.datasets.tables.file import is_table_name
 from featx.datasets.tables.frames import ListedFeatures, images_of_features, is_dataset_dict, is_frame, read_lazy_table
 from featx.datasets.tables.groups import notes_of_groups, splits_by_name_error
 from featx.datasets.tables.streams import read_into_memory
@@ -161,8 +162,19 @@ def find_images(
         splits=normalize_splits(splits) if split_column else splits if any(splits) else None,
         groups=groups if group_column or any(groups) else None,
         notes=(*listing.notes(), *(notes_of_groups(groups) if group_column or any(groups) else ())),
-        no_labels_reason="" if any(texts) else listing.remarks.no_labels_reason,
+        no_labels_reason="" if any(texts) else listing.remarks.no_labels_reason or _table_hint(listing.sources),
     )
+
+
+def _table_hint(sources: Sequence[str]) -> str:
+    """Return why images of a flat folder have no label if there is a table next to them, else an empty text."""
+    if len(sources) != 1 or not os.path.isdir(sources[0]):
+        return ""
+    tables = sorted(name for name in os.listdir(sources[0]) if is_table_name(name, is_only_source=False))
+    if not tables:
+        return ""
+    path = os.path.join(sources[0], tables[0])
+    return f"The images of {sources[0]!r} are in no class folders. If {path!r} lists their labels, pass this table."
 
 
 def _table_of_splits(tables: Mapping[str, Any], options: SourceOptions) -> ImageTable:

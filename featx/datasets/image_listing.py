@@ -74,6 +74,8 @@ class ImageListing:
 
     Attributes
     ----------
+    sources : list of str
+        Sources, with numbered files instead of patterns.
     remarks : Remarks
         Ignored files, and notes on how the source was interpreted.
     """
@@ -82,7 +84,7 @@ class ImageListing:
         self, sources: Sequence[str], options: SourceOptions | None = None, *, keep_missing: bool = False
     ) -> None:
         sources = expand_sources(sources)
-        self._sources, self._options, self._keep_missing = sources, options or SourceOptions(), keep_missing
+        self.sources, self._options, self._keep_missing = sources, options or SourceOptions(), keep_missing
         self.remarks = Remarks()
         twice = [source for source, n in collections.Counter(map(os.path.normpath, sources)).items() if n > 1]
         if twice and os.path.isdir(twice[0]):  # paths of files may repeat on purpose, as those of a resampled list
@@ -99,10 +101,10 @@ class ImageListing:
             self.remarks.notes.append(metadata_note(self._tables[0]))
 
     def _find_arrays(self) -> list[ArrayPart]:
-        if len(self._sources) > MAX_SOURCES:
+        if len(self.sources) > MAX_SOURCES:
             return []
-        missing = missing_sources(self._sources)
-        existing = [source for source in self._sources if source not in missing]
+        missing = missing_sources(self.sources)
+        existing = [source for source in self.sources if source not in missing]
         parts = find_array_parts(existing, self._options, self.remarks.notes)
         if parts and missing:
             raise SourceNotFoundError(source_not_found_message(missing[0]))
@@ -129,7 +131,7 @@ class ImageListing:
             yield from self._images_of_arrays()
             return
         if not self._tables:
-            yield from iter_images(self._sources, self.remarks, self._options, keep_missing=self._keep_missing)
+            yield from iter_images(self.sources, self.remarks, self._options, keep_missing=self._keep_missing)
             return
         has_column = self._options.split_column is not None
         splits = [None] * len(self._tables) if has_column else splits_of_files(self._tables, self.remarks.notes)
@@ -193,7 +195,7 @@ class ImageListing:
 
     @property
     def _name(self) -> str:
-        return (self._tables or list(map(os.fspath, self._sources)))[0]
+        return (self._tables or list(map(os.fspath, self.sources)))[0]
 
     @property
     def label_type(self) -> str:

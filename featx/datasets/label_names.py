@@ -34,6 +34,8 @@ def unify_labels(labels: Sequence[Any], test_labels: Sequence[Any]) -> list[Any]
     """
     joined = [*labels, *test_labels]
     types = {type(label) for label in joined if label is not None}
+    if bool in types and types <= {bool, int, float}:  # True is 1
+        return [int(label) if isinstance(label, bool) and len(types) > 1 else label for label in joined]
     if str not in types or any(isinstance(label, float) and label % 1 for label in joined):
         return joined  # floats mixed with text are reported as an error later
     texts = [None if label is None else str(label) for label in joined]
@@ -160,10 +162,17 @@ def unknown_classes_note(train: Iterable[Any], test: Iterable[Any], *, only_simi
     >>> unknown_classes_note(["beach", "forest"], ["Beach", "forest"])
     "No training image has the test class 'Beach'. Did you mean 'beach'?"
     """
-    known = dict.fromkeys(train)
-    unknown = [label for label in dict.fromkeys(test) if label not in known]
+    known, tested = dict.fromkeys(train), dict.fromkeys(test)
+    unknown = [label for label in tested if label not in known]
     if not unknown:
         return ""
+    if len(unknown) == 1 and all(isinstance(label, int) for label in (*known, *tested)):
+        for start, other in ((1, 0), (0, 1)):
+            if set(known) == {label + other - start for label in tested} == set(range(other, other + len(known))):
+                return (
+                    f"No training image has the test class {unknown[0]}: test classes are numbered from {start}, and "
+                    f"training classes from {other}. Number both in the same way."
+                )
     names = {_key(str(label)): str(label) for label in reversed(known)}
     hints = []
     for label in unknown[:_MAX_LISTED]:

@@ -18,7 +18,7 @@ from featx.images.decoders.deep_colors import low_bytes
 from featx.images.decoders.dicom import WINDOW
 from featx.images.formats import PNG_SIGNATURE, open_image
 from featx.images.image import is_path, read_image
-from featx.images.image_lists import NamedImage
+from featx.images.image_lists import NamedImage, listed_images
 from featx.images.to_rgb import upper_limit
 from featx.system.files import remote
 from featx.system.files.atomic import open_regular_file
@@ -34,6 +34,8 @@ _PNG_HEADER_BYTES = 25
 _JPEG_SIGNATURE = b"\xff\xd8\xff"
 #: Bit depths of cameras, scanners and detectors that are stored in 16 bits.
 _BIT_DEPTHS = (8, 10, 12, 14)
+#: Arrays with larger values are dark, but not nearly black.
+_MAX_SMALL = 31
 
 
 def format_window(bit_depth: Any, window: Any) -> str:
@@ -157,7 +159,27 @@ def pixel_range_note(images: Sequence[Any], window: object = None) -> str:
     if window:
         return ""
     pixel_range = sample_pixel_range(images)
-    return "" if pixel_range is None else pixel_range.note()
+    note = "" if pixel_range is None else pixel_range.note()
+    return note or _note_of_small_values(images)
+
+
+def _note_of_small_values(images: Sequence[Any]) -> str:
+    """Return a note if arrays of 8 bits, or of integers from 0 to 255, have small values only: 0 and 1, or 0 to 16."""
+    highs = []
+    for image in images[:: max(1, len(images) // _MAX_DECODED)][:_MAX_DECODED]:
+        array = next(iter(listed_images([image])), None) if isinstance(image, NamedImage) else image
+        if not isinstance(array, np.ndarray):
+            return ""
+        array = image.load() if isinstance(image, NamedImage) else array
+        if not isinstance(array, np.ndarray) or array.dtype.kind not in "iu" or not array.size:
+            return ""
+        highs.append(int(array.max()))
+    if len(highs) < 2 or not 0 < max(highs) <= _MAX_SMALL:
+        return ""
+    return (
+        f"Arrays of integers, whose white is 255, have values up to {max(highs)} only in a sample of {len(highs)}: "
+        f"they are nearly black. If {max(highs)} is white, pass floats from 0 to 1: images / {max(highs)}."
+    )
 
 
 def sample_pixel_range(images: Sequence[Any]) -> PixelRange | None:

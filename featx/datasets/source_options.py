@@ -77,6 +77,10 @@ class SourceOptions:
                 "label_separator (--label-separator) applies to one column of labels, got several. Remove it, or all "
                 "columns but one."
             )
+        if is_list and len(set(label_column or ())) < len(label_column or ()):
+            raise OptionError(
+                f"label_column (--label-column) must name each column once, got {list(label_column or ())!r}."
+            )
         if is_list and not label_column:
             raise OptionError("label_column (--label-column) must name at least one column, got none.")
         return cls(

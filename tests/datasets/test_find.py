@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from featx.datasets.find import find_images
-from featx.errors import InputError, SourceError, SourceNotFoundError
+from featx.errors import InputError, OptionError, SourceError, SourceNotFoundError
 from tests.datasets.helpers import make_files
 
 
@@ -248,3 +248,14 @@ def test_notes_show_long_labels_in_part(tmp_path: Path) -> None:
     table = find_images(tmp_path / "t.csv")
     assert len(table.notes[0]) < 500
     assert "Labels mix numbers and text ('1', 'xxx" in table.notes[0]
+
+
+def test_a_table_in_a_flat_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / "1.png").write_bytes(b"")
+    assert find_images(tmp_path).no_labels_reason == ""
+    (tmp_path / "labels.csv").write_text("path,label\n1.png,x\n")
+    reason = find_images(tmp_path).no_labels_reason
+    assert reason.endswith("labels.csv' lists their labels, pass this table.")
+    assert find_images(tmp_path / "labels.csv").labels == ["x"]  # the remedy
+    with pytest.raises(OptionError, match="must name each column once"):
+        find_images(tmp_path / "labels.csv", label_column=["label", "label"])

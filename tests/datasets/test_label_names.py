@@ -5,6 +5,7 @@ import unicodedata
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from featx import check_images, find_images
@@ -118,6 +119,19 @@ def test_leading_zeros_are_similar_names() -> None:
         "Classes with similar names are different classes: '1' and '001'; '010' and '10'."
     )
     assert similar_names_note(["001", "002", "0", "010"]) == ""
+
+
+def test_classes_that_are_numbered_in_another_way() -> None:
+    assert "test classes are numbered from 1, and training classes from 0" in unknown_classes_note([0, 1, 1], [2, 1])
+    assert "test classes are numbered from 0, and training classes from 1" in unknown_classes_note([1, 2], [0, 1])
+    assert "Check the labels" in unknown_classes_note([0, 1], [1, 3])
+    assert prepare_table(table([True, False]), table([1, 0]), []).labels == [1, 0, 1, 0]
+    assert prepare_table(table([True]), table([False]), []).labels == [True, False]
+
+
+def test_invisible_characters_are_no_part_of_names() -> None:
+    frame = pd.DataFrame({"path": list("abc"), "label": ["\ufeffcat", "cat\u200b ", "café\u00a0"]})
+    assert find_images(frame).labels == ["cat", "cat", "café"]
 
 
 @pytest.mark.parametrize(

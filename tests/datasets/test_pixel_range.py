@@ -22,6 +22,7 @@ from featx import (
 from featx.datasets.pixel_range import pixel_range_note, sample_pixel_range
 from featx.errors import FeatxWarning, OptionError
 from featx.images.decode import decode_image
+from featx.images.image_lists import name_images
 from featx.recipe import Window
 from tests import samples
 
@@ -217,3 +218,14 @@ def test_images_with_ranges_of_their_own_are_noted() -> None:
         pixel_range_note([PIL.Image.new("I", (8, 8), 200), PIL.Image.new("L", (8, 8)), PIL.Image.new("RGB", (8, 8))])
         == ""
     )
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int64])
+def test_arrays_of_small_integers_are_noted(dtype: type) -> None:
+    digits = np.arange(4 * 64, dtype=dtype).reshape(4, 8, 8) % 17
+    for images in (list(digits), name_images(list(digits), "images")):
+        assert "values up to 16 only in a sample of 4: they are nearly black" in pixel_range_note(images)
+        assert pixel_range_note(images, "0:16") == ""
+    assert pixel_range_note(list(digits / 16)) == ""  # the remedy
+    assert pixel_range_note(list(digits * 15)) == ""
+    assert pixel_range_note([np.zeros((8, 8), dtype=dtype)] * 3) == ""

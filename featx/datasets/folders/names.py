@@ -16,10 +16,17 @@ _SYSTEM_FILES = frozenset(
 )
 
 
+#: Characters without a width: byte order mark, joiners and directions.
+_INVISIBLE = " \t\u00a0\ufeff\u200b\u200c\u200d\u200e\u200f\u2060"
+
+
 def normalize_label(name: str) -> str:
-    """Return the name of a class without blanks around it, in Unicode NFC: some systems write é as two characters."""
+    """Return the name of a class without blanks around it, in Unicode NFC: some systems write é as two characters.
+
+    Invisible characters around it, such as a byte order mark, are removed, too.
+    """
     name = name.strip()
-    return name if name.isascii() else unicodedata.normalize("NFC", name)
+    return name if name.isascii() else unicodedata.normalize("NFC", name.strip(_INVISIBLE).strip())
 
 
 def ignore_reason(name: str) -> str:

@@ -135,11 +135,15 @@ def get_column(
     import pandas as pd
 
     if purpose == "path":  # may have the bytes of a name that is not UTF-8
-        values = [value.get("path") if isinstance(value, Mapping) else value for value in column]
+        values = [value.get("path") if isinstance(value, Mapping) else _without_fraction(value) for value in column]
         return [None if is_missing(value) else str(value) or None for value in values]
-    # Integers with missing values are floats in pandas: 1 and 1.0 are one group.
-    values = [int(value) if isinstance(value, float) and value.is_integer() else value for value in column]
+    values = list(map(_without_fraction, column))
     return [None if text is None else str(text) for text in cell_texts(pd.Series(values, dtype=object, name=name))]
+
+
+def _without_fraction(value: Any) -> Any:
+    """Return an integer for a float: integers with missing values are floats in pandas, and 1 and 1.0 are one group."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def column_name(

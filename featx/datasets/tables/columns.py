@@ -45,6 +45,7 @@ from featx.datasets.tables.stored import (
 )
 from featx.datasets.tags import SEPARATOR, Tags, split_tags, untagged_notes
 from featx.errors import OptionError, SourceError
+from featx.images.arrays import as_batch
 from featx.system.files import remote
 from featx.system.files.url_secrets import check_not_redacted
 from featx.system.formatting import shorten
@@ -56,6 +57,8 @@ if TYPE_CHECKING:
 PATH_COLUMNS = ("path", "file", "filename", "file_name", "filepath", "image", "image_path", "img", "photo")
 #: Between tags of several columns; no tag contains it.
 JOINED = "\x1f"
+#: Number of columns of numbers that may be pixels of flat images.
+_MIN_FLAT = 16
 #: Number of rows that are looked at to find the column of paths.
 _N_PROBED = 100
 #: Names of columns that are paths if the files exist.
@@ -338,6 +341,8 @@ def tags_of_columns(frame: pd.DataFrame, source: str, names: Sequence[str]) -> l
 def missing_path_column_error(frame: pd.DataFrame, source: str) -> SourceError:
     """Return the error for a table without a path column."""
     named = [str(name) for name, cells in frame[:_N_PROBED].items() if {*map(is_image_name, map(str, cells))} == {True}]
+    if len(frame.columns) >= _MIN_FLAT and all(kind.kind in "fuib" for kind in frame.dtypes):
+        as_batch(frame.to_numpy(), source)  # flat rows of pixels: an error that names their reshape
     option = f"={named[0]!r} (--path-column {shlex.quote(named[0])})" if named else " (--path-column)"
     return SourceError(f"No path column in {source!r}: it has {describe_columns(frame)}. Pass path_column{option}.")
 

@@ -173,7 +173,27 @@ def parse_template(template: str, columns: Sequence[str], source: str) -> Callab
                 f"path_template (--path-template) must name columns of {source!r} in braces, got {{{field}}}."
                 f"{did_you_mean(field, list(columns))}"
             )
-    return lambda values: template.format(**dict(zip(fields, values, strict=True)))
+    formatter = _PathFormatter()
+
+    def path_of(values: Sequence[str]) -> str:
+        try:
+            return formatter.vformat(template, (), dict(zip(fields, values, strict=True)))
+        except ValueError as error:
+            raise OptionError(
+                f"path_template (--path-template) must fit the values of {source!r}, got {template!r} for "
+                f"{values[0]!r}: {error}. Correct what follows the colon, such as {{id:04}} for numbers of four digits."
+            ) from None
+
+    return path_of
+
+
+class _PathFormatter(string.Formatter):
+    """Formatter of the cells of a table, which are text: a format such as ``04`` is that of a number."""
+
+    def format_field(self, value: str, format_spec: str) -> str:
+        """Return a value in a format."""
+        is_number = format_spec != "" and value.removeprefix("-").isdecimal()
+        return format(int(value) if is_number else value, format_spec)
 
 
 def template_columns(template: str) -> list[str]:

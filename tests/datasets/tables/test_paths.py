@@ -360,3 +360,14 @@ def test_several_columns_of_labels(folder: Path) -> None:
     assert note.startswith(f"Labels of {source!r} are in the column 'label', not in 'y'. Pass another as label_column")
     assert find_images(source, label_column="y").notes == ()
     assert find_images(pd.read_csv(source)).notes[0].startswith("Labels of 'DataFrame' are in the column 'label', not")
+
+
+def test_templates_pad_numbers(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"id": [1.0, 22.0], "label": ["x", "y"]})
+    frame.astype({"id": int}).to_csv(tmp_path / "t.csv", index=False)
+    for source, folder in ((frame, ""), (tmp_path / "t.csv", f"{tmp_path}/")):
+        paths = find_images(source, path_template="{label}/{id:04}.png").paths
+        assert paths == [f"{folder}x/0001.png", f"{folder}y/0022.png"]
+    assert find_images(frame, path_template="{id}.png").paths == ["1.png", "22.png"]
+    with pytest.raises(OptionError, match=r"must fit the values of 'DataFrame', got '\{label:04d\}' for 'x'"):
+        find_images(frame, path_template="{label:04d}")
