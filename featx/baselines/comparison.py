@@ -76,7 +76,7 @@ class Comparison:
     duplicates : Duplicates or None
         Near-duplicates among the labeled rows of `X`, if ``groups="auto"``.
     tag_values : dict of str to ndarray of float32 of shape (n_tested, n_tags)
-        Out-of-fold probabilities, or decision values, of tags. Empty for other tasks.
+        Out-of-fold probabilities, or decision values, of tags. Empty for other tasks, or if they take too much memory.
 
     See Also
     --------
@@ -132,7 +132,7 @@ class Comparison:
         name = estimator or self.best
         predicted = self.predictions[name].to_numpy()
         if self.task == "multilabel":
-            return per_tag(self.y, predicted, self.tag_values[name], self.classes)
+            return per_tag(self.y, predicted, self.tag_values.get(name), self.classes)
         return per_class(self.y, predicted)
 
     @functools.cached_property
@@ -144,11 +144,13 @@ class Comparison:
         """
         usable = {name: probabilities for name, probabilities in self.probabilities.items() if name != "dummy"}
         keeps_probabilities = ScaleLimits().keeps_probabilities(len(self.y), len(self.classes))
-        is_large = not keeps_probabilities or logreg_name(self.margins) is not None
-        if self.task == "classification" and not usable and is_large:
+        is_large = not keeps_probabilities or logreg_name(map(str, self.predictions)) is not None
+        if self.task != "regression" and not usable and is_large:
+            kind = "tag" if self.task == "multilabel" else "class"
             raise ComparisonError(
-                f"Cannot detect label errors: class probabilities of {len(self.y):,} samples and "
-                f"{len(self.classes):,} classes take too much memory. Compare fewer samples, classes or repeats."
+                f"Cannot detect label errors: probabilities of {len(self.y):,} samples and "
+                f"{format_count(len(self.classes), kind)} take too much memory. Compare fewer samples, "
+                f"{'tags' if self.task == 'multilabel' else 'classes'} or repeats."
             )
         if self.task == "regression" or not usable:
             raise ComparisonError(

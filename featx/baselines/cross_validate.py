@@ -38,6 +38,7 @@ from featx.datasets.labels import (
     validate_data,
     validate_labels,
 )
+from featx.datasets.tags import tag_names
 from featx.errors import ComparisonError, OptionError
 from featx.features.duplicates.find import Duplicates
 from featx.features.selected_rows import is_in_memory, is_read_on_demand
@@ -189,7 +190,7 @@ def compare_baselines(
     one pass, with the default ``gamma`` of all rows. All other estimators, and ``logreg`` of many classes, are fitted
     on 20,000 training rows of each fold, stratified by class, and tested on all rows. The table names them so.
 
-    Class probabilities that take more than 512 MB for an estimator are not kept, with a note.
+    Class probabilities, or values of tags, that take more than 512 MB for an estimator are not kept, with a note.
 
     Folds are shuffled, stratified by class and keep groups together. Confidence intervals and p-values account for
     overlapping training sets [1]_. If there is a single test set, or folds do not vary, intervals are Wilson's, and
@@ -313,14 +314,19 @@ def _names_of_builtin(baselines: Sequence[Baseline], scored: Sequence[Baseline])
 
 
 def _without_large_probabilities(data: Dataset, split: Split, notes: list[str]) -> Dataset:
-    """Return data whose class probabilities are not kept if they take too much memory, and add a note then."""
-    if data.task != "classification":
+    """Return data whose probabilities, or values of tags, are not kept if they take too much memory, and add a note."""
+    if data.task == "regression":
         return data
-    n_tested, n_classes = sum(len(test) for _, test in split.folds), len(np.unique(data.y))
+    has_tags = data.task == "multilabel"
+    n_tested, n_classes = (
+        sum(len(test) for _, test in split.folds),
+        len(tag_names(data.y) if has_tags else np.unique(data.y)),
+    )
     if data.limits.keeps_probabilities(n_tested, n_classes):
         return data
     notes.append(
-        f"Class probabilities are not kept: those of {n_tested:,} predictions and {n_classes:,} classes would take "
+        f"{'Values of tags' if has_tags else 'Class probabilities'} are not kept: those of {n_tested:,} predictions "
+        f"and {n_classes:,} {'tags' if has_tags else 'classes'} would take "
         f"{4 * n_tested * n_classes / 1e9:.1f} GB for each estimator."
     )
     return dataclasses.replace(data, keeps_probabilities=False)

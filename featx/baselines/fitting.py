@@ -58,7 +58,7 @@ class Dataset:
     limits : ScaleLimits
         Sizes above which predictions are computed in blocks.
     keeps_probabilities : bool
-        Whether results have class probabilities, which take much memory for many samples and classes.
+        Whether results have class probabilities, or values of tags, which may take much memory.
     """
 
     X: Any
@@ -165,7 +165,8 @@ def score_fold(
     if data.task == "multilabel":
         tags = PredictedTags.of(estimator, apply, len(test))
         seconds = {"fit_seconds": fit_end - start, "predict_seconds": time.perf_counter() - fit_end}
-        return _result_of_tags(tags, {**tags.score(data.y[test]), **seconds}, params)
+        result = FoldResult({**tags.score(data.y[test]), **seconds}, params, tags.as_tags(), classes=tags.classes)
+        return dataclasses.replace(result, **tags.kept) if data.keeps_probabilities else result
     predicted = as_column(apply(estimator.predict), len(test), "predict")
     predict_end = time.perf_counter()
     seconds = {"fit_seconds": fit_end - start, "predict_seconds": predict_end - fit_end}
@@ -173,11 +174,6 @@ def score_fold(
     if scores_only:
         return result
     return _with_probabilities(result, estimator, data, apply)
-
-
-def _result_of_tags(tags: PredictedTags, scores: dict[str, float], params: dict[str, Any]) -> FoldResult:
-    probabilities = tags.values if tags.has_probabilities else None
-    return FoldResult(scores, params, tags.as_tags(), probabilities, tags.classes, tag_values=tags.values)
 
 
 def _with_probabilities(

@@ -79,7 +79,7 @@ class OutOfFoldPredictions:
                 probabilities[name] = _join_probabilities(first_repeat, classes, np.argsort(order))
             if complete := _all_or_none([result.margins for result in first_repeat]):
                 margins[name] = np.concatenate(complete)[order]
-            if data.task == "multilabel":
+            if all(result.tag_values is not None for result in first_repeat):
                 tag_values[name] = np.concatenate([_align_tags(result, classes) for result in first_repeat])[order]
         return cls(tested[order], data.y[tested[order]], classes, predicted, probabilities, margins, tag_values)
 

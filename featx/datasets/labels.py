@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numbers
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import numpy as np
 
@@ -22,6 +22,8 @@ _MAX_INTEGER_CLASSES = 20
 _MIN_SAMPLES_PER_CLASS = 5
 #: Floats below are exact integers.
 _MAX_EXACT = 2**53
+#: Size up to which texts are an array of NumPy's texts, each of which is as long as the longest.
+_MAX_TEXT_BYTES = 2**27
 
 
 def is_missing(label: Any) -> bool:
@@ -151,10 +153,15 @@ def validate_labels(y: np.ndarray[Any, Any], task: str) -> np.ndarray[Any, Any]:
         return y
     if task == "regression":
         return _continuous_targets(y)
+    if y.dtype.kind == "U" and y.nbytes > _MAX_TEXT_BYTES:
+        return text_array(y.tolist())
     if y.dtype.kind != "O":
         return y
     infer_task(y)  # raises for a mixture
-    labels = np.array([label.item() if isinstance(label, np.generic) else label for label in y.tolist()])
+    values = [label.item() if isinstance(label, np.generic) else label for label in y.tolist()]
+    if all(isinstance(label, str) for label in values):
+        return text_array(values)
+    labels = np.array(values)
     if labels.dtype.kind not in "iufbUS" or labels.ndim != 1:
         raise ComparisonError(f"Labels must be text or numbers, got {y[0]!r}. Convert them to text.")
     return labels
@@ -209,6 +216,10 @@ def as_label_array(labels: Any, name: str = "y") -> np.ndarray[Any, Any]:
         array = np.empty(len(labels), dtype=object)
         array[:] = labels
         return array
+    if hasattr(labels, "toarray") and np.shape(labels)[1] > 1:
+        _raise_for_sparse(labels, name)
+    if isinstance(labels, list) and labels and isinstance(labels[0], str):
+        return text_array(labels)
     try:
         column: Any = np.asarray(labels.toarray() if hasattr(labels, "toarray") else labels)
     except ValueError:
@@ -219,11 +230,35 @@ def as_label_array(labels: Any, name: str = "y") -> np.ndarray[Any, Any]:
     if column.ndim == 2 and column.shape[1] == 1:
         column = column[:, 0]
     elif column.ndim == 2 and is_one_hot(column):
-        raise ComparisonError(
-            f"{name} must have one label per image, got one-hot labels of shape {column.shape}. Pass "
-            f"{_decoded(labels, name)}."
-        )
+        raise _one_hot_error(labels, name)
     return column  # type: ignore[no-any-return]
+
+
+def _one_hot_error(labels: Any, name: str) -> ComparisonError:
+    return ComparisonError(
+        f"{name} must have one label per image, got one-hot labels of shape {np.shape(labels)}. Pass "
+        f"{_decoded(labels, name)}."
+    )
+
+
+def _raise_for_sparse(labels: Any, name: str) -> NoReturn:
+    """Raise an error for a sparse matrix that has no tags; its dense form may not fit into memory."""
+    if as_tags(labels, allow_one_hot=True) is not None:
+        raise _one_hot_error(labels, name)
+    raise ComparisonError(
+        f"{name} must have one label per image, or 0 and 1 for each tag, got a sparse matrix of shape "
+        f"{np.shape(labels)} with other values. Pass {name} != 0 for tags."
+    )
+
+
+def text_array(labels: Sequence[str]) -> np.ndarray[Any, Any]:
+    """Return texts as an array: of objects, equal ones once, if a long text would make all others as long."""
+    if 4 * len(labels) * max(map(len, labels), default=0) <= _MAX_TEXT_BYTES:
+        return np.array(labels)
+    known: dict[str, str] = {}
+    array = np.empty(len(labels), dtype=object)
+    array[:] = [known.setdefault(label, label) for label in labels]
+    return array
 
 
 def _decoded(one_hot: Any, name: str) -> str:

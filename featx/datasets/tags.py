@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
-from featx.system.array_types import IntArray
 from featx.system.formatting import format_count
 
+#: 0 and 1, which may be many: a value for each image and each tag.
+TagMatrix: TypeAlias = "np.ndarray[Any, np.dtype[np.uint8]]"
 #: Between tags in text.
 SEPARATOR = ";"
 
@@ -83,7 +84,7 @@ def tag_names(y: Iterable[Tags]) -> list[str]:
     return sorted({name for tags in y for name in tags})
 
 
-def tag_matrix(y: Sequence[Tags] | np.ndarray[Any, Any], names: Sequence[str]) -> IntArray:
+def tag_matrix(y: Sequence[Tags] | np.ndarray[Any, Any], names: Sequence[str]) -> TagMatrix:
     """Return 1 where an image has a tag, else 0.
 
     Parameters
@@ -98,7 +99,7 @@ def tag_matrix(y: Sequence[Tags] | np.ndarray[Any, Any], names: Sequence[str]) -
     [[0, 1], [0, 0], [1, 1]]
     """
     columns = {name: column for column, name in enumerate(names)}
-    matrix = np.zeros((len(y), len(names)), dtype=np.int64)
+    matrix = np.zeros((len(y), len(names)), dtype=np.uint8)
     for row, tags in enumerate(y):
         for name in tags:
             if name in columns:
@@ -126,8 +127,8 @@ def as_tags(labels: Any, *, allow_one_hot: bool = False) -> np.ndarray[Any, Any]
     allow_one_hot : bool, default=False
         Whether a matrix with one 1 in each row is taken for tags, too, not for one-hot encoded classes.
     """
-    if hasattr(labels, "toarray"):
-        labels = labels.toarray()
+    if hasattr(labels, "toarray") and np.shape(labels)[1] > 1:
+        return _tags_of_sparse(labels, allow_one_hot=allow_one_hot)
     if getattr(labels, "ndim", 1) == 2 and np.shape(labels)[1] > 1:
         return _tags_of_columns(np.asarray(labels), getattr(labels, "columns", None), allow_one_hot=allow_one_hot)
     if hasattr(labels, "to_list") and getattr(labels, "ndim", 1) == 1:
@@ -145,6 +146,23 @@ def as_tags(labels: Any, *, allow_one_hot: bool = False) -> np.ndarray[Any, Any]
     return y
 
 
+def _tags_of_sparse(labels: Any, *, allow_one_hot: bool) -> np.ndarray[Any, Any] | None:
+    """Return the tags of a sparse matrix of 0 and 1, or None for another one, whose dense form may be too large."""
+    from scipy.sparse import csr_array
+
+    matrix = csr_array(labels, copy=True)
+    matrix.sum_duplicates()
+    matrix.eliminate_zeros()
+    counts = np.diff(matrix.indptr)
+    if not is_binary(matrix.data) or (not allow_one_hot and len(counts) and (counts == 1).all()):
+        return None
+    names = list(map(str, range(matrix.shape[1])))
+    y = np.empty(len(counts), dtype=object)
+    for row, columns in enumerate(np.split(matrix.indices, matrix.indptr[1:-1])):
+        y[row] = Tags(names[column] for column in columns.tolist())
+    return y
+
+
 def _listed_tags(series: Any) -> list[Any] | None:
     """Return the values of a Series of pandas or polars if it may hold lists, with None for NaN."""
     if not str(series.dtype).startswith(("object", "List")):
@@ -159,7 +177,7 @@ def is_one_hot(matrix: np.ndarray[Any, Any]) -> bool:
 
 def is_binary(matrix: np.ndarray[Any, Any]) -> bool:
     """Return whether a matrix has values of 0 and 1 only."""
-    return matrix.dtype.kind in "biuf" and bool(np.isin(matrix, (0, 1)).all())
+    return matrix.dtype.kind in "biuf" and bool(((matrix == 0) | (matrix == 1)).all())
 
 
 def _tags_of_columns(matrix: np.ndarray[Any, Any], columns: Any, *, allow_one_hot: bool) -> np.ndarray[Any, Any] | None:

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.sparse import coo_array, csc_matrix, csr_array
 
+from featx.datasets import labels as labels_module
 from featx.datasets.labels import as_label_array, describe_inferred_task, infer_task, validate_data, validate_labels
 from featx.errors import ComparisonError
 
@@ -84,3 +87,34 @@ def test_validate_data_drops_samples_without_label() -> None:
     assert notes == ["Dropped 1 of 3 rows without a label: 1."]
     with pytest.raises(ComparisonError, match="first in row 2. Drop these rows"):
         validate_data(np.array([[1.0], [np.nan], [np.inf]]), ["a", None, "b"])
+
+
+@pytest.mark.parametrize("kind", [csr_array, csc_matrix, coo_array])
+def test_sparse_tags_are_not_made_dense(kind):
+    dense = np.array([[0, 1, 1], [0, 0, 0], [1, 0, 0]])
+    with forbidding_toarray(kind(dense)) as matrix:
+        assert [str(tags) for tags in as_label_array(matrix)] == ["1;2", "", "0"]
+    with forbidding_toarray(kind(np.eye(3))) as matrix, pytest.raises(ComparisonError, match="one-hot labels of shape"):
+        as_label_array(matrix)
+    with forbidding_toarray(kind(2 * dense)) as matrix, pytest.raises(ComparisonError, match="Pass y != 0 for tags"):
+        as_label_array(matrix)
+    assert as_label_array((kind(2 * dense) != 0).astype(int)).tolist() == as_label_array(dense).tolist()
+    assert as_label_array(kind(np.array([[3], [5]]))).tolist() == [3, 5]
+
+
+@contextlib.contextmanager
+def forbidding_toarray(matrix):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(matrix), "toarray", None)
+        yield matrix
+
+
+def test_a_long_text_does_not_lengthen_others(monkeypatch):
+    labels = ["cat", "dog", "x" * 1000] * 4
+    short = as_label_array(labels)
+    monkeypatch.setattr(labels_module, "_MAX_TEXT_BYTES", 1000)
+    for given in (labels, np.array(labels), np.array(labels, dtype=object)):
+        y = validate_labels(as_label_array(given), "classification")
+        assert y.dtype == object
+        assert y[0] is y[3]
+        assert np.array_equal(np.unique(y, return_inverse=True)[1], np.unique(short, return_inverse=True)[1])

@@ -7,10 +7,16 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, clone
+from sklearn.decomposition import PCA
+from sklearn.kernel_approximation import Nystroem
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, Normalizer, RobustScaler, StandardScaler
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from featx.datasets.tags import Tags, as_tags, tag_matrix, tag_names, tags_of_matrix
+from featx.baselines.scaling.gcv_ridge import GcvRidgeClassifier
+from featx.datasets.tags import TagMatrix, Tags, as_tags, tag_matrix, tag_names, tags_of_matrix
 from featx.errors import ComparisonError
 from featx.system.array_types import AnyArray, Float64Array, IntArray
 from featx.system.sklearn_compat import num_samples
@@ -25,6 +31,43 @@ def _as_tags(y: Any) -> AnyArray:
             "without tags, and drop samples whose tags are unknown."
         )
     return tags
+
+
+#: Transformers that ignore targets: they are fitted, and transform, once for all tags.
+_UNSUPERVISED = (FunctionTransformer, MinMaxScaler, Normalizer, Nystroem, PCA, RobustScaler, StandardScaler)
+#: Classifiers that take a column of targets for each tag, with the same results.
+_MULTI_OUTPUT = (KNeighborsClassifier, GcvRidgeClassifier)
+
+
+def _fit_tags(estimator: Any, X: Any, columns: TagMatrix) -> tuple[list[Any], IntArray]:
+    """Return a fitted classifier for each column, 1 if all samples have the tag; or one classifier and its columns."""
+    transformers, last = _shared_steps(estimator)
+    fitted = [(name, clone(transformer)) for name, transformer in transformers]
+    for _, transformer in fitted:
+        X = transformer.fit_transform(X)
+
+    def with_steps(classifier: Any) -> Any:
+        return Pipeline([*fitted, (estimator.steps[-1][0], classifier)]) if fitted else classifier
+
+    is_known = [bool(column.all()) for column in columns.T]
+    unknown = np.flatnonzero(np.invert(is_known))
+    if type(last) in _MULTI_OUTPUT and len(unknown) > 1:  # scikit-learn takes a single column for classes
+        return [with_steps(clone(last).fit(X, columns[:, unknown].astype(np.int64)))], unknown
+    classifiers = [
+        1 if known else with_steps(clone(last).fit(X, column.astype(np.int64)))
+        for column, known in zip(columns.T, is_known, strict=True)
+    ]
+    return classifiers, unknown[:0]
+
+
+def _shared_steps(estimator: Any) -> tuple[list[tuple[str, Any]], Any]:
+    """Return the transformers of a pipeline that do not depend on the tag, and what does."""
+    if type(estimator) is not Pipeline or estimator.memory is not None:
+        return [], estimator
+    steps = estimator.steps
+    if not all(type(transformer) in _UNSUPERVISED for _, transformer in steps[:-1]):
+        return [], estimator
+    return steps[:-1], steps[-1][1]
 
 
 def _as_binary(values: Any) -> AnyArray:
@@ -51,6 +94,9 @@ class TagClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):  # type
         Sorted tags of the training samples.
     estimators_ : list of (estimator or int)
         Fitted classifier of each tag. 1 for a tag that all training samples have.
+    joint_tags_ : ndarray of int of shape (n_joint_tags,)
+        Columns that one classifier predicts, which is then the only one in `estimators_`: nearest neighbors, which are
+        searched for once. Empty for others.
     n_features_in_ : int
         Number of features of the training samples.
 
@@ -95,9 +141,7 @@ class TagClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):  # type
         if not names:
             raise ComparisonError("y must have at least one tag, got none. Add samples with tags.")
         self.classes_ = np.array(names)
-        self.estimators_ = [
-            1 if column.all() else clone(self.estimator).fit(X, column) for column in tag_matrix(tags, names).T
-        ]
+        self.estimators_, self.joint_tags_ = _fit_tags(self.estimator, X, tag_matrix(tags, names))
         self.n_features_in_ = np.shape(X)[1]
         return self
 
@@ -135,7 +179,7 @@ class TagClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):  # type
         ndarray of int of shape (n_samples, n_tags)
             Columns are `classes_`.
         """
-        return self._columns(X, lambda estimator: estimator.predict(X)).astype(np.int64)
+        return self._columns(X, "predict", np.int64)
 
     @_estimator_has("predict_proba")  # type: ignore[untyped-decorator]
     def predict_proba(self, X: Any) -> Float64Array:
@@ -151,7 +195,7 @@ class TagClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):  # type
         ndarray of float of shape (n_samples, n_tags)
             Columns are `classes_`.
         """
-        return self._columns(X, lambda estimator: estimator.predict_proba(X)[:, 1])
+        return self._columns(X, "predict_proba")
 
     @_estimator_has("decision_function")  # type: ignore[untyped-decorator]
     def decision_function(self, X: Any) -> Float64Array:
@@ -167,12 +211,22 @@ class TagClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):  # type
         ndarray of float of shape (n_samples, n_tags)
             Columns are `classes_`.
         """
-        return self._columns(X, lambda estimator: _as_binary(estimator.decision_function(X)))
+        return self._columns(X, "decision_function")
 
-    def _columns(self, X: Any, compute: Any) -> Float64Array:
+    def _columns(self, X: Any, method: str, dtype: Any = np.float64) -> AnyArray:
         check_is_fitted(self)
-        columns = np.ones((num_samples(X), len(self.estimators_)))
-        for column, estimator in enumerate(self.estimators_):
-            if not isinstance(estimator, int):
-                columns[:, column] = np.ravel(compute(estimator))
+        columns = np.ones((num_samples(X), len(self.classes_)), dtype=dtype)
+        fitted = [
+            (index, *_shared_steps(part)) for index, part in enumerate(self.estimators_) if not isinstance(part, int)
+        ]
+        for _, transformer in fitted[0][1] if fitted else []:  # those of all tags are the same
+            X = transformer.transform(X)
+        if len(self.joint_tags_):
+            values = getattr(fitted[0][2], method)(X)
+            is_list = isinstance(values, list)  # of probabilities
+            columns[:, self.joint_tags_] = np.stack([value[:, 1] for value in values], axis=1) if is_list else values
+            return columns
+        for index, _, classifier in fitted:
+            values = getattr(classifier, method)(X)
+            columns[:, index] = np.ravel(values[:, 1] if method == "predict_proba" else _as_binary(values))
         return columns

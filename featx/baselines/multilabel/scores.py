@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from featx.baselines.libraries.outputs import check_columns
-from featx.datasets.tags import tag_matrix, tag_names, tags_of_matrix
-from featx.system.array_types import AnyArray, FloatArray, IntArray
+from featx.datasets.tags import TagMatrix, tag_matrix, tag_names, tags_of_matrix
+from featx.system.array_types import AnyArray, BoolArray, FloatArray
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,14 +23,14 @@ class PredictedTags:
     Attributes
     ----------
     classes : ndarray of str of shape (n_tags,)
-    predicted : ndarray of int of shape (n_samples, n_tags)
+    predicted : ndarray of bool of shape (n_samples, n_tags)
     values : ndarray of float32 of shape (n_samples, n_tags)
         Probabilities, or decision values.
     has_probabilities : bool
     """
 
     classes: AnyArray
-    predicted: IntArray
+    predicted: BoolArray
     values: FloatArray
     has_probabilities: bool
 
@@ -46,11 +46,20 @@ class PredictedTags:
         n_samples : int
         """
         shape = n_samples, len(estimator.classes_)
-        predicted = check_columns(apply(estimator.predict), shape, "predict")
+        predicted = check_columns(apply(lambda X: np.asarray(estimator.predict(X)) == 1), shape, "predict")
         has_probabilities = hasattr(estimator, "predict_proba")
         method = estimator.predict_proba if has_probabilities else getattr(estimator, "decision_function", None)
-        values = predicted if method is None else check_columns(apply(method), shape, "predict_proba")
-        return cls(estimator.classes_, predicted, values.astype(np.float32), has_probabilities)
+        if method is None:
+            values = predicted.astype(np.float32)
+        else:
+            values = apply(lambda X: np.asarray(method(X)).astype(np.float32))
+            values = check_columns(values, shape, "predict_proba")
+        return cls(estimator.classes_, predicted, values, has_probabilities)
+
+    @property
+    def kept(self) -> dict[str, Any]:
+        """Return the values as parts of a result: as probabilities, too, if they are."""
+        return {"tag_values": self.values, **({"probabilities": self.values} if self.has_probabilities else {})}
 
     def as_tags(self) -> AnyArray:
         """Return the predicted tags of each sample."""
@@ -59,35 +68,39 @@ class PredictedTags:
     def score(self, y: AnyArray) -> dict[str, float]:
         """Return the metrics of these predictions for the true tags `y`."""
         names = sorted({*tag_names(y), *self.classes.tolist()})
-        values = align_columns(self.values, self.classes, names)
-        predicted = align_columns(self.predicted, self.classes, names)
-        precisions = average_precisions(y, values, names)
+        truth = tag_matrix(y, names)
+        precisions = _average_precisions(truth, align_columns(self.values, self.classes, names))
         mean = float(np.nanmean(precisions)) if np.isfinite(precisions).any() else float("nan")
-        return {"map": mean, **_f1(tag_matrix(y, names), predicted)}
+        return {"map": mean, **_f1(truth, align_columns(self.predicted, self.classes, names))}
 
 
-def align_columns(values: AnyArray, classes: AnyArray, names: Sequence[str]) -> FloatArray:
+def align_columns(values: AnyArray, classes: AnyArray, names: Sequence[str]) -> AnyArray:
     """Return columns in the order of `names`. Those of unknown tags have the lowest value of a row."""
     columns = {name: column for column, name in enumerate(classes.tolist())}
     lowest = values.min(axis=1) if values.shape[1] else np.zeros(len(values))
-    aligned = [values[:, columns[name]] if name in columns else np.minimum(lowest, 0) for name in names]
-    return np.stack(aligned, axis=1).astype(np.float32)
+    aligned = np.empty((len(values), len(names)), dtype=values.dtype)
+    for column, name in enumerate(names):
+        aligned[:, column] = values[:, columns[name]] if name in columns else np.minimum(lowest, 0)
+    return aligned
 
 
 def average_precisions(y: AnyArray, values: FloatArray, names: Sequence[str]) -> AnyArray:
     """Return the average precision of each tag; NaN for tags that no sample has."""
+    return _average_precisions(tag_matrix(y, names), values)
+
+
+def _average_precisions(truth: TagMatrix, values: FloatArray) -> AnyArray:
     from sklearn.metrics import average_precision_score
 
-    truth = tag_matrix(y, names)
     return np.array(
         [
-            average_precision_score(truth[:, column], values[:, column]) if truth[:, column].any() else np.nan
-            for column in range(len(names))
+            average_precision_score(has_tag, tag_values) if has_tag.any() else np.nan
+            for has_tag, tag_values in zip(truth.T, values.T, strict=True)
         ]
     )
 
 
-def _f1(truth: IntArray, predicted: AnyArray) -> dict[str, float]:
+def _f1(truth: TagMatrix, predicted: AnyArray) -> dict[str, float]:
     from sklearn.metrics import f1_score
 
     return {
@@ -96,20 +109,21 @@ def _f1(truth: IntArray, predicted: AnyArray) -> dict[str, float]:
     }
 
 
-def per_tag(y: AnyArray, predicted: AnyArray, values: FloatArray, classes: AnyArray) -> pd.DataFrame:
+def per_tag(y: AnyArray, predicted: AnyArray, values: FloatArray | None, classes: AnyArray) -> pd.DataFrame:
     """Return the scores of each tag.
 
     Parameters
     ----------
     y, predicted : ndarray of Tags of shape (n_samples,)
-    values : ndarray of float of shape (n_samples, n_tags)
-        Probabilities or decision values.
+    values : ndarray of float of shape (n_samples, n_tags) or None
+        Probabilities or decision values. None: they are not kept.
     classes : ndarray of str of shape (n_tags,)
 
     Returns
     -------
     pandas.DataFrame
-        Columns ``label``, ``images``, ``recall``, ``precision``, ``f1`` and ``average_precision``.
+        Columns ``label``, ``images``, ``recall``, ``precision``, ``f1`` and ``average_precision``, which is NaN without
+        `values`.
     """
     import pandas as pd
     from sklearn.metrics import precision_recall_fscore_support
@@ -123,6 +137,6 @@ def per_tag(y: AnyArray, predicted: AnyArray, values: FloatArray, classes: AnyAr
             "label": pd.Series(names, dtype=object),
             "images": images,
             **scores,
-            "average_precision": average_precisions(y, values, names),
+            "average_precision": np.nan if values is None else _average_precisions(truth, values),
         }
     )

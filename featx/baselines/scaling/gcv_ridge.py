@@ -16,8 +16,14 @@ _BLOCK_ROWS, _BLOCK_VALUES = 8192, 2**24
 
 
 def solve_ridge(
-    scatter: Float64Array, targets: Float64Array, squares: Float64Array, alphas: Sequence[float], n: int
-) -> tuple[Float64Array, float]:
+    scatter: Float64Array,
+    targets: Float64Array,
+    squares: Float64Array,
+    alphas: Sequence[float],
+    n: int,
+    *,
+    per_target: bool = False,
+) -> tuple[Float64Array, Any]:
     """Return the weights of a ridge model, and its penalty.
 
     Generalized cross-validation [1]_ selects the penalty with the smallest RSS / (1 − d / n)², where d is the number
@@ -35,6 +41,8 @@ def solve_ridge(
         Penalties to choose from.
     n : int
         Number of rows.
+    per_target : bool, default=False
+        Whether each target has a penalty of its own, so that an array is returned.
 
     References
     ----------
@@ -44,20 +52,28 @@ def solve_ridge(
     if len(alphas) == 1:
         penalized = scatter.copy()
         penalized[np.diag_indices(len(scatter))] += alphas[0]
-        return np.asarray(cho_solve(cho_factor(penalized, overwrite_a=True), targets)), alphas[0]
+        return np.asarray(cho_solve(cho_factor(penalized, overwrite_a=True), targets)), (
+            np.full(targets.shape[1], alphas[0]) if per_target else alphas[0]
+        )
     values, vectors = eigh(scatter)
     values = np.maximum(values, 0)
     rotated = vectors.T @ targets
-    errors = [_gcv_error(values, rotated, squares, alpha, n) for alpha in alphas]
-    alpha = alphas[int(np.argmin(errors))]
+    errors = np.array([_gcv_errors(values, rotated, squares, alpha, n) for alpha in alphas])
+    if per_target:
+        chosen = np.asarray(alphas)[errors.argmin(axis=0)]
+        return vectors @ (rotated / (values[:, None] + chosen)), chosen
+    alpha = alphas[int(np.argmin(errors.sum(axis=1)))]
     return vectors @ (rotated / (values + alpha)[:, None]), alpha
 
 
-def _gcv_error(values: Float64Array, rotated: Float64Array, squares: Float64Array, alpha: float, n: int) -> float:
+def _gcv_errors(
+    values: Float64Array, rotated: Float64Array, squares: Float64Array, alpha: float, n: int
+) -> Float64Array:
+    """Return the error of each target."""
     explained = np.square(rotated) * ((values + 2 * alpha) / (values + alpha) ** 2)[:, None]
-    residual = float(squares.sum() - explained.sum())
     n_parameters = 1 + float((values / (values + alpha)).sum())
-    return residual / max(1 - n_parameters / n, 1e-6) ** 2
+    errors: Float64Array = (squares - explained.sum(axis=0)) / max(1 - n_parameters / n, 1e-6) ** 2
+    return errors
 
 
 class _GcvRidge(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
@@ -66,7 +82,14 @@ class _GcvRidge(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no typ
     def __init__(self, alphas: Sequence[float] = (1.0,)) -> None:
         self.alphas = alphas
 
-    def _fit_columns(self, X: AnyArray, y_mean: Float64Array, targets: Callable[[slice], Float64Array]) -> None:
+    def _fit_columns(
+        self,
+        X: AnyArray,
+        y_mean: Float64Array,
+        targets: Callable[[slice], Float64Array],
+        *,
+        per_target: bool = False,
+    ) -> None:
         """Fit on targets that a function returns for some rows; those of all rows and classes may not fit."""
         n_features, n_targets = X.shape[1], len(y_mean)
         x_mean = X.mean(axis=0, dtype=np.float64)
@@ -80,7 +103,7 @@ class _GcvRidge(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no typ
             gram += rows.T @ rows
             products += rows.T @ columns
             squares += np.square(columns).sum(axis=0)
-        self.coef_, self.alpha_ = solve_ridge(gram, products, squares, list(self.alphas), len(X))
+        self.coef_, self.alpha_ = solve_ridge(gram, products, squares, list(self.alphas), len(X), per_target=per_target)
         self.intercept_ = y_mean - x_mean @ self.coef_
         self.n_features_in_ = n_features
 
@@ -99,24 +122,31 @@ class GcvRidgeClassifier(ClassifierMixin, _GcvRidge):  # type: ignore[misc]
 
     Attributes
     ----------
-    alpha_ : float
-        Selected penalty.
+    alpha_ : float or ndarray of float of shape (n_tags,)
+        Selected penalty, of each tag if there are tags.
     """
 
     def fit(self, X: AnyArray, y: AnyArray) -> GcvRidgeClassifier:
-        """Fit the model."""
+        """Fit the model, also to a column of 0 and 1 for each tag, each with a penalty of its own."""
+        if y.ndim == 2:
+            self.classes_ = np.arange(2)
+            self._fit_columns(X, 2 * y.mean(axis=0) - 1, lambda span: 2.0 * y[span] - 1, per_target=True)
+            return self
         self.classes_, codes, counts = np.unique(y, return_inverse=True, return_counts=True)
         classes = np.arange(len(self.classes_))
         self._fit_columns(X, 2 * counts / len(y) - 1, lambda span: np.where(codes[span, None] == classes, 1.0, -1.0))
         return self
 
     def decision_function(self, X: AnyArray) -> AnyArray:
-        """Return a value for each class."""
+        """Return a value for each class, or for each tag."""
         return self._values(X)
 
     def predict(self, X: AnyArray) -> AnyArray:
-        """Return the class of the largest value."""
-        predicted: AnyArray = self.classes_[self._values(X).argmax(axis=1)]
+        """Return the class of the largest value, or 1 for each tag whose value is positive."""
+        values = self._values(X)
+        if isinstance(self.alpha_, np.ndarray):
+            return (values > 0).astype(np.int64)
+        predicted: AnyArray = self.classes_[values.argmax(axis=1)]
         return predicted
 
 

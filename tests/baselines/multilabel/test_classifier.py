@@ -9,17 +9,23 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.sparse import csr_array
+from sklearn.base import clone
 from sklearn.datasets import make_multilabel_classification
 from sklearn.ensemble import RandomForestClassifier
+from sklearn.feature_selection import SelectKBest
+from sklearn.kernel_approximation import Nystroem
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, average_precision_score, f1_score
 from sklearn.multiclass import OneVsRestClassifier
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
 
 from featx import TagClassifier, Tags, compare_baselines, find_label_issues, learning_curve
-from featx.baselines.estimators import as_baselines
+from featx.baselines.estimators import as_baselines, make_baseline
 from featx.baselines.fitting import Dataset, fit_on_all
 from featx.baselines.folds.make_split import make_split
 from featx.baselines.scaling.approximate import approximate_baselines
+from featx.baselines.scaling.gcv_ridge import GcvRidgeClassifier
 from featx.baselines.scaling.limits import ScaleLimits
 from featx.datasets.labels import as_label_array, infer_task
 from featx.datasets.tags import as_tags, tag_matrix, tag_names
@@ -285,3 +291,68 @@ def test_a_single_test_set(data: tuple[Array, Array]) -> None:
     comparison = compare_baselines(X, Y, estimators=["dummy", "logreg"], cv=[(np.arange(100), np.arange(100, 200))])
     assert comparison.table["verdict"].tolist() == ["worse", "best"]
     assert comparison.table["low"].isna().all()
+
+
+def test_values_of_tags_that_take_too_much_memory_are_not_kept(data: tuple[Array, Array]) -> None:
+    names = ["logreg", "centroid"]
+    complete = compare_baselines(*data, estimators=names, cv=3)
+    few = compare_baselines(*data, estimators=names, cv=3, limits=ScaleLimits(probability_bytes=1000))
+    assert few.predictions.equals(complete.predictions)
+    scores = [name for name in few.table if not name.endswith("seconds")]
+    assert few.table[scores].equals(complete.table[scores])
+    assert few.tag_values == few.probabilities == {}
+    assert few.notes == [
+        "Values of tags are not kept: those of 200 predictions and 4 tags would take 0.0 GB for each estimator."
+    ]
+    assert few.per_class()["f1"].equals(complete.per_class()["f1"])
+    assert few.per_class()["average_precision"].isna().all()
+    with pytest.raises(ComparisonError, match="probabilities of 200 samples and 4 tags take too much memory"):
+        _ = few.label_issues
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        make_baseline("knn"),
+        make_baseline("logreg"),
+        make_pipeline(Nystroem(n_components=30, random_state=0), GcvRidgeClassifier((0.1, 1.0, 10.0))),
+        make_pipeline(SelectKBest(k=5), LogisticRegression()),
+    ],
+    ids=["neighbors", "transformers", "ridge", "supervised"],
+)
+def test_one_classifier_of_all_tags_is_that_of_each(data: tuple[Array, Array], estimator: Any) -> None:
+    X, Y = data
+    Y = np.column_stack([np.ones(len(Y), dtype=int), Y])
+    tags = TagClassifier(estimator).fit(X[:150], Y[:150])
+    method = "predict_proba" if hasattr(tags, "predict_proba") else "decision_function"
+    values = getattr(tags, method)(X[150:])
+    assert (values[:, 0] == 1).all()
+    for tag in range(1, 5):
+        one = clone(estimator).fit(X[:150], Y[:150, tag])
+        assert (tags.predict(X[150:])[:, tag] == one.predict(X[150:])).all()
+        expected = getattr(one, method)(X[150:])
+        expected = expected[:, 1] - expected[:, 0] if method == "decision_function" and expected.ndim == 2 else expected
+        expected = expected[:, 1] if method == "predict_proba" else expected
+        scale = 2 if isinstance(estimator[-1] if hasattr(estimator, "steps") else None, GcvRidgeClassifier) else 1
+        np.testing.assert_allclose(scale * values[:, tag], expected, rtol=1e-6, atol=1e-9)
+
+
+def test_neighbors_of_all_tags_are_searched_once(data: tuple[Array, Array], monkeypatch: pytest.MonkeyPatch) -> None:
+    X, Y = data
+    tags = TagClassifier(make_baseline("knn")).fit(X, Y)
+    searched: list[Any] = []
+    search = KNeighborsClassifier.kneighbors
+    monkeypatch.setattr(KNeighborsClassifier, "kneighbors", lambda self, X: searched.append(X) or search(self, X))
+    tags.predict_proba(X)
+    assert len(searched) == 1
+    assert tags.joint_tags_.tolist() == [0, 1, 2, 3]
+
+
+@pytest.mark.slow
+def test_tags_of_many_samples_are_compared_in_processes(data: tuple[Array, Array]) -> None:
+    limits = ScaleLimits(exact_rows=100, n_components=50, sample_rows=40)
+    table = compare_baselines(*data, limits=limits, cv=3, n_jobs=1).table.set_index("estimator")
+    assert table.index.tolist() == ["dummy", "logreg", "svm (Nystroem, 50 components)", "knn"]
+    small = compare_baselines(*data, cv=3).table.set_index("estimator")
+    assert table.loc["knn", "map_mean"] == small.loc["knn", "map_mean"]
+    assert table["map_mean"].iloc[2] > small.loc["svm", "map_mean"] - 0.05
