@@ -332,7 +332,7 @@ def test_not_a_job(tmp_path: Path, job: Path) -> None:
         open_features(tmp_path / "x.npy")
     for text in ("{", "[]", "{}", '{"format": 5, "fingerprint": "", "n_features": 1, "shard_size": 1, "n_shards": 1}'):
         (job / "job.json").write_text(text)
-        with pytest.raises(FeaturesError, match="Restore the file|reads format 4. Plan it again under a new name"):
+        with pytest.raises(FeaturesError, match="Restore the file|reads format 4. Upgrade featx, or plan it again"):
             open_features(job)
     np.save(tmp_path / "ints.npy", np.arange(4))
     with pytest.raises(FeaturesError, match="expected a float32 matrix"):

@@ -206,7 +206,7 @@ def _format_section(title: str, n_rows: int, lines: list[str]) -> list[str]:
     if not n_rows:
         return []
     n_more = n_rows - _MAX_LISTED
-    more = [f"  and {n_more:,} more: all are in to_frame() (--csv FILE)"] if n_more > 0 else []
+    more = [f"  and {n_more:,} more; all are in to_frame (--csv FILE)"] if n_more > 0 else []
     return ["", f"{title}: {n_rows:,}", *lines, *more]
 
 
