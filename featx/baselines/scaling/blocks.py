@@ -13,6 +13,7 @@ from featx.system.array_types import AnyArray, FloatArray, IntArray
 
 #: Arrays of the size of the votes that scikit-learn has at the same time: values, signs, confidences.
 _N_VOTE_COPIES = 4
+#: A block of votes may be a single row: 5,000 classes have 12.5 million pairs, 100 MB. Their coefficients take more.
 #: Minimum number of rows of distances and decision values: smaller blocks take more time than they save memory.
 _MIN_BLOCK = 16
 #: Attributes of fitted estimators that hold the estimators by which they predict.

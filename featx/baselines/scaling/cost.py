@@ -73,7 +73,8 @@ def fit_bytes(baseline: Baseline, n_samples: int, n_features: int, n_classes: in
     votes = 4 * n_samples * n_classes**2  # of a fifth of the samples; those of built-in estimators are in blocks
     if baseline.is_precomputable:
         kernel = (4 + 8 + 8) * n_samples**2  # of float32, of float64, and the copy of libsvm
-        return float(rows + kernel + votes * baseline.is_calibrated)
+        coefficients = 2 * 8 * n_samples * n_classes
+        return float(rows + kernel + coefficients + votes * baseline.is_calibrated)
     if not baseline.is_builtin:
         distances = 8 * n_samples**2
         return float(rows + max(weights, covariances, distances, votes))

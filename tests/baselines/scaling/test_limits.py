@@ -11,11 +11,13 @@ from sklearn.datasets import load_digits
 from sklearn.neural_network import MLPClassifier
 
 from featx import compare_baselines
+from featx.baselines import score_folds
 from featx.baselines.estimators import as_baselines
 from featx.baselines.scaling.approximate import approximate_baselines
 from featx.baselines.scaling.blocks import block_rows
 from featx.baselines.scaling.limits import ScaleLimits
 from featx.baselines.scaling.schedule import format_minutes
+from featx.baselines.scaling.workers import FoldWorkers
 from featx.errors import OptionError
 from tests.progress import check_progress
 
@@ -150,6 +152,24 @@ def test_only_an_estimator_without_memory_is_excluded(estimator, limits, reason)
     (note,) = (note for note in comparison.notes if "memory" in note)
     assert note.startswith(f"Excluded {type(estimator).__name__}: it ran out of memory")
     assert reason in note
+
+
+def test_wide_features_are_estimated_before_they_are_fitted(monkeypatch):
+    """Also those of few samples, if a fit in a thread may not fit into memory."""
+    estimated = []
+
+    def estimate(workers, baseline, fold, **_):
+        estimated.append(baseline.name)
+        raise MemoryError("not enough")
+
+    monkeypatch.setattr(FoldWorkers, "estimate", estimate)
+    monkeypatch.setattr(score_folds, "available_memory", lambda: 2 * 50e6)
+    wide = np.tile(X[:60], (1, 40))  # 2,560 columns: covariances of lda take 210 MB
+    comparison = compare_baselines(wide, y[:60], estimators=["dummy", "lda", "ridge"], cv=2, n_jobs=1)
+    assert estimated == ["lda"]
+    assert comparison.table["estimator"].tolist() == ["dummy", "ridge"]
+    (note,) = (note for note in comparison.notes if "lda" in note)
+    assert note.endswith('Compare fewer features, for example pooling="avg" (--pooling avg), or other estimators.')
 
 
 def test_only_an_estimator_without_memory_is_excluded_in_threads():
