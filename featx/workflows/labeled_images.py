@@ -20,6 +20,8 @@ from featx.datasets.label_names import (
     unknown_classes_note,
 )
 from featx.datasets.labels import as_integers, as_label_array, is_missing
+from featx.datasets.source_options import SourceOptions
+from featx.datasets.tables.columns import table_from_frame
 from featx.datasets.tables.frames import columns_of, images_of_features, is_dataset_dict, is_frame
 from featx.datasets.tables.groups import normalize_groups, notes_of_groups
 from featx.datasets.tags import Tags
@@ -98,6 +100,8 @@ def _as_table(images: ImagesLike, *, has_labels: bool) -> ImageTable:
         return images_of_features(images, are_read=True)
     is_table = is_lazy_table(images) or is_dataset_dict(images) or is_stream(images)
     if is_table or (is_frame(images) and not (has_labels and len(columns_of(images)) == 1)):
+        if has_labels and is_frame(images):
+            return table_from_frame(images, SourceOptions(), has_labels=False)
         table = find_images(images)
         if has_labels or any(label is not None for label in table.labels):
             return table

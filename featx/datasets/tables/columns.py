@@ -235,7 +235,13 @@ class ImageColumns:
 
 
 def table_from_frame(
-    table: Any, options: SourceOptions, *, name: str | None = None, first: int = 0, is_part: bool = False
+    table: Any,
+    options: SourceOptions,
+    *,
+    name: str | None = None,
+    first: int = 0,
+    is_part: bool = False,
+    has_labels: bool = True,
 ) -> ImageTable:
     """Return the images that a table in memory lists or contains. Labels keep their type, and paths are unchanged.
 
@@ -249,6 +255,8 @@ def table_from_frame(
         Number of the first row, in a table that is a part of another.
     is_part : bool, default=False
         Whether the table is a part of another, which has the other splits: their names are unchanged.
+    has_labels : bool, default=True
+        Whether to read labels. False: the user passes others.
 
     Raises
     ------
@@ -279,7 +287,7 @@ def table_from_frame(
     if not paths:
         raise SourceError(f"{source!r} lists no images: it has {describe_columns(frame)} and no rows.")
     assert not isinstance(options.label_column, tuple)
-    column_of_labels = select_column(frame, source, "label", options.label_column, LABEL_COLUMNS)
+    column_of_labels = select_column(frame, source, "label", options.label_column, LABEL_COLUMNS if has_labels else ())
     stored_type = None if options.label_column else stored_label_type(frame, source)
     if stored_type is not None:  # such as the table next to a .npy file, which pandas has read
         options = with_stored_columns(options, frame.columns)

@@ -98,9 +98,9 @@ def _has_images(column: Any) -> bool:
 
 
 def _is_list(value: Any) -> bool:
-    """Return whether a value is a list as pyarrow gives it to pandas: an array, which is no image if it holds text."""
-    dtype = getattr(value, "dtype", None)
-    return getattr(value, "ndim", 0) == 1 and (getattr(dtype, "kind", "") in "OUTi" or str(dtype) == "uint64")
+    """Return whether a value is a list, which pandas has as an array and polars as a Series: it is no image."""
+    dtype = str(getattr(value, "dtype", "")).lower()  # bytes may be an array of uint8
+    return len(getattr(value, "shape", ())) == 1 and not dtype.startswith(("uint8", "float"))
 
 
 def _open_arrow(table: Any) -> Frame:

@@ -55,27 +55,47 @@ def is_data_file(path: str) -> bool:
 
 
 def data_files_in(folder: str) -> list[str]:
-    """Return the Parquet and Arrow files of a folder without images, or of its folder ``data``, as of Hugging Face."""
+    """Return the Parquet and Arrow files of a folder without images, as data sets of Hugging Face are stored.
+
+    They are in the folder, in its folder ``data``, or in a folder for each split.
+    """
     for place in (folder, os.path.join(folder, "data")):
-        try:
-            with os.scandir(place) as entries:
-                names = [entry.name for entry in itertools.islice(entries, _MAX_ENTRIES)]
-        except OSError:  # listing its images reports the reason
-            return []
+        names = _names_in(place)
         if any(os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES for name in names):
             return []
-        files = sorted(os.path.join(place, name) for name in names if is_data_file(name) and not name.startswith("."))
-        if files:
+        files = [os.path.join(place, name) for name in names if is_data_file(name)]
+        if files or "data" not in names:
             # Features and other results lie next to folders of images.
-            others = [name for name in names if os.path.isdir(os.path.join(place, name)) and not name.startswith(".")]
-            return [] if others else files
-        if "data" not in names:
-            return []
+            folders = [name for name in names if os.path.isdir(os.path.join(place, name))]
+            return _files_of_splits(place, folders) if not files else [] if folders else files
     return []
 
 
+def _names_in(folder: str) -> list[str]:
+    """Return the sorted names in a folder; none if it cannot be listed, whose reason is reported later."""
+    try:
+        with os.scandir(folder) as entries:
+            names = [entry.name for entry in itertools.islice(entries, _MAX_ENTRIES)]
+    except OSError:
+        return []
+    return sorted(name for name in names if not name.startswith("."))
+
+
+def _files_of_splits(place: str, folders: Sequence[str]) -> list[str]:
+    """Return the files in folders that are splits by their names; none if there are other folders or images."""
+    if len(folders) < 2 or None in map(split_kind, folders):
+        return []
+    files = []
+    for folder in folders:
+        names = _names_in(os.path.join(place, folder))
+        if not any(map(is_data_file, names)) or any(os.path.splitext(name)[1] in IMAGE_SUFFIXES for name in names):
+            return []
+        files += [os.path.join(place, folder, name) for name in names if is_data_file(name)]
+    return files
+
+
 def splits_of_files(files: Sequence[str], notes: list[str]) -> list[str | None]:
-    """Return the split of each file by its name; None for all if the names have no splits.
+    """Return the split of each file by its name, or that of its folder; None for all if the names have no splits.
 
     Parameters
     ----------
@@ -84,6 +104,8 @@ def splits_of_files(files: Sequence[str], notes: list[str]) -> list[str | None]:
         Receives a note on the splits.
     """
     kinds = [split_kind(os.path.basename(file)) for file in files]
+    if set(kinds) == {None}:
+        kinds = [split_kind(os.path.basename(os.path.dirname(file))) for file in files]
     if None in kinds or len(set(kinds)) < 2:
         return [None] * len(files)
     splits = normalize_splits([str(kind) for kind in kinds])

@@ -14,6 +14,18 @@ from tests.datasets.tables.test_tables_with_images import CODES, IMAGES, hugging
 parquet = pytest.importorskip("pyarrow.parquet")
 
 
+def test_folders_of_splits(tmp_path: Path) -> None:
+    for name in ("train", "test"):
+        (tmp_path / name).mkdir()
+        parquet.write_table(hugging_face(IMAGES[:2], CODES[:2]), tmp_path / name / "0000.parquet")
+    table = find_images(tmp_path)
+    assert table.splits is not None
+    assert set(table.splits) == {"train", "test"}
+    assert any("Files are splits by their names" in note for note in table.notes)
+    (tmp_path / "test" / "a.jpg").write_bytes(b"")
+    assert find_images(tmp_path).paths == [str(tmp_path / "test" / "a.jpg")]
+
+
 def write_shards(folder: Path) -> list[Path]:
     folder.mkdir(parents=True)
     paths = [

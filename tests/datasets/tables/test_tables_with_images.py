@@ -227,6 +227,19 @@ def test_lists_of_class_labels_are_tags_with_their_names(kind: str, list_type: s
         assert list(map(list, find_images(source, label_column="objects").labels)) == [["bird", "cat"], []]
 
 
+def test_y_replaces_the_labels_of_a_table() -> None:
+    frame = pd.DataFrame({"path": ["1.jpg", "2.jpg"], "label": [[0, 1, 1], [1, 0, 0]]})
+    with pytest.raises(SourceError, match=r"y=numpy\.stack\(table\[column\]\)"):
+        find_images(frame)
+    labels = as_image_table(frame, np.stack(frame["label"])).labels  # the remedy
+    assert list(map(list, labels)) == [["1", "2"], ["0"]]
+    pl = pytest.importorskip("polars")
+    assert list(map(list, find_images(pl.DataFrame({"path": ["1.jpg", "2.jpg"], "label": [[3], [4, 5]]})).labels)) == [
+        ["3"],
+        ["4", "5"],
+    ]
+
+
 def test_tables_that_are_not_in_memory() -> None:
     pl, dataset = pytest.importorskip("polars"), pytest.importorskip("pyarrow.dataset")
     table = hugging_face()
