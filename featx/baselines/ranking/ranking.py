@@ -109,7 +109,10 @@ class Ranking:
 
     def _repr_html_(self) -> str:
         """Return the best matrix, the table and the notes as HTML, for notebooks."""
-        rows = [{name: str(cell) for name, cell in row.items()} for row in self._rows()]
+        rows = [
+            {name: f"{cell:,}" if isinstance(cell, int) else str(cell) for name, cell in row.items()}
+            for row in self._rows()
+        ]
         facts = {
             "not significantly worse": format_ties(self.ties, "see the ties in the table") or "none",
             "data": self._headline(),

@@ -65,7 +65,13 @@ def test_text_and_dict(digits: tuple[dict[str, Any], Any]) -> None:
     assert output["best"] == output["ranking"][0]
     assert output["best"]["p_value"] is None
     assert output["criterion"] == "loo_ridge"
-    assert "<table" in ranking._repr_html_()
+
+
+def test_card_shows_numbers_as_the_text_does() -> None:
+    X, y = load_digits(return_X_y=True)
+    ranking = rank_features({"wide": np.tile(X[:100].astype(np.float32), 20)}, y[:100], groups=None)
+    assert "1,280" in str(ranking)
+    assert ">1,280</td>" in ranking._repr_html_()
 
 
 def test_near_duplicates() -> None:
