@@ -20,7 +20,7 @@ BAD = {
     ),
     "near": (["compare", "photos", "--duplicate-threshold", "1.5"], "must be a number above 0 and at most 1"),
     "task": (["compare", "photos", "--task", "regresion"], "'classification', 'regression'"),
-    "report": (["compare", "photos", "--report", "absent/r.html"], "Choose another file"),
+    "report": (["compare", "photos", "--report", "absent/r.html"], "choose another file"),
     "one group": (["compare", "table.csv", "--group-column", "site"], "at least two groups, got one"),
     "missing files": (["compare", "gone.csv", "--backbone", "counting"], "Cannot read any of the 4 images"),
     "folds": (["compare", "photos", "--cv", "1"], "number of folds of at least 2"),
@@ -40,7 +40,7 @@ BAD = {
         ["rank", "photos", "--group-column", "site"],
         "--group-column names the column 'site'",
     ),
-    "csv": (["compare", "photos", "--backbone", "counting", "--csv", "absent/t.csv"], "Choose another file"),
+    "csv": (["compare", "photos", "--backbone", "counting", "--csv", "absent/t.csv"], "choose another file"),
 }
 #: Values that are valid where a file or column of this name exists.
 FILES = ("lable", "absent/r.html", "absent.h5", "empty/file.txt", "absent/t.csv", "absent/f.npy", "counting")

@@ -222,11 +222,19 @@ def _format_of(target: Path) -> Format:
 def _check_target(target: Path, file_format: Format) -> None:
     """Raise if the target cannot be written, or would replace files that are not an exported model."""
     if file_format == "openvino":
-        check_output_folder(target, ("model.xml", "model.bin"))
+        check_output_folder(target, ("model.xml", "model.bin"), parents=_is_version(target))
         target = target / "model.xml"
         if not target.is_file():
             return
     check_output_file(target, _is_exported)
+
+
+def _is_version(target: Path) -> bool:
+    """Return whether a folder is a version of a model, as OpenVINO Model Server expects it: ``repository/photos/1``.
+
+    The folders above it are created; those above other folders may be misspelled.
+    """
+    return target.name.isdecimal()
 
 
 def _is_exported(path: Path) -> bool:
@@ -306,7 +314,7 @@ def move_files(source: Path, target: Path, file_format: Format) -> None:
             with atomic_write(target) as temporary:
                 shutil.copyfile(file, temporary)
             return
-        target.mkdir(exist_ok=True)
+        target.mkdir(parents=_is_version(target), exist_ok=True)
         with contextlib.ExitStack() as stack:  # temporary files move to their places in reverse order
             for name in ("model.xml", "model.bin"):
                 shutil.copyfile(source / name, stack.enter_context(atomic_write(target / name)))

@@ -67,8 +67,12 @@ def check_output_files(
         seen.add(os.path.abspath(path))
 
 
-def check_output_folder(folder: Path, own_names: Collection[str], *, remedy: str = "Choose another folder.") -> None:
+def check_output_folder(
+    folder: Path, own_names: Collection[str], *, remedy: str = "Choose another folder.", parents: bool = False
+) -> None:
     """Raise if a folder cannot be created or written, or holds files of other names than an output has.
+
+    With `parents`, missing folders above it are created later.
 
     Raises
     ------
@@ -79,8 +83,10 @@ def check_output_folder(folder: Path, own_names: Collection[str], *, remedy: str
         problem = f"the folder contains {others[0]!r}, which is not part of this output" if others else ""
     else:
         problem = "a file with this name exists" if os.path.lexists(folder) else ""
-    check_parent(folder, "another folder")
-    if problem := problem or parent_problem(folder):
+    if not parents:
+        check_parent(folder, "another folder")
+    top = next((path for path in [folder, *folder.parents] if path.parent.is_dir()), folder)
+    if problem := problem or parent_problem(top):
         raise output_error(folder, problem, remedy)
 
 

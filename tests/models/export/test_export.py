@@ -23,7 +23,7 @@ from featx.cli import main as cli
 from featx.errors import ExportError, OptionError, OutputError
 from featx.extraction.engines.engine import has_native_bfloat16
 from featx.models.export.comparison import comparison_images, difference_in_training_precision, relative_difference
-from featx.models.export.export import ExportedModel, move_files, precision_notes
+from featx.models.export.export import ExportedModel, _check_target, move_files, precision_notes
 from featx.models.export.worker import apply_head
 from featx.models.head.from_sklearn import as_head
 from featx.models.model_file import read_model
@@ -205,6 +205,18 @@ def test_difference_is_independent_of_units(unit: float) -> None:
     assert relative_difference(scores * 0, scores * 0) == 0  # constant scores
     far = (scores + 1e4 * unit).astype(np.float32)
     assert relative_difference(far, far + 1e-4 * unit) < 1e-5  # beyond the digits of float32
+
+
+def test_folders_above_a_version_are_created(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    for name in ("model.xml", "model.bin"):
+        (tmp_path / "out" / name).write_text(name)
+    with pytest.raises(OutputError, match="there is no folder '.*repositry'. Create it, or choose another folder"):
+        _check_target(tmp_path / "repositry" / "photos", "openvino")
+    version = tmp_path / "repository" / "photos" / "1"
+    _check_target(version, "openvino")
+    move_files(tmp_path / "out", version, "openvino")
+    assert sorted(path.name for path in version.iterdir()) == ["model.bin", "model.xml"]
 
 
 def test_interrupted_export_leaves_no_graph_of_other_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
