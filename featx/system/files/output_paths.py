@@ -104,6 +104,8 @@ def check_parent(path: str | Path, other: str = "another file") -> None:
     OutputError
     """
     parent = os.path.dirname(str(path).rstrip("/"))
+    if os.path.isfile(parent):
+        raise output_error(path, f"{parent!r} is a file", f"Choose {other}.")
     if parent and not os.path.isdir(parent):
         raise output_error(path, f"there is no folder {parent!r}", f"Create it, or choose {other}.")
 

@@ -59,6 +59,9 @@ def test_absent_parent_is_not_created(tmp_path: Path) -> None:
         with pytest.raises(OutputError, match="there is no folder '.*absent'. Create it, or choose another folder."):
             check_output_folder(absent / name, ["model.xml"])
     assert not absent.exists()
+    absent.write_text("")
+    with pytest.raises(OutputError, match="'.*absent' is a file. Choose another file."):
+        check_output_file(absent / "t.csv", is_table)
 
 
 def test_two_outputs_with_one_path(tmp_path: Path) -> None:
