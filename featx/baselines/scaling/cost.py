@@ -107,7 +107,8 @@ def estimate_cost(
         Exponent with which the time grows with the number of samples, in addition to a constant part. None:
         it is estimated.
     memory : float, default=inf
-        Available memory. If the fold may need more, a third part shows whether memory grows as a line or a square.
+        Available memory. If the fold may need more, a third part shows whether memory grows as a line or a square. inf:
+        the system does not report it, and it may not be measured.
     """
     train, test = fold
     sizes: list[int] = []
@@ -119,7 +120,7 @@ def estimate_cost(
         if is_measured and (len(sizes) > _MIN_FITS or _bytes_of_square(sizes, n_bytes, len(train)) < memory):
             break
         small = sample(train, n_rows), sample(test, math.ceil(len(test) * n_rows / len(train)))
-        n_seconds, peak = _measure(functools.partial(score, small))
+        n_seconds, peak = _measure(functools.partial(score, small), needs_memory=memory < math.inf)
         sizes.append(len(small[0]))
         seconds.append(n_seconds)
         n_bytes.append(peak)
@@ -129,21 +130,23 @@ def estimate_cost(
     )
 
 
-def _measure(call: Callable[[], object]) -> tuple[float, float]:
+def _measure(call: Callable[[], object], *, needs_memory: bool) -> tuple[float, float]:
     """Return the seconds and the peak memory of a call, in addition to what the process had before."""
     before = _reset_peak()
-    if before is None:
-        tracemalloc.start()  # of Python and NumPy only
     started = time.perf_counter()
+    call()
+    seconds = time.perf_counter() - started
+    if before is not None:
+        status = _memory_status()
+        return seconds, max(0.0, status["VmHWM"] - status["RssFile"] - status["RssShmem"] - before)
+    if not needs_memory:
+        return seconds, 0.0
+    tracemalloc.start()  # of Python and NumPy only, in a call of its own, because it takes time
     try:
         call()
-        seconds = time.perf_counter() - started
-        if before is None:
-            return seconds, float(tracemalloc.get_traced_memory()[1])
+        return seconds, float(tracemalloc.get_traced_memory()[1])
     finally:
         tracemalloc.stop()
-    status = _memory_status()
-    return seconds, max(0.0, status["VmHWM"] - status["RssFile"] - status["RssShmem"] - before)
 
 
 def _reset_peak() -> float | None:

@@ -88,47 +88,49 @@ class Schedule:
         started = time.perf_counter()
         if started >= deadline:  # starting processes takes seconds
             raise TimeUpError
-        n_processes = 1
-        if (cost := self._estimate(workers, baseline, deadline)) is not None:
-            n_processes = self._n_processes(cost)
-            if n_processes == 0:
-                self.notes.append(
-                    f"Excluded {baseline.name}: a fold would take about {cost.n_bytes / 1e9:.1f} GB of memory, and "
-                    f"{available_memory() / 1e9:.1f} GB are available. {self._remedy()}"
-                )
-                return []
-            seconds = cost.start_seconds + cost.seconds * math.ceil(self._n_largest_folds / n_processes)
-            if (end := time.perf_counter() + seconds) > deadline:
-                raise TimeUpError(end - started)
-            self.progress.describe(f"{baseline.name}, about {format_minutes(seconds)}")
-        largest_first = sorted(range(len(self.folds)), key=lambda index: -_size(self.folds[index]))
+        try:
+            cost = self._estimate(workers, baseline, deadline)
+        except (TimeUpError, MemoryError):
+            raise
+        except Exception as error:  # a part has fewer rows of a class; the fit shows whether it can be fitted
+            results = self._score_folds(workers, baseline, 1, deadline)
+            self.notes.append(
+                f"Time and memory of {baseline.name} are unknown, as it failed on few samples; its folds ran one after "
+                f"another: {shorten(first_line(error), 200)}"
+            )
+            return results
+        n_processes = self._n_processes(cost)
+        if n_processes == 0:
+            self.notes.append(
+                f"Excluded {baseline.name}: a fold would take about {cost.n_bytes / 1e9:.1f} GB of memory, and "
+                f"{available_memory() / 1e9:.1f} GB are available. {self._remedy()}"
+            )
+            return []
+        seconds = cost.start_seconds + cost.seconds * math.ceil(self._n_largest_folds / n_processes)
+        if (end := time.perf_counter() + seconds) > deadline:
+            raise TimeUpError(end - started)
+        self.progress.describe(f"{baseline.name}, about {format_minutes(seconds)}")
+        return self._score_folds(workers, baseline, n_processes, deadline)
+
+    def _estimate(self, workers: FoldWorkers, baseline: Baseline, deadline: float) -> Cost:
+        """Return the cost of the largest fold."""
+        memory = _MEMORY_SHARE * available_memory() / self.n_processes
+        return workers.estimate(baseline, max(self.folds, key=_size), tune=self.tune, deadline=deadline, memory=memory)
+
+    def _score_folds(
+        self, workers: FoldWorkers, baseline: Baseline, n_processes: int, deadline: float
+    ) -> list[FoldResult]:
+        """Return the result of each fold; the largest start first."""
+        order = sorted(range(len(self.folds)), key=lambda index: -_size(self.folds[index]))
         results = workers.score(
             baseline,
-            [self.folds[index] for index in largest_first],
+            [self.folds[index] for index in order],
             tune=self.tune,
             n_processes=n_processes,
             deadline=deadline,
             progress=self.progress,
         )
-        return [result for _, result in sorted(zip(largest_first, results, strict=True), key=lambda pair: pair[0])]
-
-    def _estimate(self, workers: FoldWorkers, baseline: Baseline, deadline: float) -> Cost | None:
-        """Return the cost of the largest fold, or None, with a note, if the baseline fails on small parts of it.
-
-        It may do so because a part has fewer rows of a class; the fit shows whether it can be fitted.
-        """
-        fold = max(self.folds, key=_size)
-        memory = _MEMORY_SHARE * available_memory() / self.n_processes
-        try:
-            return workers.estimate(baseline, fold, tune=self.tune, deadline=deadline, memory=memory)
-        except (TimeUpError, MemoryError):
-            raise
-        except Exception as error:
-            self.notes.append(
-                f"Time and memory of {baseline.name} are unknown, as it failed on few samples; its folds ran one after "
-                f"another: {shorten(first_line(error), 200)}"
-            )
-            return None
+        return [results[order.index(index)] for index in range(len(order))]
 
     def _remedy(self) -> str:
         """Return what reduces the memory of an estimator: the larger of rows, columns and classes."""
