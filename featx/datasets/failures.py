@@ -203,6 +203,9 @@ def remedy_for(failure: Failure) -> str:
         return missing_file_hint(failure.image)
     if without_advice(failure.reason) != failure.reason:
         return "Values outside of it become black and white." if "pass the range of all" in failure.reason else ""
+    table = os.path.splitext(failure.image)[0] + ".csv"
+    if failure.image.endswith(".npy") and os.path.isfile(table):
+        return f"If it has features, pass the table of their images, {table!r}."
     by_reason = next((remedy for words, remedy in _REMEDIES if words in failure.reason), None)
     default = _CHECK_ADDRESS if is_url(failure.image) else _CHECK_FILES
     by_error = _REMEDIES_BY_ERROR.get(failure.error, default)

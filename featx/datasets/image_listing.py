@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import os
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -370,6 +371,12 @@ def format_ignored(ignored: Mapping[str, int]) -> str:
 
 
 def _no_images_message(sources: Sequence[str | os.PathLike[str]], ignored: IgnoredCounter) -> str:
+    job = next((os.fspath(source) for source in sources if os.path.isfile(os.path.join(source, "job.json"))), None)
+    if job is not None:
+        return (
+            f"{job!r} is the folder of a job, which has features. For its images, merge it into a table: "
+            f"featx job merge {shlex.quote(job)} -o features.parquet."
+        )
     listed = ", ".join(repr(os.fspath(source)) for source in sources)
     other_files = format_ignored(dict(ignored.most_common(3))) or "none"
     suffixes = " ".join(sorted(IMAGE_SUFFIXES))

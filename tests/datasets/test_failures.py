@@ -15,7 +15,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from featx import FeatureExtractor, ImageTable, extract_images
+from featx import FeatureExtractor, ImageTable, extract_images, find_images, merge_job, plan_job, run_job
 from featx.datasets.failures import Failure, remedy_for, without_advice
 from featx.errors import SourceError, UnreadableImageError
 
@@ -193,3 +193,22 @@ def test_bands_have_no_second_remedy(in_folder: Path) -> None:
     assert text.endswith("for example bands=(4, 3, 2) (--bands 4,3,2).")
     extracts(["a.tif"], bands=(4, 3, 2))
     assert message(["a.tif"], bands=(4, 3, 9)).endswith("the TIFF has 7 bands, and no band 9; pass others (--bands).")
+
+
+def test_arrays_and_features(photo: Path, in_folder: Path) -> None:
+    for shape, words in (((5, 5, 2), "image[..., 0] for gray"), ((0, 4), "Remove the empty arrays")):
+        assert words in message([np.zeros(shape, np.uint8)])
+    np.save("x.npy", np.zeros((2, 3), np.float32))
+    assert 'numpy.savez("data.npz"' in message("x.npy")
+    Path("x.csv").write_text(f"row,path,label,digest\n0,{photo},x,\n")
+    assert message("x.npy").endswith("If it has features, pass the table of their images, 'x.csv'.")
+    extracts("x.csv")
+
+
+def test_jobs(photo: Path, tmp_path: Path, in_folder: Path) -> None:
+    plan_job(photo, "job", backbone="color_histogram", sample=0)
+    run_job("job", cache=None)
+    with pytest.raises(SourceError, match="featx job merge job -o features.parquet"):
+        find_images("job")
+    merge_job("job", "features.parquet")  # the remedy
+    assert find_images("features.parquet").paths == [str(photo)]
