@@ -23,7 +23,7 @@ from featx.datasets.tables.metadata import find_metadata, metadata_note
 from featx.datasets.tables.shards import data_files_in, expand_sources, is_data_file, splits_of_files
 from featx.datasets.tags import SEPARATOR, Tags, split_tags, untagged_notes
 from featx.errors import OptionError, SourceError, SourceNotFoundError, shorten_quoted
-from featx.images.containers.archives import is_archive
+from featx.images.containers.archives import ARCHIVE_SUFFIXES, is_archive
 from featx.images.containers.members import split_member_path
 from featx.images.formats import IMAGE_SUFFIXES
 from featx.system.files import remote
@@ -380,4 +380,7 @@ def _no_images_message(sources: Sequence[str | os.PathLike[str]], ignored: Ignor
     listed = ", ".join(repr(os.fspath(source)) for source in sources)
     other_files = format_ignored(dict(ignored.most_common(3))) or "none"
     suffixes = " ".join(sorted(IMAGE_SUFFIXES))
+    if archives := next((kind for kind in ignored if kind in ARCHIVE_SUFFIXES), None):
+        example = shlex.quote(os.path.join(os.fspath(sources[0]), ""))
+        return f"No images in {listed}, but archives. Pass these as sources: {example}*{archives}."
     return f"No images in {listed} (other files: {other_files}). Expected files with one of these suffixes: {suffixes}."

@@ -105,7 +105,7 @@ def missing_labels_note(labels: Iterable[Any]) -> str:
 def joined_tags_note(labels: Iterable[Any]) -> str:
     """Return a note on class names that may be several tags in one text. Empty: none are.
 
-    They are if their parts recur: there are fewer parts than combinations of them.
+    They are if their parts recur: there are fewer parts than combinations of them, or the parts are classes, too.
 
     Examples
     --------
@@ -122,7 +122,10 @@ def joined_tags_note(labels: Iterable[Any]) -> str:
     for separator, factor in ((";", 1), ("|", 1), (",", 1), ("/", 2), ("+", 2), (" ", 2)):
         joined = [name for name in names if separator in name]
         parts = {part.strip() for name in names for part in name.split(separator)}
-        if len(joined) > 1 and factor * len(parts) <= len(names):
+        are_names = separator in ";|" and any(
+            set(map(str.strip, name.split(separator))) < set(names) for name in joined
+        )
+        if are_names or (len(joined) > 1 and factor * len(parts) <= len(names)):
             return (
                 f"Labels such as {joined[0]!r} are classes. If they are several tags, pass "
                 f"label_separator={separator!r} (--label-separator {separator!r})."

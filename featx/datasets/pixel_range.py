@@ -166,11 +166,9 @@ def pixel_range_note(images: Sequence[Any], window: object = None) -> str:
 def _note_of_small_values(images: Sequence[Any]) -> str:
     """Return a note if arrays of 8 bits, or of integers from 0 to 255, have small values only: 0 and 1, or 0 to 16."""
     highs = []
-    for image in images[:: max(1, len(images) // _MAX_DECODED)][:_MAX_DECODED]:
-        array = next(iter(listed_images([image])), None) if isinstance(image, NamedImage) else image
-        if not isinstance(array, np.ndarray):
-            return ""
-        array = image.load() if isinstance(image, NamedImage) else array
+    step = 1 if len(images) and _is_row(images[0]) else max(1, len(images) // _MAX_DECODED)
+    for image in images[: step * _MAX_DECODED : step]:
+        array = _array_of(image)
         if not isinstance(array, np.ndarray) or array.dtype.kind not in "iu" or not array.size:
             return ""
         highs.append(int(array.max()))
@@ -180,6 +178,18 @@ def _note_of_small_values(images: Sequence[Any]) -> str:
         f"Arrays of integers, whose white is 255, have values up to {max(highs)} only in a sample of {len(highs)}: "
         f"they are nearly black. If {max(highs)} is white, pass floats from 0 to 1: images / {max(highs)}."
     )
+
+
+def _array_of(image: Any) -> Any:
+    """Return an image if it is an array: in memory, or in a file of arrays."""
+    if isinstance(image, NamedImage):  # other collections than lists would decode an image
+        return image.load() if isinstance(next(iter(listed_images([image])), None), np.ndarray) else None
+    if not isinstance(image, str) or ".npz#" not in image:
+        return image
+    try:
+        return read_image(image, max_bytes=_MAX_BYTES)[0]
+    except FeatxError:
+        return None  # reading it again reports the reason
 
 
 def sample_pixel_range(images: Sequence[Any]) -> PixelRange | None:

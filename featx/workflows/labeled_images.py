@@ -139,7 +139,7 @@ def prepare_rows(table: ImageTable, test: ImageTable | None, notes: list[str]) -
     rows : ndarray of int of shape (n_samples,)
         Position of each image in `table`, or after its end in `test`.
     """
-    notes += [*table.notes, *(() if test is None else test.notes)]
+    notes += dict.fromkeys([*table.notes, *(() if test is None else test.notes)])
     rows = _assigned_rows(table, notes)
     rows = _labeled_rows(table, rows, notes)
     if test is None:

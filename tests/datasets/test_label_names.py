@@ -155,6 +155,7 @@ def test_invisible_characters_are_no_part_of_names() -> None:
         (["polar bear", "brown bear", "panda"], ""),
         (["Smith, Jane", "Doe, John", "Roe, Jane"], ""),
         (["a;b", "c"], ""),
+        (["a;b", "a", "b"], "label_separator=';'"),
     ],
 )
 def test_tags_in_one_text_are_noted(labels: list[str], words: str) -> None:

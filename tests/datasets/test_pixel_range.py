@@ -221,11 +221,13 @@ def test_images_with_ranges_of_their_own_are_noted() -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int64])
-def test_arrays_of_small_integers_are_noted(dtype: type) -> None:
+def test_arrays_of_small_integers_are_noted(dtype: type, tmp_path: Path) -> None:
     digits = np.arange(4 * 64, dtype=dtype).reshape(4, 8, 8) % 17
     for images in (list(digits), name_images(list(digits), "images")):
         assert "values up to 16 only in a sample of 4: they are nearly black" in pixel_range_note(images)
         assert pixel_range_note(images, "0:16") == ""
+    np.savez(tmp_path / "digits.npz", images=digits)
+    assert "values up to 16 only" in pixel_range_note(find_images(tmp_path / "digits.npz").paths)
     assert pixel_range_note(list(digits / 16)) == ""  # the remedy
     assert pixel_range_note(list(digits * 15)) == ""
     assert pixel_range_note([np.zeros((8, 8), dtype=dtype)] * 3) == ""

@@ -17,7 +17,7 @@ from featx.datasets.folders.infer import infer_layout
 from featx.datasets.folders.layout import Layout
 from featx.datasets.folders.masks import AnnotationFilter, remembering_stems, stem_of
 from featx.datasets.folders.names import ignore_reason, is_image_name, normalize_label, suffix_kind
-from featx.datasets.folders.sidecars import read_sidecars, split_key, unused_reason
+from featx.datasets.folders.sidecars import further_images, read_sidecars, unused_reason
 from featx.datasets.folders.tree import DirectoryTree, NameTree, is_folder
 from featx.errors import SourceError
 from featx.images.containers.archives import has_member, is_archive, list_archive, read_member, split_archive_path
@@ -286,15 +286,11 @@ class ArchiveLister(_NameLister):
             return stem in stems
 
         names = iter(self._names)
-        if self.labels is not None:  # further images of a sample, such as 0001.depth.png next to 0001.jpg
-            names = (name for name in names if "." not in stem_of(name) or not self._is_further(name, has_image))
+        if self.labels is not None:
+            further = further_images(self._names)
+            self._ignored.update({"further images of a sample": len(further)} if further else {})
+            names = (name for name in names if name not in further)
         return self._images(names, layout, has_image)
-
-    def _is_further(self, name: str, has_image: Callable[[str], bool]) -> bool:
-        key, suffix = split_key(name)
-        is_further = suffix.count(".") > 1 and has_image(key)
-        self._ignored["further images of a sample"] += is_further
-        return is_further
 
 
 class UrlLister(_NameLister):

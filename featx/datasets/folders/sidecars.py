@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from featx.datasets.folders.names import normalize_label
@@ -57,12 +57,30 @@ def read_sidecars(
     only_cls : bool, default=False
         Whether to ignore JSON and text.
     """
-    by_suffix: dict[str, dict[str, str]] = {suffix: {} for suffix in _SUFFIXES}
-    for name in names:
-        key, suffix = split_key(name)
-        if suffix in by_suffix:
-            by_suffix[suffix][key] = name
-    keys = [split_key(image)[0] for image in images]
+    names = list(names)
+    for split in (split_key, _split_last):
+        keys = [split(image)[0] for image in images]
+        by_suffix: dict[str, dict[str, str]] = {suffix: {} for suffix in _SUFFIXES}
+        for name in names:
+            key, suffix = split(name)
+            if suffix in by_suffix:
+                by_suffix[suffix][key] = name
+        labels = _read_labels(images, keys, by_suffix, read, field=field, only_cls=only_cls)
+        if labels is not None:
+            return labels
+    return None
+
+
+def _read_labels(
+    images: Sequence[str],
+    keys: Sequence[str],
+    by_suffix: Mapping[str, Mapping[str, str]],
+    read: Callable[[str], bytes],
+    *,
+    field: str | None,
+    only_cls: bool,
+) -> SidecarLabels | None:
+    """Return the labels in the files of the first suffix that has some."""
     for suffix in _SUFFIXES[:1] if only_cls else _SUFFIXES:
         files = by_suffix[suffix]
         if files.keys().isdisjoint(keys):
@@ -109,6 +127,24 @@ def unused_reason(
         f"The .json files next to the images have no label: {first['.json']!r} has the fields "
         f"{format_list(list(value), 8)}. Pass one of them as label_column (--label-column)."
     )
+
+
+def further_images(images: Sequence[str]) -> frozenset[str]:
+    """Return the images of samples that have a plain one, such as ``0001.depth.png`` next to ``0001.jpg``.
+
+    Examples
+    --------
+    >>> sorted(further_images(["1.jpg", "1.depth.png", "2.left.png", "2.right.png"]))
+    ['1.depth.png']
+    """
+    plain = {split_key(image)[0] for image in images if split_key(image)[1].count(".") == 1}
+    return frozenset(image for image in images if split_key(image)[1].count(".") > 1 and split_key(image)[0] in plain)
+
+
+def _split_last(name: str) -> tuple[str, str]:
+    """Return the name of a file to its last period, and its suffix: names such as ``scan.2020.jpg`` have several."""
+    stem, dot, suffix = name.rpartition(".")
+    return stem, (dot + suffix).lower()
 
 
 def split_key(name: str) -> tuple[str, str]:

@@ -295,11 +295,7 @@ def table_from_frame(
     groups = get_column(frame, source, "group", options.group_column, ())
     if groups is not None:
         groups = normalize_groups(list(map(unescape_cell, groups)) if stored_type is not None else groups)
-    labels: list[Any] = [None] * len(paths)
-    if column_of_labels is not None:
-        if stored_type in (None, "int"):
-            column_of_labels = without_gaps(column_of_labels)
-        labels = [_as_label(label, stored_type) for label in column_of_labels.tolist()]
+    labels = [None] * len(paths) if column_of_labels is None else _as_labels(column_of_labels, stored_type)
     n_untagged = sum(isinstance(label, Tags) and not label.names for label in labels)
     is_final = is_part or (stored_type is not None and options.split_column == SPLIT)
     return ImageTable(
@@ -361,6 +357,13 @@ def _get_splits(frame: pd.DataFrame, source: str, name: str | None) -> list[str 
     if cells is None or name is None:
         return None
     return splits_of_flags([cell if cell and cell.strip() else None for cell in cells], name)
+
+
+def _as_labels(column: pd.Series[Any], stored_type: str | None) -> list[Any]:
+    """Return the labels in a column of a DataFrame. `stored_type` is their type in a table of featx."""
+    if stored_type in (None, "int"):
+        column = without_gaps(column)
+    return [_as_label(label, stored_type) for label in column.tolist()]
 
 
 def _as_label(label: Any, stored_type: str | None = None) -> Any:

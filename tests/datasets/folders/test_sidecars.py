@@ -13,6 +13,18 @@ import pytest
 
 from featx import check_images, find_images, plan_job
 from featx.datasets.folders.sidecars import read_sidecars
+from featx.errors import SourceError
+
+
+def test_keys_with_periods(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "a.tar", "w") as tar:
+        for name, data in (("scan.2020.png", png(1)), ("scan.2020.cls", b"3"), ("scan.2021.png", png(2))):
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    assert find_images(tmp_path / "a.tar").labels == [3, None]
+    with pytest.raises(SourceError, match=r"but archives. Pass these as sources: .*/\*\.tar"):
+        find_images(tmp_path)
 
 
 def png(value: int) -> bytes:
