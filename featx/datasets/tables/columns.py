@@ -57,6 +57,10 @@ if TYPE_CHECKING:
 PATH_COLUMNS = ("path", "file", "filename", "file_name", "filepath", "image", "image_path", "img", "photo")
 #: Between tags of several columns; no tag contains it.
 JOINED = "\x1f"
+_TAGS_IN_MEMORY = (
+    "Tags in columns of a table in memory are passed as y: y=frame[columns] for columns of 0 and 1, or "
+    "y=frame[column].str.split(separator) for text."
+)
 #: Number of columns of numbers that may be pixels of flat images.
 _MIN_FLAT = 16
 #: Number of rows that are looked at to find the column of paths.
@@ -264,10 +268,7 @@ def table_from_frame(
         There are no rows, a path is missing, or a column does not exist.
     """
     if options.has_tags:
-        raise SourceError(
-            "Tags in columns of a table in memory are passed as y: y=frame[columns] for columns of 0 and 1, or "
-            "y=frame[column].str.split(separator) for text."
-        )
+        raise SourceError(_TAGS_IN_MEMORY)
     source = name or type(table).__name__
     frame, images = opened = open_frame(table)
     column = choose_images(list(images), list(frame.columns), options.path_column, source, PATH_COLUMNS)
