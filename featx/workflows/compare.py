@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from featx.baselines.estimators import EstimatorsLike, TaskOption
-from featx.baselines.metrics import best_row, misleading_accuracy
+from featx.baselines.metrics import best_row
 from featx.datasets.image_table import ImagesLike, ImageTable, LabelsLike
 from featx.datasets.labels import validate_labels
 from featx.errors import InputError, notes_on_errors
@@ -39,7 +39,7 @@ from featx.workflows.labeled_images import as_image_table, label_column, prepare
 from featx.workflows.result import ImageComparison
 
 if TYPE_CHECKING:
-    import pandas as pd
+    pass
 
 
 def compare_images(
@@ -275,9 +275,6 @@ def summarize(
     notes += _backbone_notes(backbones)
     if experiment.is_time_up():
         notes.append("Diagnostics were skipped: no time of time_limit (--time-limit) was left.")
-    if _ties_with_dummy(scores) and not _is_accuracy_misleading(backbones):
-        unreliable = "" if config.task == "regression" else " Likely label errors are not reliable."
-        notes.append(f"The dummy estimator ties with the best one: no estimator is better than chance.{unreliable}")
     ungrouped_scores = experiment.ungrouped_scores(best, notes)
     notes += duplicate_notes(
         table,
@@ -303,17 +300,6 @@ def summarize(
         cache=cache,
         seconds=time.perf_counter() - started,
     )
-
-
-def _ties_with_dummy(scores: pd.DataFrame) -> bool:
-    others = scores[scores["estimator"] != "dummy"]
-    ties = "dummy" in scores["estimator"][scores["verdict"] != "worse"].tolist()
-    return ties and bool(others.drop(columns=["estimator"]).select_dtypes("number").notna().any(axis=None))
-
-
-def _is_accuracy_misleading(backbones: Sequence[BackboneComparison]) -> bool:
-    comparisons = [backbone.comparison for backbone in backbones if backbone.comparison.task == "classification"]
-    return any(misleading_accuracy(comparison.table, comparison.y) for comparison in comparisons)
 
 
 def _backbone_notes(backbones: Sequence[BackboneComparison]) -> list[str]:

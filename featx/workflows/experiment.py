@@ -245,7 +245,7 @@ class Experiment:
         paths = pd.Series([self.table.paths[row] for row in issues["row"]], index=issues.index, dtype=object)
         issues.insert(0, "path", paths)
         if len(issues) and is_at_chance(best.comparison.table):
-            notes.append("The list of label errors is not reliable: no estimator is better than the dummy estimator.")
+            notes.append("Likely label errors are not reliable, as no estimator is better than the dummy estimator.")
         return issues
 
     def _split_of_all_images(self) -> Split:
