@@ -82,7 +82,7 @@ def find_recorded_recipe(features: FeatureMatrix, options: Mapping[str, Any], *,
     if features.recipe is not None and features.options is not None:
         resolved = _resolve_with_recipe(features, features.options, options, features.recipe)
         origin = "file" if features.address.endswith(PARQUET_SUFFIX) else "job"
-        return RecordedRecipe(resolved, f"recipe of the {origin}{_replacement(resolved, features.recipe)}")
+        return RecordedRecipe(resolved, f"that of the {origin}{_replacement(resolved, features.recipe)}")
     if cache is not None and "backbone" not in options and (recipe := _find_in_cache(features, cache)):
         recorded_options = {name: recipe[name] for name in _RECIPE_OPTIONS if recipe.get(name)}
         if recipe.get("window"):
@@ -90,7 +90,7 @@ def find_recorded_recipe(features: FeatureMatrix, options: Mapping[str, Any], *,
         if recipe.get("bands"):
             recorded_options["bands"] = tuple(map(int, recipe["bands"].split(",")))
         resolved = _resolve_with_recipe(features, recorded_options, options, recipe)
-        return RecordedRecipe(resolved, f"recipe of these rows in the cache{_replacement(resolved, recipe)}")
+        return RecordedRecipe(resolved, f"that of these rows in the cache{_replacement(resolved, recipe)}")
     extraction = ExtractionOptions(**options)
     if extraction.n_features != features.shape[1]:  # before weights are downloaded
         raise FeaturesError(

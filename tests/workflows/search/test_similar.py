@@ -68,7 +68,7 @@ def test_table_of_matches(extracted: Path, capsys: pytest.CaptureFixture[str]) -
     out, err = capsys.readouterr()
     assert re.search(r"^photos/china/03.jpg +1  photos/china/03.jpg +1.0000  china +identical file$", out, re.MULTILINE)
     assert out.count("photos/flower/20.jpg ") >= 3
-    assert "recipe of these rows in the cache" in err
+    assert "recipe: that of these rows in the cache" in err
     assert "24 rows of features.npy, exact" in err
     assert "2 in the index" in err
 
@@ -246,7 +246,7 @@ def test_output_is_replaced_unless_it_is_of_others(options: list[str], extracted
 
 def test_recipe_of_a_job(job: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("job", "photos/china/04.jpg") == 0
-    assert "recipe: recipe of the job." in capsys.readouterr().err
+    assert "recipe: that of the job." in capsys.readouterr().err
     assert run("job", "photos/china/04.jpg", "--resize", "pad") == 1
     assert "expected resize 'crop', got 'pad'. Remove the extraction options" in capsys.readouterr().err
     assert run("job", "photos/china/04.jpg", "--batch-size", "3") == 0
@@ -286,7 +286,7 @@ def test_recipe_is_found_by_rows_with_a_digest(extracted: Path, capsys: pytest.C
     ]
     Path("features.csv").write_text("".join(lines))
     assert run("features.npy", "photos/china/04.jpg") == 0
-    assert "recipe of these rows in the cache" in capsys.readouterr().err
+    assert "recipe: that of these rows in the cache" in capsys.readouterr().err
 
 
 def test_rows_of_other_recipes_stay_in_the_cache(extracted: Path, photo_folder: Path) -> None:
