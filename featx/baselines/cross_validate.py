@@ -180,9 +180,10 @@ def compare_baselines(
     ``centroid``; for regression ``dummy``, ``ridge``, ``svr`` and ``knn``. Their settings suit features of frozen
     networks.
 
-    Beyond 10,000 samples, or with a time limit, each estimator is first fitted on a small part, from which time and
-    memory are estimated. One that does not fit into memory is excluded, with a note. Beyond 10,000 samples, ``svm`` and
-    ``svr`` become 1,000 components of Nystroem's method and a ridge model, named so in the table.
+    Beyond 10,000 samples, with a time limit, or if it may take more than half of the available memory, each estimator
+    is first fitted on a small part, from which time and memory are estimated. One that does not fit into memory is
+    excluded, with a note. Beyond 10,000 samples, ``svm`` and ``svr`` become 1,000 components of Nystroem's method and a
+    ridge model, named so in the table.
 
     Features from :func:`open_features` or a memory map are read in blocks beyond 100,000 samples or 1 GB, an array in
     memory beyond 1 GB. ``ridge`` comes from one pass, which computes the Gram matrix of each fold; ``logreg`` takes

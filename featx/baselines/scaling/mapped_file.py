@@ -14,7 +14,7 @@ from featx.system.files.temporary import temporary_error
 
 #: Modes of memory maps whose rows are those of the file. Changes of a copy-on-write map are in memory only.
 _SHARED_MODES = ("r", "r+", "w+")
-#: Number of rows that must be those of the file: another file may have taken its place since it was mapped.
+#: Number of rows that must be those of the file: another file may have replaced it since it was mapped.
 _N_CHECKED = 64
 
 
