@@ -100,7 +100,7 @@ def _as_table(images: ImagesLike, *, has_labels: bool) -> ImageTable:
         return images_of_features(images, are_read=True)
     is_table = is_lazy_table(images) or is_dataset_dict(images) or is_stream(images)
     if is_table or (is_frame(images) and not (has_labels and len(columns_of(images)) == 1)):
-        if has_labels and is_frame(images):
+        if has_labels and is_frame(images) and not is_stream(images):
             return table_from_frame(images, SourceOptions(), has_labels=False)
         table = find_images(images)
         if has_labels or any(label is not None for label in table.labels):
