@@ -12,6 +12,7 @@ labels and splits; :func:`featx.check_images` reads each image without a network
 ``labels``         labels as arrays: task, missing values, encodings
 ``tags``           several labels of one image
 ``pixel_range``    the range of pixels with more than 8 bits, by an option or a sample
+``dicom_windows``  windows of DICOM files
 ``failures``       images that could not be read
 ``sample_images``  sample images: photos and handwritten digits
 

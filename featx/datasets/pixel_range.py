@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from featx.datasets.dicom_windows import dicom_note
 from featx.errors import FeatxError, OptionError, UnreadableImageError
 from featx.images.containers.members import read_member, split_member_path
 from featx.images.decode import load_decoders
@@ -160,44 +161,67 @@ def pixel_range_note(images: Sequence[Any], window: object = None) -> str:
         return ""
     pixel_range = sample_pixel_range(images)
     note = "" if pixel_range is None else pixel_range.note()
-    return note or _note_of_small_values(images)
+    return note or _note_of_small_values(images) or dicom_note(_sample(images, _MAX_DECODED), _MAX_BYTES)
 
 
 def _note_of_small_values(images: Sequence[Any]) -> str:
-    """Return a note if arrays of 8 bits, or of integers from 0 to 255, have small values only: 0 and 1, or 0 to 16."""
+    """Return a note if images in gray of 8 bits, or of integers up to 255, have small values only: 0 and 1, 0 to 16."""
     highs = []
-    step = 1 if len(images) and _is_row(images[0]) else max(1, len(images) // _MAX_DECODED)
-    for image in images[: step * _MAX_DECODED : step]:
-        array = _array_of(image)
-        if not isinstance(array, np.ndarray) or array.dtype.kind not in "iu" or not array.size:
+    for image in _sample(images, _MAX_DECODED):
+        pixels = _gray_of_8_bits(image)
+        if pixels is None or not pixels.size or pixels.max() > _MAX_SMALL:
             return ""
-        highs.append(int(array.max()))
-    if len(highs) < 2 or not 0 < max(highs) <= _MAX_SMALL:
+        highs.append(int(pixels.max()))
+    if len(highs) < 2 or not max(highs):
         return ""
     return (
-        f"Arrays of integers, whose white is 255, have values up to {max(highs)} only in a sample of {len(highs)}: "
-        f"they are nearly black. If {max(highs)} is white, pass floats from 0 to 1: images / {max(highs)}."
+        f"Pixels, whose white is 255, have values up to {max(highs)} only in a sample of {len(highs)}: they are nearly "
+        f"black. If {max(highs)} is white, multiply the pixels by {255 // max(highs)}."
     )
 
 
-def _array_of(image: Any) -> Any:
-    """Return an image if it is an array: in memory, or in a file of arrays."""
-    if isinstance(image, NamedImage):  # other collections than lists would decode an image
-        return image.load() if isinstance(next(iter(listed_images([image])), None), np.ndarray) else None
-    if not isinstance(image, str) or ".npz#" not in image:
-        return image
+def _gray_of_8_bits(image: Any) -> np.ndarray[Any, Any] | None:
+    """Return the pixels of an array of integers or of a PNG in gray of 8 bits, or None for other images."""
     try:
-        return read_image(image, max_bytes=_MAX_BYTES)[0]
-    except FeatxError:
+        if isinstance(image, NamedImage):
+            image = image.load() if isinstance(next(listed_images([image]), None), np.ndarray | bytes) else None
+        elif _is_row(image):
+            member = split_member_path(image)
+            image = (read_member(*member, _MAX_BYTES) if member else read_image(image, max_bytes=_MAX_BYTES))[0]
+        elif is_path(image) and not remote.is_url(os.fspath(image)):
+            image = _png_in_gray(os.fspath(image))
+        if isinstance(image, bytes) and _is_gray_png(image):
+            load_decoders()
+            with open_image(image) as opened:
+                image = np.asarray(opened) if opened.mode == "L" else None
+    except (FeatxError, OSError, ValueError):
         return None  # reading it again reports the reason
+    return image if isinstance(image, np.ndarray) and image.dtype.kind in "iu" else None
+
+
+def _png_in_gray(path: str) -> bytes | None:
+    if not path.lower().endswith(".png"):
+        return None
+    with open_regular_file(Path(path)) as file:
+        header = file.read(_PNG_HEADER_BYTES + 1) or b""
+        return header + (file.read(_MAX_BYTES) or b"") if _is_gray_png(header) else None
+
+
+def _is_gray_png(data: bytes) -> bool:
+    """Return whether the header is that of a PNG in gray of 8 bits, without a palette."""
+    return data.startswith(PNG_SIGNATURE) and data[_PNG_HEADER_BYTES - 1 : _PNG_HEADER_BYTES + 1] == b"\x08\x00"
+
+
+def _sample(images: Sequence[Any], n_images: int) -> Sequence[Any]:
+    """Return images that are evenly spread, or the first rows of a table: its last ones take the time of all."""
+    step = 1 if len(images) and _is_row(images[0]) else max(1, len(images) // n_images)
+    return images[: step * n_images : step]
 
 
 def sample_pixel_range(images: Sequence[Any]) -> PixelRange | None:
     """Return the range of pixels in a sample of images with more than 8 bits. None: there are none."""
-    # Rows of a table are read in order: those at its end take the time of all before them.
-    step = 1 if len(images) and _is_row(images[0]) else max(1, len(images) // _MAX_OPENED)
     lows, highs, limits, n_bits = [], [], set(), 0
-    for image in images[: step * _MAX_OPENED : step]:
+    for image in _sample(images, _MAX_OPENED):
         pixels = _deep_pixels(image)
         if pixels is None:
             continue

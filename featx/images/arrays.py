@@ -14,6 +14,12 @@ from featx.recipe import Window
 _CHANNELS = (1, 3, 4)
 #: Ranges of values without a window. Other integers have the range of uint8.
 _RANGES: dict[str, tuple[float, float]] = {"f": (0.0, 1.0), "b": (0.0, 1.0)}
+#: How far a resize with overshoot, such as bicubic, may go beyond black and white, as a part of their distance.
+_MAX_OVERSHOOT = 0.1
+#: Standardized pixels, (x - mean) / std, are smaller.
+_MAX_STANDARDIZED = 12
+#: Pixels from 0 to 255 have larger values: others, such as 0 to 16, are black by that range.
+_MIN_OF_BYTES = 64
 
 
 def as_pixels(array: np.ndarray[Any, Any], window: Window | None = None) -> np.ndarray[Any, Any]:
@@ -76,9 +82,10 @@ def _scaled(array: np.ndarray[Any, Any], window: Window | None) -> np.ndarray[An
     limits = None if window is None else window.limits
     low, high = limits or _value_range(array.dtype)
     if limits is None and (values.min() < low or values.max() > high):
+        remedy = _range_remedy(float(values.min()), float(values.max()), array.dtype)
         raise UnreadableImageError(
-            f"expected {array.dtype} pixels from {low:g} to {high:g}, got {values.min():g} to {values.max():g}; pass "
-            f"the range of all images to the extractor, {_window_text(values.min(), values.max(), high)}"
+            f"expected {array.dtype} pixels from {low:g} to {high:g}, got {values.min():g} to {values.max():g}; "
+            f"{remedy[0].lower()}{remedy[1:]}"
         )
     scaled: np.ndarray[Any, Any] = ((np.clip(values, low, high) - low) * (255.0 / (high - low))).round()
     return scaled.astype(np.uint8)
@@ -108,23 +115,46 @@ def check_values(images: Iterable[Any], window: Window | None) -> None:
     """
     if window is not None and window.limits is not None:
         return
+    ranges: list[tuple[float, float]] = []
+    wrong: np.dtype[Any] | None = None
     for image in images:
         if not isinstance(image, np.ndarray) or image.dtype == np.uint8 or image.dtype.kind not in "fui":
             continue
-        low, high = _value_range(image.dtype)
-        least, largest = (float(image.min()), float(image.max())) if image.size else (low, low)
-        if math.isfinite(least) and math.isfinite(largest) and (least < low or largest > high):
-            raise InputError(
-                f"images must have {image.dtype} pixels from {low:g} to {high:g}, got {least:g} to {largest:g}. Pass "
-                f"the range of all images to the extractor, {_window_text(least, largest, high)}. Or convert the "
-                "pixels with .astype('uint8') if they are from 0 to 255."
-            )
+        least, largest = (float(image.min()), float(image.max())) if image.size else (np.nan, np.nan)
+        if math.isfinite(least) and math.isfinite(largest):
+            low, high = _value_range(image.dtype)
+            wrong = image.dtype if wrong is None and (least < low or largest > high) else wrong
+            ranges.append((least, largest))
+    if wrong is not None:
+        low, high = _value_range(wrong)
+        least, largest = min(least for least, _ in ranges), max(largest for _, largest in ranges)
+        raise InputError(
+            f"images must have {wrong} pixels from {low:g} to {high:g}, got {least:g} to {largest:g}. "
+            f"{_range_remedy(least, largest, wrong)}."
+        )
 
 
-def _window_text(least: float, largest: float, high: float) -> str:
-    """Return the option for a range that has some values, beyond `high` or below 0."""
-    start, end = min(0, least), 255 if high < largest <= 255 else largest
-    return f"such as window=({start:g}, {end:g}) (--window {start:g} {end:g})"
+def _range_remedy(least: float, largest: float, dtype: np.dtype[Any]) -> str:
+    """Return what to do with arrays of a type that have other values than it implies."""
+    start, end = _likely_range(least, largest) if dtype.kind == "f" else (min(0.0, least), largest)
+    is_known = start == 0 or (start, end) == (-1, 1)
+    if dtype.kind == "f" and not is_known and least > -_MAX_STANDARDIZED and largest < _MAX_STANDARDIZED:
+        return "They look standardized: undo this with np.clip(images * std + mean, 0, 1)"
+    end = max(end, start + 1)
+    text = (
+        "Pass the range of all images to the extractor, such as "
+        f"window=({start:g}, {end:g}) (--window {start:g} {end:g})"
+    )
+    return f"{text}. Or convert the pixels with .astype('uint8') if they are from 0 to 255" if end == 255 else text
+
+
+def _likely_range(least: float, largest: float) -> tuple[float, float]:
+    """Return the values of black and white in floats: -1 or 0, and 1 or 255, if the values are close to them."""
+    if least >= -255 * _MAX_OVERSHOOT and _MIN_OF_BYTES < largest <= 255 * (1 + _MAX_OVERSHOOT):
+        return 0.0, 255.0
+    if least >= -1 - _MAX_OVERSHOOT and largest <= 1 + _MAX_OVERSHOOT:
+        return 0.0 if least >= -_MAX_OVERSHOOT else -1.0, 1.0
+    return min(0.0, least), largest  # such as 0 to 16, or Hounsfield units
 
 
 def as_batch(array: np.ndarray[Any, Any], name: str) -> list[np.ndarray[Any, Any]]:

@@ -221,13 +221,33 @@ def test_images_with_ranges_of_their_own_are_noted() -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int64])
-def test_arrays_of_small_integers_are_noted(dtype: type, tmp_path: Path) -> None:
+def test_arrays_of_small_integers_are_noted(dtype: type) -> None:
     digits = np.arange(4 * 64, dtype=dtype).reshape(4, 8, 8) % 17
     for images in (list(digits), name_images(list(digits), "images")):
-        assert "values up to 16 only in a sample of 4: they are nearly black" in pixel_range_note(images)
+        note = pixel_range_note(images)
+        assert "values up to 16 only in a sample of 4: they are nearly black" in note
+        assert "If 16 is white, multiply the pixels by 15." in note
         assert pixel_range_note(images, "0:16") == ""
-    np.savez(tmp_path / "digits.npz", images=digits)
-    assert "values up to 16 only" in pixel_range_note(find_images(tmp_path / "digits.npz").paths)
-    assert pixel_range_note(list(digits / 16)) == ""  # the remedy
-    assert pixel_range_note(list(digits * 15)) == ""
+    assert pixel_range_note(list(digits * 15)) == ""  # the remedy
+    assert pixel_range_note(list(digits / 16)) == ""
     assert pixel_range_note([np.zeros((8, 8), dtype=dtype)] * 3) == ""
+
+
+def test_masks_of_0_and_1_in_files_are_noted(tmp_path: Path) -> None:
+    masks = np.random.default_rng(0).integers(0, 2, (3, 8, 8), dtype=np.uint8)
+    np.savez(tmp_path / "masks.npz", images=masks)
+    for factor in (1, 255):
+        (tmp_path / str(factor)).mkdir()
+        for number, mask in enumerate(masks * np.uint8(factor)):
+            PIL.Image.fromarray(mask).save(tmp_path / str(factor) / f"{number}.png")
+    paths = [str(path) for path in sorted((tmp_path / "1").iterdir())]
+    for images in (tmp_path / "1", tmp_path / "masks.npz", [Path(path).read_bytes() for path in paths]):
+        assert "If 1 is white, multiply the pixels by 255." in pixel_range_note(find_images(images).paths)
+        assert len(check_images(images).notes) == 1
+    assert pixel_range_note(find_images(tmp_path / "255").paths) == ""  # the remedy
+    assert pixel_range_note([*paths, str(tmp_path / "255" / "0.png")]) == ""
+    for path in paths:  # a palette has colors
+        image = PIL.Image.open(path)
+        image.putpalette([0, 0, 0, 255, 0, 0])
+        image.save(path)
+    assert pixel_range_note(paths) == ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -58,11 +59,51 @@ def test_values_outside_of_the_range_are_an_error() -> None:
         as_pixels(np.full((4, 4), -1, dtype=np.int32))
 
 
+@pytest.mark.parametrize(
+    ("least", "largest", "window"),
+    [
+        (0, 255, (0, 255)),
+        (-3, 258, (0, 255)),
+        (0, 16, (0, 16)),
+        (0, 1.05, (0, 1)),
+        (-0.02, 1, (0, 1)),
+        (-1, 0.992, (-1, 1)),
+        (-1000, 3000, (-1000, 3000)),
+        (0, 4095, (0, 4095)),
+    ],
+)
+def test_the_suggested_window_keeps_the_contrast(least: float, largest: float, window: tuple[float, float]) -> None:
+    images = np.linspace(least, largest, 2 * 256).reshape(2, 16, 16)
+    with pytest.raises(InputError) as error:
+        FeatureExtractor("color_histogram", cache=None).transform(images)
+    suggested = re.search(r"window=\((.*?), (.*?)\) \(--window \1 \2\)", str(error.value))
+    assert suggested is not None
+    assert tuple(map(float, suggested.groups())) == window
+    pixels = as_pixels(images[1], Window(*map(float, suggested.groups())))
+    assert np.ptp(pixels) > 115
+    assert pixels.max() > 250
+
+
+@pytest.mark.parametrize(("mean", "std"), [(0.45, 0.225), (0.1307, 0.3081)])
+def test_the_standardization_of_pixels_is_to_be_undone(mean: float, std: float) -> None:
+    extractor = FeatureExtractor("color_histogram", cache=None)
+    images = (np.stack([RGB, RGB[::-1]]) / 255 - mean) / std
+    with pytest.raises(
+        InputError, match=r"standardized: undo this with np\.clip\(images \* std \+ mean, 0, 1\)"
+    ) as error:
+        extractor.transform(images)
+    assert "window" not in str(error.value)
+    undone = np.clip(images * std + mean, 0, 1)
+    np.testing.assert_array_equal(extractor.transform(undone), extractor.transform(np.stack([RGB, RGB[::-1]])))
+    with pytest.raises(UnreadableImageError, match="; they look standardized: undo"):
+        as_pixels(images[0])
+
+
 def test_one_range_for_all_arrays_of_a_call() -> None:
     extractor = FeatureExtractor("color_histogram", cache=None)
     dark, bright = np.zeros((8, 8, 3)), np.full((8, 8, 3), 200.0)
     assert extractor.transform([dark, dark + 1]).shape == (2, 512)
-    with pytest.raises(InputError, match=r"float64 pixels from 0 to 1, got 200 to 200.*window=\(0, 255\)"):
+    with pytest.raises(InputError, match=r"float64 pixels from 0 to 1, got 0 to 200.*window=\(0, 255\)"):
         extractor.transform([dark, bright])
     rows = FeatureExtractor("color_histogram", cache=None, window=(0, 255)).transform([dark, bright])
     expected = extractor.transform([dark.astype(np.uint8), bright.astype(np.uint8)])

@@ -12,6 +12,7 @@ import PIL.Image
 import PIL.ImageOps
 import PIL.TiffImagePlugin
 
+from featx.datasets.pixel_range import pixel_range_note
 from featx.errors import UnreadableImageError
 from featx.images.decode import MAX_PIXELS, decode_image, decode_truncated
 from featx.images.decoders.dicom import is_dicom
@@ -71,6 +72,7 @@ ROWS: dict[str, Callable[[Path], bool]] = {
         "16-bit gray PNG", "16-bit RGB PNG", "16-bit RGB TIFF", "16-bit gray TIFF"
     ),
     "10, 12 or 14 bits": lambda folder: _has_window(),
+    "8-bit grayscale with": lambda folder: "multiply the pixels by 9." in pixel_range_note([RAMP[:, :, 0] // 8] * 2),
     "float or": lambda folder: _have_right_pixels("float TIFF"),
     "DICOM": lambda folder: is_dicom(bytes(128) + b"DICM"),  # tests/images/decoders/test_dicom.py reads some
     "TIFF of more": lambda folder: {_error_of(data) for data in UNSUPPORTED[:2]} == {"UnreadableImageError"},
@@ -126,7 +128,7 @@ def _two_gib_file(folder: Path) -> Path:
 def test_documented_table_of_images_holds(tmp_path: Path) -> None:
     page = (Path(__file__).parents[2] / "docs" / "user_guide" / "images.md").read_text()
     rows = [line.split("|")[1].strip() for line in page.splitlines() if line.startswith("| ")][1:]
-    assert len(rows) == len(ROWS) == 19
+    assert len(rows) == len(ROWS) == 20
     for row, (start, holds) in zip(rows, ROWS.items(), strict=True):
         assert row.startswith(start)
         assert holds(tmp_path), row

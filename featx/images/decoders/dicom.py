@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 #: Keys in the ``info`` of an image: the values that are shown as black and white, and whether they are swapped.
 WINDOW, INVERTED = "featx_window", "featx_inverted"
+#: Whether the window is the range of the values, and the curve of grays in the header, which is not applied, or "".
+IS_OWN_RANGE, CURVE = "featx_is_own_range", "featx_curve"
 #: Maximum number of pixels, which are decoded at once. The header allows 65,535 × 65,535.
 _MAX_PIXELS = 2**26
 #: Transfer syntax of deflated files, as they name it.
@@ -86,7 +88,9 @@ def open_dicom(data: bytes, max_pixels: int | None = None) -> PILImage:
             return _named(PIL.Image.fromarray((pixels >> n_dropped).astype(np.uint8)))
         values = np.asarray(pixel_functions.apply_modality_lut(pixels, file), dtype=np.float32)  # type: ignore[attr-defined]
     image = _named(PIL.Image.fromarray(values))
-    image.info[WINDOW] = _window(file, values)
+    window = _window(file)
+    image.info[WINDOW] = _range(values) if window is None else window
+    image.info[IS_OWN_RANGE], image.info[CURVE] = window is None, _curve(file)
     image.info[INVERTED] = file.get("PhotometricInterpretation") == "MONOCHROME1"
     return image
 
@@ -106,13 +110,24 @@ def _named(image: PILImage) -> PILImage:
     return image
 
 
-def _window(file: Any, values: np.ndarray[Any, Any]) -> tuple[float, float]:
-    """Return what the header shows as black and white: the first window, else the range of the values."""
+def _window(file: Any) -> tuple[float, float] | None:
+    """Return what the header shows as black and white: the first window, if any."""
     center, width = (_first(file.get(name)) for name in ("WindowCenter", "WindowWidth"))
-    if center is not None and width is not None and width >= 1:
-        return center - 0.5 - (width - 1) / 2, center - 0.5 + (width - 1) / 2 + (width == 1)
+    if center is None or width is None or width < 1:
+        return None
+    return center - 0.5 - (width - 1) / 2, center - 0.5 + (width - 1) / 2 + (width == 1)
+
+
+def _range(values: np.ndarray[Any, Any]) -> tuple[float, float]:
     low, high = float(values.min()), float(values.max())
     return low, high if high > low else low + 1
+
+
+def _curve(file: Any) -> str:
+    """Return the curve of grays that the header has instead of a straight line, or an empty text."""
+    if file.get("VOILUTSequence"):
+        return "a table of grays (VOILUTSequence)"
+    return "a sigmoid curve (VOILUTFunction)" if file.get("VOILUTFunction") == "SIGMOID" else ""
 
 
 def _first(value: Any) -> float | None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from featx import FeatureExtractor, check_images, find_images
+from featx.datasets.pixel_range import pixel_range_note
 from featx.errors import ImageTooLargeError, UnreadableImageError
 from featx.images.decode import decode_full_size, decode_image
 from featx.images.image import read_image
@@ -118,6 +119,34 @@ def test_folder_of_dicom_files(tmp_path: Path) -> None:
     rows = extractor.fit_transform(images.paths[:1])
     assert (rows != with_window.fit_transform(images.paths[:1])).any()
     assert extractor.recipe_ != with_window.recipe_
+
+
+def test_ranges_of_their_own_are_noted_and_one_window_is_the_remedy(tmp_path: Path) -> None:
+    contents = [dicom((HOUNSFIELD + 1000).astype(np.uint16) // factor) for factor in (1, 10)]
+    assert np.abs(gray(contents[0]) - gray(contents[1])).max() <= 2  # the same grays, whatever the values
+    for number, content in enumerate(contents):
+        (tmp_path / f"{number}.dcm").write_bytes(content)
+    (note,) = check_images(tmp_path).notes
+    assert "scaled from their own lowest to their highest value ('0 to 240', '0 to 2400')" in note
+    assert note == pixel_range_note(contents) == pixel_range_note(find_images(contents).paths)
+    assert "such as window=(0, 2400) (--window 0 2400)." in note
+    assert gray(contents[0], (0, 2400)).max() > 9 * gray(contents[1], (0, 2400)).max()
+    assert pixel_range_note(contents, (0, 2400)) == ""
+    assert pixel_range_note(contents[:1] * 2) == ""
+
+
+def test_different_windows_and_curves_of_the_headers_are_noted() -> None:
+    windows = [ct(WindowCenter=center, WindowWidth=400) for center in (40, 300)]
+    note = pixel_range_note(windows)
+    assert "different windows in their headers ('-160 to 239', '100 to 499')" in note
+    assert "pass one range for all, such as window=(-160, 499) (--window -160 499)." in note
+    assert "without a window are scaled from their own" in pixel_range_note([windows[0], ct()])
+    assert pixel_range_note(windows[:1] * 2) == ""
+    curve = ct(WindowCenter=40, WindowWidth=400, VOILUTFunction="SIGMOID")
+    assert "a sigmoid curve (VOILUTFunction) in their headers, which is not applied" in pixel_range_note([curve])
+    table = pydicom.Dataset()
+    table.LUTDescriptor, table.LUTData = [2, 0, 16], b"\0\0\xff\xff"
+    assert "a table of grays (VOILUTSequence)" in pixel_range_note([ct(VOILUTSequence=[table])])
 
 
 def test_other_dicom_files() -> None:
