@@ -201,7 +201,13 @@ class UnreadableImageError(FeatxError, OSError):
 class UnknownFormatError(UnreadableImageError):
     """The file is not an image, or has an unsupported format."""
 
-    _remedy = "Convert the file to JPEG or PNG, or remove it"
+    @property
+    def remedy(self) -> str:
+        """Remedy for the file, without a period."""
+        if "Git LFS" in self.reason:
+            return "Fetch the images"
+        is_lost = "is empty" in self.reason or "a web page" in self.reason
+        return "Download or restore the file" if is_lost else "Convert the file to JPEG or PNG, or remove it"
 
 
 class TruncatedImageError(UnreadableImageError):

@@ -11,7 +11,7 @@ from featx.datasets.find import find_images
 from featx.datasets.image_check.result import CheckedImage, ImageCheck
 from featx.datasets.image_check.unusual import unusual_properties, without_common_properties
 from featx.datasets.image_table import ImagesLike
-from featx.datasets.label_names import conflicts_note, missing_labels_note, similar_names_note
+from featx.datasets.label_names import conflicts_note, joined_tags_note, missing_labels_note, similar_names_note
 from featx.datasets.pixel_range import pixel_range_note
 from featx.errors import UnreadableImageError, shorten_quoted
 from featx.images.decode import MAX_PIXELS, decode_image, load_decoders
@@ -45,8 +45,8 @@ def check_images(
     """Check images without a network: read and decode each one, in threads.
 
     Unusual images are tiny, huge or long, have nearly one color, are dark, overexposed, blurred or low in information,
-    or have another format than their suffix. The bounds of quality are such that none of 888 good photos exceeds them.
-    Poor quality that at least a fifth of the images share is reported in one note.
+    or have another format than their suffix, or several pages (TIFF). The bounds of quality are such that none of 888
+    good photos exceeds them. Poor quality that at least a fifth of the images share is reported in one note.
 
     Parameters
     ----------
@@ -127,7 +127,8 @@ def check_images(
             batch = table.paths[start : start + _BATCH_SIZE]
             images += counted(threads.map(lambda path: _check_image(path, max_pixels), batch), advance)
     images, quality_notes = without_common_properties(images)
-    found = [f(table.labels) for f in (similar_names_note, missing_labels_note)] + [pixel_range_note(table.paths)]
+    found = [f(table.labels) for f in (similar_names_note, missing_labels_note, joined_tags_note)]
+    found.append(pixel_range_note(table.paths))
     notes = [*table.all_notes(), *map(shorten_quoted, filter(None, found))]
     conflicts = conflicts_note([(image.digest, image.path) for image in images], table.labels)
     notes += [*quality_notes, *filter(None, [conflicts])]
@@ -143,9 +144,11 @@ def _check_image(path: str, max_pixels: int) -> CheckedImage:
         if isinstance(content, bytes):
             with open_image(content) as image:
                 kind = image.format or "", image.mode, image.width, image.height
+                n_pages = getattr(image, "n_frames", 1) if kind[0] == "TIFF" else 1
         else:
             kind = "pixels", "RGB" if content.ndim == 3 else "L", content.shape[1], content.shape[0]
+            n_pages = 1
         checked = dataclasses.replace(checked, format=kind[0], mode=kind[1], width=kind[2], height=kind[3])
     except UnreadableImageError as error:
         return dataclasses.replace(checked, error=type(error).__name__, reason=error.reason)
-    return dataclasses.replace(checked, unusual=tuple(unusual_properties(checked, thumbnail)))
+    return dataclasses.replace(checked, unusual=tuple(unusual_properties(checked, thumbnail, n_pages)))

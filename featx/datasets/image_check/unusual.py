@@ -50,8 +50,10 @@ def without_common_properties(images: list[CheckedImage]) -> tuple[list[CheckedI
     return [dataclasses.replace(image, unusual=unusual) for image, unusual in zip(images, kept, strict=True)], notes
 
 
-def unusual_properties(image: CheckedImage, thumbnail: np.ndarray[Any, Any]) -> Iterator[str]:
+def unusual_properties(image: CheckedImage, thumbnail: np.ndarray[Any, Any], n_pages: int = 1) -> Iterator[str]:
     """Yield the unusual properties of a readable image. The thumbnail has the side that quality is measured on."""
+    if n_pages > 1:
+        yield f"several pages: the first of {n_pages:,} is read"
     size = f"{image.width} × {image.height} pixels"
     shorter, longer = sorted((image.width, image.height))
     if shorter < _TINY_SIDE:

@@ -54,6 +54,17 @@ def test_findings(messy: Path) -> None:
     assert summary["ignored"] == {".txt": 1}
 
 
+def test_pages_and_tags_in_one_text_are_found(tmp_path: Path) -> None:
+    pages = [PIL.Image.new("RGB", (64, 64), color) for color in ("red", "blue", "green")]
+    pages[0].save(tmp_path / "1.tif", save_all=True, append_images=pages[1:])
+    pages[1].save(tmp_path / "2.tif")
+    (tmp_path / "t.csv").write_text("path,label\n1.tif,a;b\n2.tif,a\n2.tif,b\n")
+    check = check_images(tmp_path / "t.csv")
+    assert check.images[0].unusual[0] == "several pages: the first of 3 is read"
+    assert not any("pages" in detail for detail in check.images[1].unusual)
+    assert any("label_separator=';'" in note for note in check.notes)
+
+
 def test_identical_images_with_different_labels_are_noted(photo_folder: Path) -> None:
     shutil.copy(photo_folder / "china" / "00.jpg", photo_folder / "flower" / "x.jpg")
     (note,) = check_images(photo_folder).notes
