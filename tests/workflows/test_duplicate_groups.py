@@ -14,6 +14,7 @@ from featx.datasets.find import find_images
 from featx.datasets.image_table import ImageTable
 from featx.errors import ComparisonError
 from featx.extraction.options import ExtractionOptions
+from featx.system.formatting import format_count
 from featx.workflows.compare import compare_tables
 from featx.workflows.config import ComparisonConfig
 from featx.workflows.experiment import ExperimentLimits
@@ -131,7 +132,7 @@ def test_training_images_that_duplicate_a_test_image_are_excluded(
     assert len(fold[1]) == len(test)
     n_dropped = len(train) - len(fold[0])
     assert [note for note in result.notes if "test sample" in note or "were excluded" in note] == [
-        f"Dropped {n_dropped} training samples in the same group as a test sample."
+        f"Dropped {format_count(n_dropped, 'training sample')} in the same group as a test sample."
     ]
     assert len(fold[0]) < len(train)
     assert result.table["accuracy_std"].isna().all()
