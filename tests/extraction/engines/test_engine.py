@@ -289,7 +289,7 @@ def test_others_compute_while_a_network_starts(
     compiled_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A process with another network does not wait for a conversion."""
-    gray = [np.full((8, 8, 3), level, dtype=np.uint8) for level in range(3)]
+    gray = [np.full((8, 8, 3), level, dtype=np.uint8) for level in (50, 100, 200)]
     extractor = FeatureExtractor(cache=tmp_path).fit([])
     extractor.transform(gray[:1])
     slow = convert_slowly(monkeypatch)
