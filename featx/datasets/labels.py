@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numbers
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 from featx.datasets.tags import Tags, are_tags, as_tags, is_one_hot, tag_matrix, tag_names
 from featx.errors import ComparisonError, OptionError
 from featx.system.array_types import IntArray
-from featx.system.formatting import format_count
+from featx.system.formatting import format_count, shorten
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -199,13 +199,18 @@ def as_label_array(labels: Any, name: str = "y") -> np.ndarray[Any, Any]:
     Raises
     ------
     ComparisonError
-        The labels are one-hot encoded, or lists of other types than str.
+        The labels are one-hot encoded or another matrix, lists of other types than str, or have no order.
 
     Examples
     --------
     >>> as_label_array(np.array([[3], [5]]))
     array([3, 5])
     """
+    if isinstance(labels, Mapping | Set):
+        raise ComparisonError(
+            f"{name} must have an order, got {type(labels).__name__}. Pass one label for each image, such as "
+            f"[{name}[path] for path in images]."
+        )
     has_rows = hasattr(labels, "__array__") or hasattr(labels, "toarray")
     if isinstance(labels, Iterable) and not has_rows and not isinstance(labels, str | bytes):
         labels = list(labels)
@@ -231,7 +236,20 @@ def as_label_array(labels: Any, name: str = "y") -> np.ndarray[Any, Any]:
         column = column[:, 0]
     elif column.ndim == 2 and is_one_hot(column):
         raise _one_hot_error(labels, name)
+    elif column.ndim == 2 and column.shape[0] > 1:
+        raise _matrix_error(column, name)
+    if column.dtype.kind == "S":  # as h5py has text
+        return np.char.decode(column, "utf-8", "replace")
     return column  # type: ignore[no-any-return]
+
+
+def _matrix_error(matrix: np.ndarray[Any, Any], name: str) -> ComparisonError:
+    other = next((value for value in matrix.ravel().tolist() if value not in (0, 1)), matrix.flat[0])
+    return ComparisonError(
+        f"{name} must have one label per image, or a column of 0 and 1 for each tag, got a matrix of shape "
+        f"{matrix.shape} with values such as {shorten(repr(other))}. Round probabilities, ({name} > 0.5).astype(int), "
+        "or select one column."
+    )
 
 
 def _one_hot_error(labels: Any, name: str) -> ComparisonError:

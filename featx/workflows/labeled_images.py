@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from featx.datasets.find import find_images
+from featx.datasets.folders.names import normalize_label
 from featx.datasets.image_table import ImagesLike, ImageTable, LabelsLike
 from featx.datasets.label_names import (
     joined_tags_note,
@@ -69,6 +70,7 @@ def as_image_table(
     changes: dict[str, Any] = {}
     if "y" in columns:
         labels = [None if is_missing(label) else label for label in columns["y"]]
+        labels = [normalize_label(label) or None if isinstance(label, str) else label for label in labels]
         known = [label for label in labels if label is not None]
         if len(known) < len(labels) and known and all(isinstance(label, float) for label in known):
             integers = iter(as_integers(np.array(known)).tolist())

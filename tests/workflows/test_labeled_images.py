@@ -72,3 +72,23 @@ def test_notes_of_long_names_are_short() -> None:
     prepare_table(ImageTable(["a", "b"], names, notes=(f"{names[0]!r} is long",)), None, notes)
     assert len(notes) == 2
     assert all(len(note) < 1000 for note in notes)
+
+
+def test_labels_of_python_are_those_of_tables() -> None:
+    names = [" cat", "cat\u00a0", "", "cafe\u0301"]
+    assert as_image_table(list("abcd"), names).labels == ["cat", "cat", None, "café"]
+    assert as_image_table(list("ab"), np.array([b"cat", b"dog"])).labels == ["cat", "dog"]
+
+
+@pytest.mark.parametrize(
+    ("y", "words"),
+    [
+        ({"a": "cat", "b": "dog"}, r"y must have an order, got dict\. Pass .*\[y\[path\] for path in images\]"),
+        ({"cat", "dog"}, "y must have an order, got set"),
+        ([[0.9, 0.1], [0.2, 0.8]], r"values such as 0\.9\. Round probabilities, \(y > 0\.5\)\.astype\(int\)"),
+        (np.array([[1, -1], [0, 1]]), "values such as -1"),
+    ],
+)
+def test_labels_without_order_or_of_other_values_are_errors(y: Any, words: str) -> None:
+    with pytest.raises(ComparisonError, match=words):
+        as_image_table(["a", "b"], y)
