@@ -51,12 +51,12 @@ def score_all(
     from threadpoolctl import threadpool_limits
 
     data, notes = schedule.data, schedule.notes
-    (n_samples, n_features), n_classes = data.X.shape, data.n_classes
+    n_train, n_features, n_classes = max(len(train) for train, _ in schedule.folds), data.X.shape[1], data.n_classes
     memory = data.limits.thread_share * available_memory()
 
     def fits(baseline: Baseline, n_folds: int) -> bool:
         """Return whether so many folds fit into the memory of this process at the same time for certain."""
-        return n_folds * fit_bytes(baseline, n_samples, n_features, n_classes) <= memory
+        return n_folds * fit_bytes(baseline, n_train, n_features, n_classes) <= memory
 
     # One fold per core, with one BLAS thread each: on matrices of this size, several BLAS threads mostly wait for each
     # other (measured: logistic regression takes ten times as long with two).

@@ -48,14 +48,15 @@ class Cost:
     start_seconds: float = 0.0
 
 
-def fit_bytes(baseline: Baseline, n_samples: int, n_features: int, n_classes: int) -> float:
+def fit_bytes(baseline: Baseline, n_train: int, n_features: int, n_classes: int) -> float:
     """Return roughly the memory of a fit, from the shapes of its largest arrays.
 
     Parameters
     ----------
     baseline : Baseline
         The dummy estimator takes nothing. An estimator that is not built in may have any of the arrays of others.
-    n_samples, n_features, n_classes : int
+    n_train, n_features, n_classes : int
+        Number of training samples, features and classes.
 
     Examples
     --------
@@ -67,18 +68,18 @@ def fit_bytes(baseline: Baseline, n_samples: int, n_features: int, n_classes: in
     """
     if baseline.is_builtin and baseline.name == "dummy":
         return 0.0
-    rows = 2 * 8 * n_samples * n_features
+    rows = 2 * 8 * n_train * n_features
     weights = 8 * _N_WEIGHT_COPIES * n_features * n_classes
     covariances = 8 * 4 * n_features**2
-    votes = 4 * n_samples * n_classes**2  # of a fifth of the samples; those of built-in estimators are in blocks
+    votes = 4 * n_train * n_classes**2  # of a fourth as many test samples; those of built-in estimators are in blocks
     if baseline.is_precomputable:
-        kernel = (4 + 8 + 8) * n_samples**2  # of float32, of float64, and the copy of libsvm
-        coefficients = 2 * 8 * n_samples * n_classes
+        kernel = (4 + 8 + 8) * n_train**2  # of float32, of float64, and the copy of libsvm
+        coefficients = 2 * 8 * n_train * n_classes
         return float(rows + kernel + coefficients + votes * baseline.is_calibrated)
     if not baseline.is_builtin:
-        distances = 8 * n_samples**2
+        distances = 8 * n_train**2
         return float(rows + max(weights, covariances, distances, votes))
-    gram = 8 * 3 * min(n_samples, n_features) ** 2
+    gram = 8 * 3 * min(n_train, n_features) ** 2
     return float(rows + {"logreg": weights, "ridge": gram, "lda": covariances}.get(baseline.name, 0))
 
 
