@@ -6,6 +6,7 @@ import concurrent.futures
 import contextlib
 import dataclasses
 import functools
+import math
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -67,7 +68,9 @@ class FoldWorkers:
             self._pool.shutdown(wait=True, kill_workers=True)
             self._pool = None
 
-    def estimate(self, baseline: Baseline, fold: Fold, *, tune: bool, deadline: float, memory: float) -> Cost:
+    def estimate(
+        self, baseline: Baseline, fold: Fold, *, tune: bool, deadline: float, memory: float = math.inf
+    ) -> Cost:
         """Return the estimated cost of a fold; see :func:`estimate_cost`."""
         arguments = [(baseline, fold, tune, memory)]
         cost: Cost = self._run(self._n_processes, _estimate, arguments, deadline, lambda n_done: None)[0]
