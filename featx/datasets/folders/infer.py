@@ -13,7 +13,7 @@ from featx.datasets.folders.class_level import are_splits, layout_of_level
 from featx.datasets.folders.layout import Layout, Part, normalize_splits
 from featx.datasets.folders.questions import depth, join_folders
 from featx.datasets.folders.tree import FolderTree
-from featx.datasets.folders.words import FolderName
+from featx.datasets.folders.words import FolderName, parts_next_to_classes
 from featx.system.formatting import format_list
 
 #: Maximum number of single folders around everything that are not classes.
@@ -84,6 +84,7 @@ class _Inference:
             self._next_to_copy(base, names)
             or self._next_to_unlabeled(base, names)
             or self._next_to_parts(base, names)
+            or self._next_to_flat(base, names)
             or self._same_subfolders(base, names)
             or self._classes(base)
         )
@@ -102,6 +103,8 @@ class _Inference:
             self._notes.append(f"Folder {base!r} contains all images and is not a class: its subfolders are.")
         self._note_subfolders(base)
         self._note_images_next_to([base])
+        if note := questions.classes_named_as_parts(self._names(base)):
+            self._notes.append(note)
         if empty := self._tree.other_folders(base):
             self._notes.append(f"Folders without images are no classes: {format_list(empty)}.")
         return self._layout(depth(base))
@@ -275,7 +278,7 @@ class _Inference:
                 reason = questions.flat_parts(self._tree, base, names)
                 layout = self._question(reason) if is_flat else self._pooled(folders, is_folds=False)
             else:
-                layout = self._same_subfolders(base, others) or self._classes(base)
+                layout = self._next_to_flat(base, others) or self._same_subfolders(base, others) or self._classes(base)
         paths = [join_folders(base, name.name) for name in unlabeled]
         note = f"Images in {format_list(paths)} have no label, by the name of the folder."
         parts = {**layout.parts, **dict.fromkeys(paths, Part())}
@@ -300,6 +303,15 @@ class _Inference:
                 if not self._have_subfolders(base, others):
                     return self._question(questions.next_to_part(self._source, base, name, others))
         return None
+
+    def _next_to_flat(self, base: str, names: list[FolderName]) -> Layout | None:
+        """Return a question if a folder among classes has test images, all images or masks by its name. None: no."""
+        flat = [name for name in names if len(self._tree.folders(join_folders(base, name.name))) <= 1]
+        parts = parts_next_to_classes(flat)
+        others = [name for name in names if name not in parts]
+        if not parts or len(others) < 2:
+            return None
+        return self._question(questions.next_to_flat(self._source, base, parts, others))
 
     def _have_subfolders(self, base: str, names: list[FolderName]) -> bool:
         """Return whether each folder has several subfolders, and no other images."""

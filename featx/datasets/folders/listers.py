@@ -241,14 +241,16 @@ class ArchiveLister(_NameLister):
         self._zip_encoding, self._label_field = zip_encoding, label_field
 
     def layout(self, class_level: int | None = None, *, is_only_source: bool = True) -> Layout:
-        """Return the layout of all names in the archive or its folder."""
+        """Return the layout of all names in the archive. A flat folder of it among several sources is a class."""
         names, ignored, notes = list_archive(self._archive, self._zip_encoding)
         if self._folder:
             names = [name.removeprefix(self._folder) for name in names if name.startswith(self._folder)]
         self._ignored.update(ignored)
         tree = NameTree()
         self._names = list(self._images_among(iter(names), tree))
-        layout = infer_layout(tree, self._source, class_level)
+        is_class = bool(self._folder) and not is_only_source and class_level is None and not tree.folders()
+        label = normalize_label(os.path.basename(self._source)) if is_class else None
+        layout = infer_layout(tree, self._source, class_level) if label is None else Layout(label=label)
         if class_level is None:
             notes += self._read_labels(names, layout)
         layout = dataclasses.replace(layout, notes=(*notes, *layout.notes))

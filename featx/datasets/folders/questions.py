@@ -55,11 +55,31 @@ def next_to_part(source: str, base: str, part: FolderName, others: Sequence[Fold
     )
 
 
+def next_to_flat(source: str, base: str, parts: Sequence[FolderName], others: Sequence[FolderName]) -> str:
+    """Return why folders next to classes are probably none."""
+    first, second = (join_folders(source, base, name.name) for name in others[:2])
+    rest = " and so on" if len(others) > 2 else ""
+    are = "is no class by its name" if len(parts) == 1 else "are no classes by their names"
+    return (
+        f"{quoted(parts)} {are}, next to other folders ({quoted(others)}). If the others are the classes, pass them, "
+        f"{first!r} {second!r}{rest}, or move {quoted(parts)} elsewhere. {as_classes(base)}"
+    )
+
+
+def classes_named_as_parts(names: Sequence[FolderName]) -> str:
+    """Return a note if classes have the names of parts of a data set. Empty: none has."""
+    kinds = [name for name in names if name.kind in ("train", "test") and not name.rest]
+    if not kinds or len(names) == len(kinds):
+        return ""
+    verb = "is read as a class" if len(kinds) == 1 else "are read as classes"
+    return f"{quoted(kinds)} {verb}. If these are training or test images, move them elsewhere."
+
+
 def copy_of_classes(source: str, base: str, copy: str, shared: Iterable[str]) -> str:
-    """Return why a folder may contain a copy of the folders next to it."""
+    """Return why a folder, with its path in the source, may contain a copy of the folders next to it."""
     return (
         f"{copy!r} has subfolders with the names of folders next to it ({format_list(list(shared))}): it may be a copy "
-        f"of them. If so, pass {join_folders(source, base, copy)!r}, or move it elsewhere. "
+        f"of them. If so, pass {join_folders(source, copy)!r}, or move it elsewhere. "
         f"{as_classes(base)}"
     )
 

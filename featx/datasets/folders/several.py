@@ -6,6 +6,7 @@ import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 
+from featx.datasets.folders import questions
 from featx.datasets.folders.layout import Layout
 from featx.datasets.folders.names import is_image_name, normalize_label
 from featx.datasets.folders.tree import DirectoryTree
@@ -130,7 +131,8 @@ def _folders(trees: Mapping[str, DirectoryTree]) -> SeveralSources:
     nested = [source for source in trees if source not in flat]
     parents = {os.path.dirname(os.path.abspath(source)) for source in trees}
     if not nested:
-        return SeveralSources(flat, trees)
+        parts = questions.classes_named_as_parts([FolderName.parse(_base_name(source)) for source in flat])
+        return SeveralSources(flat, trees, notes=(parts,) if parts else ())
     shown = format_list([_base_name(source) for source in nested])
     if flat and len(parents) == 1:
         note = f"Each source is a class by its name. The subfolders of {shown} are not, as other sources have none."

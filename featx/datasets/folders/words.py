@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 import unicodedata
+from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
 #: What a folder contains as part of a data set: images of a split, of a fold, or simply some of the images.
@@ -45,6 +46,10 @@ _FILLERS = _IMAGES | {
     *("data", "dataset", "datasets", "set", "sets", "folder", "split", "jpg", "jpeg", "png", "raw", "original", "full"),
     *("labeled", "labelled", "public", "private", "resized", "cropped", "final"),
 }
+#: Words of a folder of all images, unlike styles of images such as photos next to paintings.
+_WHOLE = frozenset(("image", "images", "img", "imgs", "jpegimages"))
+#: Training images, but also a class of vehicles.
+_VEHICLES = frozenset(("train", "trains"))
 #: Words of columns of flags, such as ``is_test``.
 _FLAG_WORDS = frozenset(("is", "in", "for", "flag", "est", "ist", "es"))
 #: Ends of words that are written together, as in ``trainset``.
@@ -126,6 +131,27 @@ def split_kind(name: str) -> Kind | None:
     """Return the part of a split that a value of a split column means, or None if it is unknown."""
     kind = FolderName.parse(name).kind
     return kind if kind in ("train", "val", "test") else None
+
+
+def parts_next_to_classes(names: Sequence[FolderName]) -> list[FolderName]:
+    """Return the folders that are no classes by their names, wherever they are: test images, all images, or masks.
+
+    Examples
+    --------
+    >>> names = map(FolderName.parse, ("cat", "dog", "test_images", "masks", "train", "photo"))
+    >>> [name.name for name in parts_next_to_classes(list(names))]
+    ['test_images', 'masks']
+    """
+    masks = [name for name in names if name.is_annotations]
+    has_opposite = any("invalid" in name.rest for name in names)
+    return [
+        name
+        for name in names
+        if (name.kind in ("val", "test") and not name.rest and not has_opposite)
+        or (name.kind == "train" and not name.rest and name.name.lower() not in _VEHICLES)
+        or (name.is_images and not _WHOLE.isdisjoint(words_of(name.name)))
+        or (masks == [name] and _ANNOTATIONS.union(_FILLERS).issuperset(words_of(name.name)) and name.name[-1:] in "sS")
+    ]
 
 
 def flag_kind(name: str) -> Kind | None:

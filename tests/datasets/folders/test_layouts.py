@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import tarfile
 import zipfile
 from collections import Counter
@@ -217,7 +218,27 @@ LAYOUTS = {
     "parts next to a class": Layout(
         "train/cat test/cat extra", reason="('extra')", levels={1: {"train", "test", "extra"}}
     ),
-    "trains among classes": Layout("train car bus", {(name, None): 2 for name in ("train", "car", "bus")}),
+    "trains among classes": Layout(
+        "train car bus",
+        {(name, None): 2 for name in ("train", "car", "bus")},
+        note="'train' is read as a class. If these are training or test images, move them elsewhere.",
+    ),
+    "test images next to classes": Layout(
+        "cat dog test", reason="'test' is no class by its name, next to", levels={1: {"cat", "dog", "test"}}
+    ),
+    "test images in a folder next to classes": Layout("data/cat data/dog data/val/val", reason="'val' is no class"),
+    "several parts next to classes": Layout(
+        "cat dog holdout eval images", reason="'eval', 'holdout', 'images' are no classes by their names"
+    ),
+    "masks next to classes": Layout("cat dog masks", reason="move 'masks' elsewhere"),
+    "unlabeled and test images next to classes": Layout(
+        "cat dog test unlabeled", reason="'test' is no class", note="Images in 'unlabeled' have no label"
+    ),
+    "faces with masks": Layout("mask no_mask other", {(name, None): 2 for name in ("mask", "no_mask", "other")}),
+    "test images next to one class": Layout(
+        "cat test", {("cat", None): 2, ("test", None): 2}, note="'test' is read as a class. If these are"
+    ),
+    "photos next to other styles": Layout("art photo sketch", {(name, None): 2 for name in ("art", "photo", "sketch")}),
     "valid and invalid": Layout("valid invalid", {("valid", None): 2, ("invalid", None): 2}),
     "tests among classes": Layout(
         "test_positive test_negative", {("test_positive", None): 2, ("test_negative", None): 2}
@@ -302,6 +323,31 @@ def test_folders_that_reasons_name_are_sources(make: Callable[[list[str], Path],
     assert Counter(find_images(f"{source}/x_train").labels) == {"cat": 2, "dog": 2}
     assert find_images(f"{source}/x_test/").paths == [f"{source}/x_test/cat/{number}.jpg" for number in (1, 2)]
     assert find_images(f"{source}/data/yes/1.jpg").paths == [f"{source}/data/yes/1.jpg"]
+
+
+@pytest.mark.parametrize("make", [_as_folder, _as_zip, _as_tar])
+def test_classes_next_to_test_images_are_sources(make: Callable[[list[str], Path], Path], tmp_path: Path) -> None:
+    source = make(_names(Layout("data/cat data/dog data/test")), tmp_path)
+    reason = find_images(source).no_labels_reason
+    assert f"pass them, '{source}/data/cat' '{source}/data/dog', or move 'test' elsewhere" in reason
+    table = find_images([f"{source}/data/{name}" for name in ("cat", "dog")])
+    assert (Counter(table.labels), table.notes) == ({"cat": 2, "dog": 2}, ())
+
+
+def test_several_sources_with_a_folder_of_test_images_are_noted(tmp_path: Path) -> None:
+    source = _as_folder(_names(Layout("cat dog test")), tmp_path)
+    assert "'test' is read as a class" in find_images(sorted(source.iterdir())).notes[0]
+
+
+@pytest.mark.parametrize("make", [_as_folder, _as_zip, _as_tar])
+@pytest.mark.parametrize("folders", ["yes no brain/yes brain/no", "data/yes data/no data/brain/yes data/brain/no"])
+def test_the_folder_that_is_a_copy_is_a_source(
+    folders: str, make: Callable[[list[str], Path], Path], tmp_path: Path
+) -> None:
+    reason = find_images(make(_names(Layout(folders)), tmp_path)).no_labels_reason
+    suggested = re.search(r"If so, pass '(.*?)'", reason)
+    assert suggested is not None
+    assert Counter(find_images(suggested[1]).labels) == {"yes": 2, "no": 2}
 
 
 def test_several_sources_that_are_parts_of_a_split(tmp_path: Path) -> None:
