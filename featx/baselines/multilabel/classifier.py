@@ -221,10 +221,11 @@ class TagClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):  # type
         ]
         for _, transformer in fitted[0][1] if fitted else []:  # those of all tags are the same
             X = transformer.transform(X)
-        if len(self.joint_tags_):
+        joint_tags = getattr(self, "joint_tags_", ())  # models of earlier versions have none
+        if len(joint_tags):
             values = getattr(fitted[0][2], method)(X)
             is_list = isinstance(values, list)  # of probabilities
-            columns[:, self.joint_tags_] = np.stack([value[:, 1] for value in values], axis=1) if is_list else values
+            columns[:, joint_tags] = np.stack([value[:, 1] for value in values], axis=1) if is_list else values
             return columns
         for index, _, classifier in fitted:
             values = getattr(classifier, method)(X)

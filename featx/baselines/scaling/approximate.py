@@ -64,17 +64,19 @@ def approximate_baselines(
                 f"{baseline.name} is approximated for {n_samples:,} samples: {limits.n_components:,} components of its "
                 "RBF kernel (Nystroem) and a ridge model, whose penalty generalized cross-validation selects. Use "
                 "exact=True (--exact) for the support vector machine, whose time grows with the square of the number "
-                f"of samples.{_note_on_classes(n_classes, limits)}"
+                "of samples."
             )
+            notes.extend(note_on_classes(baseline.name, n_classes, limits))
         else:
             replaced.append(baseline)
     return replaced
 
 
-def _note_on_classes(n_classes: int, limits: ScaleLimits) -> str:
+def note_on_classes(name: str, n_classes: int, limits: ScaleLimits) -> list[str]:
+    """Return a note if there are many classes for the number of components."""
     if n_classes * _COMPONENTS_PER_CLASS <= limits.n_components:
-        return ""
-    return f" With {n_classes:,} classes the approximation may be less accurate; compare it with logreg."
+        return []
+    return [f"With {n_classes:,} classes the approximation of {name} may be less accurate; compare it with logreg."]
 
 
 def _approximation(baseline: Baseline, limits: ScaleLimits, random_state: int) -> Baseline:

@@ -21,8 +21,8 @@ from featx.system.terminal.progress import Stage
 
 #: Fraction of the available memory that folds may take.
 _MEMORY_SHARE = 0.8
-#: With fewer samples of each class, the number of classes decides what memory an estimator takes.
-_ROWS_PER_CLASS = 100
+#: Beyond it, the number of classes decides what memory many estimators take.
+_MANY_CLASSES = 100
 
 
 @dataclasses.dataclass(frozen=True)
@@ -197,7 +197,7 @@ def memory_remedy(n_samples: int, n_features: int, n_classes: int) -> str:
     """
     if n_features > n_samples:
         what = 'fewer features, for example pooling="avg" (--pooling avg)'
-    elif n_classes * _ROWS_PER_CLASS > n_samples:
+    elif n_classes > _MANY_CLASSES:
         what = "fewer classes or samples"
     else:
         what = "fewer samples"

@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits
 from featx.baselines.builtin_baselines import Baseline
 from featx.baselines.fitting import FoldResult, score_fold
 from featx.baselines.folds.split import Fold
-from featx.baselines.scaling.approximate import ALPHAS
+from featx.baselines.scaling.approximate import ALPHAS, note_on_classes
 from featx.baselines.scaling.column_statistics import ColumnStatistics
 from featx.baselines.scaling.limits import ScaleLimits
 from featx.baselines.scaling.schedule import Schedule
@@ -166,6 +166,8 @@ def stream_baselines(baselines: Sequence[Baseline], streams: Streams, notes: lis
             replaced.append(dataclasses.replace(baseline, name=f"{baseline.name} ({suffix})"))
             direct[replaced[-1].name] = functools.partial(streams.score, baseline.name, fit)
             whole.append(baseline.name)
+            if baseline.kernel == "rbf":
+                notes.extend(note_on_classes(baseline.name, len(rows.classes), limits))
             untuned += [baseline.name] if streams.tune and baseline.name != "ridge" else []
         else:
             name = f"{baseline.name} (sample of {limits.subset_rows:,})" if is_sampled else baseline.name
