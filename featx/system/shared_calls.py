@@ -95,9 +95,12 @@ class SharedCalls(Generic[_Result]):
 
     def _end(self, own: _Call[_Result]) -> None:
         """Let another thread run; after an interrupt of this one, also the calls that it has not run."""
-        with self._lock:
-            waiting = [call for call in [*own.shared, *self._waiting] if not call.is_done and call is not own]
-            own.shared, self._waiting = [], waiting
+
+        def is_left(call: _Call[_Result]) -> bool:
+            return not call.is_done and call is not own
+
+        with self._lock:  # no loop: Python 3.12 does not unlock after an interrupt of its jump
+            own.shared, self._waiting = [], list(filter(is_left, [*own.shared, *self._waiting]))
             if self._runner is own:
                 self._runner = None
             self._change.notify_all()
