@@ -10,7 +10,7 @@ labels and splits; :func:`featx.check_images` reads each image without a network
 ``label_types``    infers the type of labels that are written as text
 ``label_names``    class names that may mean the same class
 ``labels``         labels as arrays: task, missing values, encodings
-``tags``           several labels of one image
+``tags``           several labels of one image, and errors of labels in several columns
 ``pixel_range``    the range of pixels with more than 8 bits, by an option or a sample
 ``dicom_windows``  windows of DICOM files
 ``failures``       images that could not be read

@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import numbers
 from collections.abc import Iterable, Mapping, Sequence, Set
-from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from featx.datasets.tags import Tags, are_tags, as_tags, is_one_hot, tag_matrix, tag_names
+from featx.datasets.tags import (
+    Tags,
+    are_tags,
+    as_tags,
+    is_one_hot,
+    matrix_error,
+    one_hot_error,
+    raise_for_sparse,
+    tag_matrix,
+    tag_names,
+)
 from featx.errors import ComparisonError, OptionError
 from featx.system.array_types import IntArray
-from featx.system.formatting import format_count, shorten
+from featx.system.formatting import format_count
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -222,7 +232,7 @@ def as_label_array(labels: Any, name: str = "y") -> np.ndarray[Any, Any]:
         array[:] = labels
         return array
     if hasattr(labels, "toarray") and np.shape(labels)[1] > 1:
-        _raise_for_sparse(labels, name)
+        raise_for_sparse(labels, name)
     if isinstance(labels, list) and labels and isinstance(labels[0], str):
         return text_array(labels)
     try:
@@ -235,38 +245,12 @@ def as_label_array(labels: Any, name: str = "y") -> np.ndarray[Any, Any]:
     if column.ndim == 2 and column.shape[1] == 1:
         column = column[:, 0]
     elif column.ndim == 2 and is_one_hot(column):
-        raise _one_hot_error(labels, name)
+        raise one_hot_error(labels, name)
     elif column.ndim == 2 and column.shape[0] > 1:
-        raise _matrix_error(column, name)
+        raise matrix_error(column, name)
     if column.dtype.kind == "S":  # as h5py has text
         return np.char.decode(column, "utf-8", "replace")
     return column  # type: ignore[no-any-return]
-
-
-def _matrix_error(matrix: np.ndarray[Any, Any], name: str) -> ComparisonError:
-    other = next((value for value in matrix.ravel().tolist() if value not in (0, 1)), matrix.flat[0])
-    return ComparisonError(
-        f"{name} must have one label per image, or a column of 0 and 1 for each tag, got a matrix of shape "
-        f"{matrix.shape} with values such as {shorten(repr(other))}. Round probabilities, ({name} > 0.5).astype(int), "
-        "or select one column."
-    )
-
-
-def _one_hot_error(labels: Any, name: str) -> ComparisonError:
-    return ComparisonError(
-        f"{name} must have one label per image, got one-hot labels of shape {np.shape(labels)}. Pass "
-        f"{_decoded(labels, name)}."
-    )
-
-
-def _raise_for_sparse(labels: Any, name: str) -> NoReturn:
-    """Raise an error for a sparse matrix that has no tags; its dense form may not fit into memory."""
-    if as_tags(labels, allow_one_hot=True) is not None:
-        raise _one_hot_error(labels, name)
-    raise ComparisonError(
-        f"{name} must have one label per image, or 0 and 1 for each tag, got a sparse matrix of shape "
-        f"{np.shape(labels)} with other values. Pass {name} != 0 for tags."
-    )
 
 
 def text_array(labels: Sequence[str]) -> np.ndarray[Any, Any]:
@@ -277,17 +261,6 @@ def text_array(labels: Sequence[str]) -> np.ndarray[Any, Any]:
     array = np.empty(len(labels), dtype=object)
     array[:] = [known.setdefault(label, label) for label in labels]
     return array
-
-
-def _decoded(one_hot: Any, name: str) -> str:
-    """Return the code that turns one-hot labels into classes: their names in a DataFrame, else their numbers."""
-    if hasattr(one_hot, "idxmax"):
-        return f"{name}.idxmax(axis=1)"
-    if hasattr(one_hot, "to_pandas"):
-        return f"{name}.to_pandas().idxmax(axis=1)"
-    if hasattr(one_hot, "toarray"):
-        return f"{name}.toarray().argmax(1)"
-    return f"{name}.argmax(1)" if hasattr(one_hot, "argmax") else f"numpy.argmax({name}, axis=1)"
 
 
 def validate_data(X: Any, y: Any) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], IntArray, list[str]]:

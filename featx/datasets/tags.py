@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, TypeAlias
+from typing import Any, NoReturn, TypeAlias
 
 import numpy as np
 
-from featx.system.formatting import format_count
+from featx.errors import ComparisonError
+from featx.system.formatting import format_count, shorten
 
 #: 0 and 1, which may be many: a value for each image and each tag.
 TagMatrix: TypeAlias = "np.ndarray[Any, np.dtype[np.uint8]]"
@@ -200,3 +201,42 @@ def image_f1(y: np.ndarray[Any, Any], predicted: np.ndarray[Any, Any]) -> np.nda
         if len(true) + len(guess):
             scores[row] = 2 * len(set(true) & set(guess)) / (len(true) + len(guess))
     return scores
+
+
+def matrix_error(matrix: np.ndarray[Any, Any], name: str) -> ComparisonError:
+    """Return the error for labels in several columns that are not 0 and 1."""
+    other = next((value for value in matrix.ravel().tolist() if value not in (0, 1)), matrix.flat[0])
+    return ComparisonError(
+        f"{name} must have one label per image, or a column of 0 and 1 for each tag, got a matrix of shape "
+        f"{matrix.shape} with values such as {shorten(repr(other))}. Round probabilities, ({name} > 0.5).astype(int), "
+        "or select one column."
+    )
+
+
+def one_hot_error(labels: Any, name: str) -> ComparisonError:
+    """Return the error for one-hot labels, with the code that turns them into classes."""
+    return ComparisonError(
+        f"{name} must have one label per image, got one-hot labels of shape {np.shape(labels)}. Pass "
+        f"{_decoded(labels, name)}."
+    )
+
+
+def raise_for_sparse(labels: Any, name: str) -> NoReturn:
+    """Raise an error for a sparse matrix that has no tags; its dense form may not fit into memory."""
+    if as_tags(labels, allow_one_hot=True) is not None:
+        raise one_hot_error(labels, name)
+    raise ComparisonError(
+        f"{name} must have one label per image, or 0 and 1 for each tag, got a sparse matrix of shape "
+        f"{np.shape(labels)} with other values. Pass {name} != 0 for tags."
+    )
+
+
+def _decoded(one_hot: Any, name: str) -> str:
+    """Return the code that turns one-hot labels into classes: their names in a DataFrame, else their numbers."""
+    if hasattr(one_hot, "idxmax"):
+        return f"{name}.idxmax(axis=1)"
+    if hasattr(one_hot, "to_pandas"):
+        return f"{name}.to_pandas().idxmax(axis=1)"
+    if hasattr(one_hot, "toarray"):
+        return f"{name}.toarray().argmax(1)"
+    return f"{name}.argmax(1)" if hasattr(one_hot, "argmax") else f"numpy.argmax({name}, axis=1)"
