@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from featx.datasets.folders.layout import normalize_splits
-from featx.datasets.image_listing import ImageListing
+from featx.datasets.image_listing import ImageListing, ListedImage, Remarks
 from featx.datasets.image_table import ImagesLike, ImageTable, PathsLike, as_path_list
+from featx.datasets.label_types import type_of_labels
 from featx.datasets.source_options import SourceOptions
 from featx.datasets.tables.columns import table_from_frame
 from featx.datasets.tables.file import is_table_name
 from featx.datasets.tables.frames import ListedFeatures, images_of_features, is_dataset_dict, is_frame, read_lazy_table
 from featx.datasets.tables.groups import notes_of_groups, splits_by_name_error
 from featx.datasets.tables.streams import read_into_memory
+from featx.datasets.tags import Tags
 from featx.errors import OptionError, SourceError
 from featx.images.image import is_in_memory
 from featx.images.image_lists import as_image_list, is_lazy_table, is_stream, name_images
+from featx.system.files.url_secrets import check_no_secrets
+from featx.system.formatting import format_count
 
 
 def find_images(
@@ -220,3 +224,49 @@ def as_sources(source: PathsLike | str | os.PathLike[str]) -> list[str]:
     if not sources:
         raise SourceError("source must contain at least one folder or file, got none.")
     return sources
+
+
+def list_source(source: Any, options: SourceOptions) -> tuple[list[str], ImageListing]:
+    """Return the names of sources, and the lister of their images: those of files, or of a table in memory.
+
+    Raises
+    ------
+    SourceError
+        There is no source, or its address has credentials.
+    InputError
+        A source is in memory, and no table.
+    """
+    if isinstance(source, ImageTable | ListedFeatures) or is_lazy_table(source) or is_frame(source):
+        table = find_images(source, **options.as_dict())
+        return [f"{type(source).__name__} of {format_count(len(table), 'image')}"], _TableListing(table)
+    sources = as_sources(source)
+    for path in sources:
+        check_no_secrets(path)
+    return sources, ImageListing(sources, options)
+
+
+class _TableListing(ImageListing):
+    """Lister of the images of a table in memory, whose labels keep their type."""
+
+    def __init__(self, table: ImageTable) -> None:
+        self.remarks = Remarks()  # all else of the base class is about files
+        self.remarks.ignored.update(table.ignored)
+        self._table, self._paths = table, as_path_list(table, "source")
+
+    def images(self, batch_size: int | None = None) -> Iterator[ListedImage]:
+        """Yield all images."""
+        none: list[str | None] = [None] * len(self._paths)
+        for path, label, split, group in zip(
+            self._paths, self._table.labels, self._table.splits or none, self._table.groups or none, strict=True
+        ):
+            text = label if label is None or isinstance(label, Tags) else str(label)
+            yield ListedImage(path, text, split, group)
+
+    @property
+    def label_type(self) -> str:
+        """Type of the labels."""
+        return type_of_labels(map(type, self._table.labels))
+
+    def notes(self) -> list[str]:
+        """Return the notes of the table."""
+        return self._table.all_notes()

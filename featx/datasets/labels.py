@@ -33,7 +33,7 @@ _MIN_SAMPLES_PER_CLASS = 5
 #: Floats below are exact integers.
 _MAX_EXACT = 2**53
 #: Size up to which texts are an array of NumPy's texts, each of which is as long as the longest.
-_MAX_TEXT_BYTES = 2**27
+MAX_TEXT_BYTES = 2**27
 
 
 def is_missing(label: Any) -> bool:
@@ -163,7 +163,7 @@ def validate_labels(y: np.ndarray[Any, Any], task: str) -> np.ndarray[Any, Any]:
         return y
     if task == "regression":
         return _continuous_targets(y)
-    if y.dtype.kind == "U" and y.nbytes > _MAX_TEXT_BYTES:
+    if y.dtype.kind == "U" and y.nbytes > MAX_TEXT_BYTES:
         return text_array(y.tolist())
     if y.dtype.kind != "O":
         return y
@@ -255,7 +255,7 @@ def as_label_array(labels: Any, name: str = "y") -> np.ndarray[Any, Any]:
 
 def text_array(labels: Sequence[str]) -> np.ndarray[Any, Any]:
     """Return texts as an array: of objects, equal ones once, if a long text would make all others as long."""
-    if 4 * len(labels) * max(map(len, labels), default=0) <= _MAX_TEXT_BYTES:
+    if 4 * len(labels) * max(map(len, labels), default=0) <= MAX_TEXT_BYTES:
         return np.array(labels)
     known: dict[str, str] = {}
     array = np.empty(len(labels), dtype=object)

@@ -9,20 +9,18 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Unpack
 
-from featx.datasets.find import as_sources, find_images
+from featx.datasets.find import list_source
 from featx.datasets.image_listing import ListedImage
-from featx.datasets.image_table import ImageTable, PathsLike
+from featx.datasets.image_table import PathsLike
 from featx.datasets.source_options import SourceOptions
-from featx.datasets.tables.frames import ListedFeatures, is_frame
 from featx.extraction.options import ExtractionOptions, resolve_cache
 from featx.extraction.recorded import ExtractionParameters, options_of_call, portable_options, with_absolute_paths
 from featx.features.job_files import FORMAT, JobManifest, shards_per_file
 from featx.features.job_tables import make_plan_table
 from featx.images.image import find_file_state
-from featx.images.image_lists import is_lazy_table
 from featx.jobs.cost_estimate import MAX_SAMPLE, CostEstimate, Speed
 from featx.jobs.job import open_job_folder
-from featx.jobs.plan_writer import ShardListing, TableListing, commit_plan, new_plan, write_plan
+from featx.jobs.plan_writer import ShardListing, commit_plan, new_plan, write_plan
 from featx.jobs.preconditions import check_free, check_not_nested
 from featx.system.files.parquet import import_pyarrow
 from featx.system.files.url_secrets import check_no_secrets
@@ -222,12 +220,9 @@ def plan_job(
         class_level=class_level,
         zip_encoding=zip_encoding,
     )
-    table = _table_in_memory(source, source_options)
-    sources = (
-        as_sources(source) if table is None else [f"{type(source).__name__} of {format_count(len(table), 'image')}"]
-    )
-    listing = ShardListing(sources, source_options) if table is None else TableListing(table)
-    check_not_nested([] if table is not None else sources, folder)
+    sources, images = list_source(source, source_options)
+    listing = ShardListing(images, has_split_column=split_column is not None)
+    check_not_nested(sources, folder)
     check_free(folder)
     with reporting(verbose, progress), stage("plan", None) as advance, new_plan(folder) as job_id:
         estimate = CostEstimate(resolve_cache(cache), resolved, sample)
@@ -244,7 +239,7 @@ def plan_job(
             options=portable_options(dataclasses.replace(extraction, precision=resolved.recipe.precision)),
             source=sources,
             folder=os.getcwd(),
-            labels=listing.label_type,
+            labels=images.label_type,
             splits=listing.splits,
             has_groups=listing.has_groups,
             shard_size=shard_size,
@@ -255,15 +250,8 @@ def plan_job(
             shards_per_file=shards_per_file(shard_size),
         )
         commit_plan(folder, manifest)
-    rest = {"seconds": round(seconds, 3), "ignored": dict(listing.remarks.ignored.most_common())}
-    return _summarize(folder.location, manifest, estimate, speed, **rest, notes=listing.notes())
-
-
-def _table_in_memory(source: Any, options: SourceOptions) -> ImageTable | None:
-    """Return the images that a table in memory lists. None: the source is another one."""
-    if isinstance(source, ImageTable | ListedFeatures) or is_lazy_table(source) or is_frame(source):
-        return find_images(source, **options.as_dict())
-    return None
+    rest = {"seconds": round(seconds, 3), "ignored": dict(images.remarks.ignored.most_common())}
+    return _summarize(folder.location, manifest, estimate, speed, **rest, notes=images.notes())
 
 
 def _plan_tables(

@@ -7,16 +7,12 @@ import hashlib
 import itertools
 import os
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from featx.datasets.folders.layout import splits_by_name
-from featx.datasets.image_listing import ImageListing, ListedImage, Remarks
-from featx.datasets.image_table import ImageTable, as_path_list
-from featx.datasets.label_types import type_of_labels
-from featx.datasets.source_options import SourceOptions
-from featx.datasets.tags import Tags
+from featx.datasets.image_listing import ImageListing, ListedImage
 from featx.errors import JobError
 from featx.features.job_files import FOLDERS, MANIFEST, JobManifest, plan_name, shards_per_file
 from featx.jobs.job import job_exists_error
@@ -25,25 +21,19 @@ from featx.system.files.parquet import import_pyarrow
 from featx.system.files.url_secrets import check_no_secrets
 
 
-class ShardListing(ImageListing):
-    """Lister of the images of a source in the parts of a plan. Their number and digest are known at the end."""
+class ShardListing:
+    """Images of a source in the parts of a plan. Their number and digest are known at the end."""
 
-    def __init__(self, sources: Sequence[str], options: SourceOptions) -> None:
-        super().__init__(sources, options)
-        self._start()
-        for source in sources:
-            check_no_secrets(source)
-
-    def _start(self) -> None:
-        self.n_images = 0
-        self.has_groups = False
+    def __init__(self, images: ImageListing, *, has_split_column: bool = False) -> None:
+        self._images, self._has_split_column = images, has_split_column
+        self.n_images, self.has_groups = 0, False
         self._split_names: dict[str | None, None] = {}
         self._hash = hashlib.blake2b(digest_size=16)
 
     @property
     def splits(self) -> dict[str, str]:
         """Split by its name in the source; see :func:`splits_by_name`."""
-        return splits_by_name(self._split_names, is_column=self._options.split_column is not None)
+        return splits_by_name(self._split_names, is_column=self._has_split_column)
 
     @property
     def digest(self) -> str:
@@ -52,7 +42,7 @@ class ShardListing(ImageListing):
 
     def shards(self, shard_size: int) -> Iterator[list[ListedImage]]:
         """Yield the images of each shard, in bounded memory."""
-        images = self.images(max(100, shard_size))
+        images = self._images.images(max(100, shard_size))
         while shard := list(itertools.islice(images, shard_size)):
             self.n_images += len(shard)
             for path, label, split, group in shard:
@@ -64,34 +54,6 @@ class ShardListing(ImageListing):
                 text += "" if split is None and group is None else f"/{split}\0{group}\0"
                 self._hash.update(text.encode("utf-8", "surrogatepass"))
             yield shard
-
-
-class TableListing(ShardListing):
-    """Lister of the images of a table in memory, whose labels keep their type."""
-
-    def __init__(self, table: ImageTable) -> None:
-        self._options, self.remarks = SourceOptions(), Remarks()
-        self.remarks.ignored.update(table.ignored)
-        self._table, self._paths = table, as_path_list(table, "source")
-        self._start()
-
-    def images(self, batch_size: int | None = None) -> Iterator[ListedImage]:
-        """Yield all images."""
-        none: list[str | None] = [None] * len(self._paths)
-        for path, label, split, group in zip(
-            self._paths, self._table.labels, self._table.splits or none, self._table.groups or none, strict=True
-        ):
-            text = label if label is None or isinstance(label, Tags) else str(label)
-            yield ListedImage(path, text, split, group)
-
-    @property
-    def label_type(self) -> str:
-        """Type of the labels."""
-        return type_of_labels(map(type, self._table.labels))
-
-    def notes(self) -> list[str]:
-        """Return the notes of the table."""
-        return self._table.all_notes()
 
 
 @contextlib.contextmanager

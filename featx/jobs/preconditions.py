@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from featx.datasets.image_listing import ImageListing
 from featx.datasets.source_options import SourceOptions
 from featx.errors import JobError, OptionError, OutputError
 from featx.extraction.options import ExtractionOptions
@@ -116,7 +117,9 @@ def check_same_job(job: Job, sources: Sequence[str], options: ExtractionOptions,
             f"The job in {location!r} differs from the requested one in: {', '.join(different or ['source'])}. Resume "
             f"it (featx job run {shlex.quote(location)}), or choose another output folder."
         )
-    listing = ShardListing(sources, source_options)
+    listing = ShardListing(
+        ImageListing(sources, source_options), has_split_column=source_options.split_column is not None
+    )
     for _ in listing.shards(planned.shard_size):
         pass
     if listing.digest != planned.listed:

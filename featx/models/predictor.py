@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 #: Number of images from which a note states that their features were not kept.
-_MANY_COMPUTED = 1000
+MANY_COMPUTED = 1000
 
 
 class Predictor:
@@ -288,7 +288,7 @@ class Predictor:
 
     def cache_note(self) -> str:
         """Return a note if the features of many images were computed and not added to the cache, or ""."""
-        if self._cache is None or self._engine is None or self._n_computed < _MANY_COMPUTED:
+        if self._cache is None or self._engine is None or self._n_computed < MANY_COMPUTED:
             return ""
         features = f"The features of {format_count(self._n_computed, 'image')} were computed and not added to the cache"
         if getattr(self._engine, "is_from_model_file", False):

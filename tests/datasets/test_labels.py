@@ -112,7 +112,7 @@ def forbidding_toarray(matrix):
 def test_a_long_text_does_not_lengthen_others(monkeypatch):
     labels = ["cat", "dog", "x" * 1000] * 4
     short = as_label_array(labels)
-    monkeypatch.setattr(labels_module, "_MAX_TEXT_BYTES", 1000)
+    monkeypatch.setattr(labels_module, "MAX_TEXT_BYTES", 1000)
     for given in (labels, np.array(labels), np.array(labels, dtype=object)):
         y = validate_labels(as_label_array(given), "classification")
         assert y.dtype == object

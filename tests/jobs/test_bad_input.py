@@ -10,6 +10,7 @@ import pytest
 
 from featx import job_status, merge_job, run_job
 from featx.cli import main as cli
+from featx.datasets.image_listing import ImageListing
 from featx.datasets.source_options import SourceOptions
 from featx.errors import JobError, OptionError, OutputError, SourceError, SourceNotFoundError
 from featx.jobs.plan_writer import ShardListing
@@ -153,7 +154,7 @@ def test_changed_label_is_another_list(tmp_path: Path) -> None:
     for label in "xy":
         table = tmp_path / f"{label}.csv"
         table.write_text(f"path,label\n{tmp_path}/images/a/0000.png,{label}\n")
-        listing = ShardListing([str(table)], SourceOptions())
+        listing = ShardListing(ImageListing([str(table)], SourceOptions()))
         assert [len(shard) for shard in listing.shards(10)] == [1]
         digests.append(listing.digest)
     assert digests[0] != digests[1]

@@ -282,7 +282,7 @@ def test_pipeline_that_is_fitted_again_adds_features(
 def test_note_on_many_features_that_are_not_kept(
     model: Path, digits: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("featx.models.predictor._MANY_COMPUTED", 10)
+    monkeypatch.setattr("featx.models.predictor.MANY_COMPUTED", 10)
     predictor, writer = (Predictor(model, cache=tmp_path, write_cache=is_written) for is_written in (False, True))
     for each in (predictor, writer):
         each.predict_each(copies(digits, 10))

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
 #: The duration of a fit is announced from so many seconds on.
-_MIN_SECONDS = 2.0
+MIN_ANNOUNCED_SECONDS = 2.0
 _HALF_NOTE = 'Precision "auto" is {} on this {}; others predict with precision="float32" (--precision float32).'
 
 
@@ -247,7 +247,7 @@ def expected_fit_seconds(best: Baseline, comparison: ImageComparison, n_samples:
 
 
 def _describe_fit(name: str, seconds: float) -> str:
-    return name if seconds < _MIN_SECONDS else f"{name}, about {format_minutes(seconds)}"
+    return name if seconds < MIN_ANNOUNCED_SECONDS else f"{name}, about {format_minutes(seconds)}"
 
 
 def _note_on_exact_fit(best: Baseline, n_samples: int, seconds: float) -> list[str]:

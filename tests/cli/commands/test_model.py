@@ -68,7 +68,7 @@ def test_missing_source_does_not_affect_others(
 def test_predict_adds_features_to_the_cache_on_request(
     model: Path, digits: list[Path], capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("featx.models.predictor._MANY_COMPUTED", 2)
+    monkeypatch.setattr("featx.models.predictor.MANY_COMPUTED", 2)
     command = ["predict", str(model), *map(str, digits[:2]), "--cache", str(tmp_path / "cache")]
     for options, is_written in ([], False), (["--write-cache"], True):
         assert cli.main([*command, *options]) == 0

@@ -193,7 +193,7 @@ def test_estimator_and_select_from_cannot_be_combined(paths: list[str], labels: 
 def test_the_time_of_the_fit_to_all_images_is_announced(
     paths: list[str], labels: list[str], counting: CountingBackbone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(training, "_MIN_SECONDS", 0.0)
+    monkeypatch.setattr(training, "MIN_ANNOUNCED_SECONDS", 0.0)
     monkeypatch.setattr(training, "ScaleLimits", functools.partial(ScaleLimits, exact_rows=10))
     messages: list[str] = []
     trained = train(paths, labels, estimator="svm", progress=lambda report: messages.append(report.message))
