@@ -214,7 +214,7 @@ def print_message(args: argparse.Namespace, message: str) -> None:
 
 def note_ignored(args: argparse.Namespace, ignored: dict[str, int]) -> None:
     """Report the files that were skipped."""
-    from featx.datasets.image_listing import format_ignored
+    from featx.datasets.folders.absent import format_ignored
 
     if ignored:
         n_ignored = format_count(sum(ignored.values()), "file")

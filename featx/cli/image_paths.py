@@ -91,7 +91,7 @@ def _as_path(line: bytes, separator: bytes) -> str:
 def raise_for_images(missing: Sequence[str], n_done: int, n_failed: int, first: Failure | None) -> None:
     """Raise an error for missing sources, or if no image was readable; called after all others are processed."""
     from featx.datasets.failures import all_unreadable_error
-    from featx.datasets.image_listing import source_not_found_message
+    from featx.datasets.folders.absent import source_not_found_message
     from featx.errors import SourceNotFoundError
 
     if missing:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from featx.datasets.folders.layout import normalize_splits
+from featx.datasets.folders.questions import labels_in_files
 from featx.datasets.image_listing import ImageListing, ListedImage, Remarks
 from featx.datasets.image_table import ImagesLike, ImageTable, PathsLike, as_path_list
 from featx.datasets.label_types import type_of_labels
@@ -171,10 +172,13 @@ def find_images(
 
 
 def _table_hint(sources: Sequence[str]) -> str:
-    """Return why images of a flat folder have no label if there is a table next to them, else an empty text."""
+    """Return why images of a flat folder have no label if tables or labels are next to them, else an empty text."""
     if len(sources) != 1 or not os.path.isdir(sources[0]):
         return ""
-    tables = sorted(name for name in os.listdir(sources[0]) if is_table_name(name, is_only_source=False))
+    names = os.listdir(sources[0])
+    if any(name.lower().endswith(".cls") for name in names):
+        return f"The images of {sources[0]!r} are in no class folders: {labels_in_files(sources[0])}"
+    tables = sorted(name for name in names if is_table_name(name, is_only_source=False))
     if not tables:
         return ""
     path = os.path.join(sources[0], tables[0])

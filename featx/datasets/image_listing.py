@@ -5,11 +5,10 @@ from __future__ import annotations
 import collections
 import dataclasses
 import os
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
+from featx.datasets.folders.absent import no_images_message, source_not_found_message
 from featx.datasets.folders.layout import Layout, normalize_splits
 from featx.datasets.folders.listers import IgnoredCounter, make_lister
 from featx.datasets.folders.several import SeveralSources, read_together
@@ -19,15 +18,14 @@ from featx.datasets.tables.array_sources import MAX_SOURCES, ArrayPart, find_arr
 from featx.datasets.tables.cells import describe_columns
 from featx.datasets.tables.columns import JOINED, ImageColumns, no_labels_reason
 from featx.datasets.tables.file import TABLE_SUFFIXES, check_is_read, is_table_name, read_batches
-from featx.datasets.tables.metadata import find_metadata, metadata_note
-from featx.datasets.tables.shards import data_files_in, expand_sources, is_data_file, splits_of_files
+from featx.datasets.tables.metadata import find_metadata, find_metadata_of_splits, metadata_note
+from featx.datasets.tables.shards import archives_in, data_files_in, expand_sources, is_data_file, splits_of_files
 from featx.datasets.tags import SEPARATOR, Tags, split_tags, untagged_notes
 from featx.errors import OptionError, SourceError, SourceNotFoundError, shorten_quoted
-from featx.images.containers.archives import ARCHIVE_SUFFIXES, is_archive
+from featx.images.containers.archives import is_archive
 from featx.images.containers.members import split_member_path
-from featx.images.formats import IMAGE_SUFFIXES
 from featx.system.files import remote
-from featx.system.formatting import format_list, shorten
+from featx.system.formatting import format_list
 
 
 @dataclasses.dataclass
@@ -85,8 +83,12 @@ class ImageListing:
         self, sources: Sequence[str], options: SourceOptions | None = None, *, keep_missing: bool = False
     ) -> None:
         sources = expand_sources(sources)
+        self._archives = archives_in(sources[0]) if len(sources) == 1 else []
+        sources = self._archives or sources
         self.sources, self._options, self._keep_missing = sources, options or SourceOptions(), keep_missing
         self.remarks = Remarks()
+        if self._archives:
+            self.remarks.notes.append(f"Images are read from archives, such as {self._archives[0]!r}.")
         twice = [source for source, n in collections.Counter(map(os.path.normpath, sources)).items() if n > 1]
         if twice and os.path.isdir(twice[0]):  # paths of files may repeat on purpose, as those of a resampled list
             self.remarks.notes.append(f"{twice[0]!r} is given several times: its images have a row each time.")
@@ -132,7 +134,11 @@ class ImageListing:
             yield from self._images_of_arrays()
             return
         if not self._tables:
-            yield from iter_images(self.sources, self.remarks, self._options, keep_missing=self._keep_missing)
+            splits = splits_of_files(self._archives, self.remarks.notes)
+            by_source = {source: split for source, split in zip(self._archives, splits, strict=True) if split}
+            yield from iter_images(
+                self.sources, self.remarks, self._options, keep_missing=self._keep_missing, splits=by_source
+            )
             return
         has_column = self._options.split_column is not None
         splits = [None] * len(self._tables) if has_column else splits_of_files(self._tables, self.remarks.notes)
@@ -234,6 +240,7 @@ def iter_images(
     options: SourceOptions | None = None,
     *,
     keep_missing: bool = False,
+    splits: Mapping[str, str] | None = None,
 ) -> Iterator[ListedImage]:
     """Yield each image of folders, archives and files, in bounded memory.
 
@@ -245,6 +252,8 @@ def iter_images(
     options : SourceOptions or None, default=None
     keep_missing : bool, default=False
         See :func:`find_images`.
+    splits : mapping of str to str, or None, default=None
+        Split of all images of a source. None: several sources are one data set.
 
     Raises
     ------
@@ -258,7 +267,7 @@ def iter_images(
     is_only_source = len(sources) == 1
     names = [os.fspath(source) for source in sources]
     together = SeveralSources() if options.class_level is not None else read_together(names)
-    remarks.notes += together.notes
+    remarks.notes += () if splits else together.notes
     remarks.no_labels_reason = together.no_labels_reason
     is_empty = True
     folder_labels: dict[str | None, None] = {}
@@ -268,7 +277,7 @@ def iter_images(
         layout = lister.layout(options.class_level, is_only_source=is_only_source)
         layout = together.adapt(layout, source, has_labels=lister.labels is not None)
         _add_remarks(layout, remarks)
-        if not is_only_source and any(part.split for part in layout.parts.values()):
+        if not is_only_source and not splits and any(part.split for part in layout.parts.values()):
             remarks.notes.append(f"Several sources are one data set: the split of {source!r} is not used.")
         prefix, labels, folder = lister.prefix, lister.labels, None
         if labels is not None:
@@ -281,12 +290,12 @@ def iter_images(
                 if labels is None and not is_only_source:
                     folder_labels[label] = None
                 group = layout.group(name) if layout.has_groups else together.group(source)
-                split = split if is_only_source else None
+                split = split if is_only_source else (splits or {}).get(source)
             is_empty = False
             yield ListedImage(prefix + name, label if labels is None else labels[name], split, group)
         remarks.notes += [note for note in lister.notes() if note not in remarks.notes]
     if is_empty:
-        raise SourceError(_no_images_message(sources, remarks.ignored))
+        raise SourceError(no_images_message(sources, dict(remarks.ignored.most_common())))
     if remarks.label_types is not None:  # names of folders and labels of archives have one type
         remarks.label_types.add(folder_labels)
 
@@ -327,6 +336,8 @@ def find_tables(sources: Sequence[str | os.PathLike[str]], options: SourceOption
     if len(paths) == 1 and os.path.isdir(paths[0]):
         if table := find_metadata(paths[0], options):
             return [table]
+        if tables := find_metadata_of_splits(paths[0], options):
+            return tables
         if options.class_level is None and (files := data_files_in(paths[0])):
             return files
     for option, value in options.given_table_options().items():
@@ -347,40 +358,3 @@ def missing_sources(sources: Sequence[str | os.PathLike[str]]) -> list[str]:
         for path in expand_sources(sources)
         if not remote.is_url(path) and not os.path.exists(path) and split_member_path(path) is None
     ]
-
-
-def source_not_found_message(source: str) -> str:
-    """Return the error message for a source that does not exist, with the most similar name."""
-    import difflib
-
-    if os.path.islink(source):
-        return f"{source!r} is a link to {os.readlink(source)!r}, which does not exist. Fix or remove the link."
-    parent = Path(source).parent
-    try:
-        names = os.listdir(parent)
-    except OSError:
-        names = []  # only for a hint
-    similar = difflib.get_close_matches(Path(source).name, names, n=1)
-    hint = f" Did you mean {str(parent / similar[0])!r}?" if similar else ""
-    return f"No such folder or file: {source!r}.{hint} Check the spelling. The working directory is {os.getcwd()!r}."
-
-
-def format_ignored(ignored: Mapping[str, int]) -> str:
-    """Return the number of ignored files by kind as text."""
-    return ", ".join(f"{count:,} {shorten(kind, 40)}" for kind, count in ignored.items())
-
-
-def _no_images_message(sources: Sequence[str | os.PathLike[str]], ignored: IgnoredCounter) -> str:
-    job = next((os.fspath(source) for source in sources if os.path.isfile(os.path.join(source, "job.json"))), None)
-    if job is not None:
-        return (
-            f"{job!r} is the folder of a job, which has features. For its images, merge it into a table: "
-            f"featx job merge {shlex.quote(job)} -o features.parquet."
-        )
-    listed = ", ".join(repr(os.fspath(source)) for source in sources)
-    other_files = format_ignored(dict(ignored.most_common(3))) or "none"
-    suffixes = " ".join(sorted(IMAGE_SUFFIXES))
-    if archives := next((kind for kind in ignored if kind in ARCHIVE_SUFFIXES), None):
-        example = shlex.quote(os.path.join(os.fspath(sources[0]), ""))
-        return f"No images in {listed}, but archives. Pass these as sources: {example}*{archives}."
-    return f"No images in {listed} (other files: {other_files}). Expected files with one of these suffixes: {suffixes}."

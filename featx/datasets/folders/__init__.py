@@ -10,6 +10,7 @@
 ``several``  what the names of several sources mean
 ``masks``    ignores masks and annotations of other images
 ``sidecars`` labels in files next to the images of an archive, as in WebDataset
+``absent``   messages for sources that do not exist or have no images
 ``listers``  list the images of a folder, an archive or a URL, in two passes
 
 May import: ``datasets``, ``images``, ``system``, ``errors``.

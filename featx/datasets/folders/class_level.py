@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 from featx.datasets.folders import questions
@@ -47,10 +48,7 @@ def layout_of_level(tree: FolderTree, source: str, class_level: int) -> Layout:
         names = [_name(tree, folder) for folder in split_level]
         splits = normalize_splits([name.kind for name in names])
         parts = {folder: Part(split, class_level - 1) for folder, split in zip(split_level, splits, strict=True)}
-        notes.append(
-            "Folders are parts of a split by their names: "
-            f"{', '.join(f'{name.name!r} ({name.kind})' for name in _distinct(tree, split_level))}."
-        )
+        notes.append(_splits_note(_distinct(tree, split_level)))
     elif fold_level:
         parts = {folder: Part(None, class_level - 1, folder) for folder in fold_level}
         notes.append(f"Folders {format_list(fold_level)} are folds: images of one fold are never split.")
@@ -61,6 +59,39 @@ def layout_of_level(tree: FolderTree, source: str, class_level: int) -> Layout:
     if mixed := [folder or source for folder in around if tree.has_images(folder)]:
         notes.append(f"Images directly in {format_list(mixed)} have no label: they are above the class folders.")
     return Layout(class_level - 1, parts, notes=tuple(notes))
+
+
+def layout_of_labeled(tree: FolderTree, layout: Layout) -> Layout:
+    """Return the layout of a source whose labels are in files next to the images: folders are splits, or mean nothing.
+
+    Parameters
+    ----------
+    tree : FolderTree
+    layout : Layout
+        Layout by the folders. It is returned if it has parts.
+    """
+    if layout.parts:
+        return layout
+    folder = ""
+    while len(names := tree.folders(folder)) == 1 and not tree.has_images(folder):
+        folder = join_folders(folder, names[0])
+    folders = [join_folders(folder, name) for name in names]
+    names_of_parts = [_name(tree, path) for path in folders]
+    notes = list(layout.notes) if layout.excluded else []
+    parts = {}
+    if are_splits(names_of_parts):
+        splits = normalize_splits([name.kind for name in names_of_parts])
+        parts = {path: Part(split) for path, split in zip(folders, splits, strict=True)}
+        notes.append(_splits_note(names_of_parts))
+    else:
+        notes += _pooled_notes(tree, [folders])
+    return dataclasses.replace(layout, class_index=None, parts=parts, notes=tuple(notes), no_labels_reason="")
+
+
+def _splits_note(names: Sequence[FolderName]) -> str:
+    return (
+        f"Folders are parts of a split by their names: {', '.join(f'{name.name!r} ({name.kind})' for name in names)}."
+    )
 
 
 def are_splits(names: Sequence[FolderName]) -> bool:

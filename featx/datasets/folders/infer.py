@@ -64,6 +64,19 @@ def _have_common_classes(names: list[FolderName], folders: list[_Folder]) -> boo
     )
 
 
+def _is_wrapper(folder: str, name: FolderName) -> bool:
+    """Return whether a single folder is no class by its name, though it has no subfolders."""
+    parent = folder.rpartition("/")[2]
+    return bool(name.is_images or name.kind or (parent and name.name.strip() == parent.strip()))
+
+
+def _below_images(tree: FolderTree, path: str) -> str:
+    """Return the only subfolder of a folder if its name means images and nothing else."""
+    subfolders = tree.folders(path)
+    is_wrapper = len(subfolders) == 1 and FolderName.parse(tree.decode(subfolders[0])).is_images
+    return join_folders(path, subfolders[0]) if is_wrapper and not tree.has_images(path) else path
+
+
 class _Inference:
     def __init__(self, tree: FolderTree, source: str) -> None:
         self._tree = tree
@@ -75,7 +88,11 @@ class _Inference:
         base = self._without_wrappers("")
         names = self._names(base)
         if not names:
-            return self._layout(None) if not base else self._question(questions.flat_parts(self._tree, base, []))
+            return (
+                self._layout(None)
+                if not base
+                else self._question(questions.flat_parts(self._source, self._tree, base, []))
+            )
         if len(names) == 1:
             return self._single(base, names[0])
         if all(name.kind for name in names):
@@ -165,21 +182,16 @@ class _Inference:
             if len(names) != 1 or self._tree.has_images(folder):
                 break
             below = join_folders(folder, names[0].name)
-            if not self._tree.folders(below) and not self._is_wrapper(folder, names[0]):
+            if not self._tree.folders(below) and not _is_wrapper(folder, names[0]):
                 break
             folder = below
         return folder
-
-    def _is_wrapper(self, folder: str, name: FolderName) -> bool:
-        """Return whether a single folder is no class by its name, though it has no subfolders."""
-        parent = folder.rpartition("/")[2]
-        return bool(name.is_images or name.kind or (parent and name.name.strip() == parent.strip()))
 
     # Readings
 
     def _single(self, base: str, name: FolderName) -> Layout:
         """Return the layout of a single folder next to other images, or of a single class."""
-        return self._layout(None) if self._is_wrapper(base, name) else self._classes(base)
+        return self._layout(None) if _is_wrapper(base, name) else self._classes(base)
 
     def _parts(self, base: str, names: list[FolderName]) -> Layout:
         """Return the layout of folders that are all parts of a data set by their names."""
@@ -189,7 +201,7 @@ class _Inference:
         if not labeled:
             if len(kinds) == 1 and len({name.rest for name in names}) == len(names):  # test_positive, test_negative
                 return self._classes(base)
-            return self._question(questions.flat_parts(self._tree, base, names))
+            return self._question(questions.flat_parts(self._source, self._tree, base, names))
         if all(FolderName.parse(name).kind for folder in labeled for name in folder.classes):
             return self._question(questions.parts_in_each(self._source, names, labeled[0].path))
         is_pooled = kinds <= {"fold", "part"} or len(kinds) == 1
@@ -275,7 +287,7 @@ class _Inference:
             if all(name.is_labeled or name.is_images for name in others):  # labeled, unlabeled
                 folders = [self._part(base, name) for name in others]
                 is_flat = not any(folder.classes for folder in folders)
-                reason = questions.flat_parts(self._tree, base, names)
+                reason = questions.flat_parts(self._source, self._tree, base, names)
                 layout = self._question(reason) if is_flat else self._pooled(folders, is_folds=False)
             else:
                 layout = self._next_to_flat(base, others) or self._same_subfolders(base, others) or self._classes(base)
@@ -323,7 +335,7 @@ class _Inference:
         first: list[str] | None = None
         folders: list[str] = []
         for name in names:  # most often the first one has images, so no other one is listed
-            path = self._below_images(join_folders(base, name.name))
+            path = _below_images(self._tree, join_folders(base, name.name))
             folders.append(path)
             if self._tree.has_images(path):
                 return None
@@ -352,12 +364,6 @@ class _Inference:
                 self._names(path)  # excludes the annotations
             return self._classes(base)
         return self._question(questions.levels(base, names, subnames))
-
-    def _below_images(self, path: str) -> str:
-        """Return the only subfolder of a folder if its name means images and nothing else."""
-        subfolders = self._tree.folders(path)
-        is_wrapper = len(subfolders) == 1 and FolderName.parse(self._tree.decode(subfolders[0])).is_images
-        return join_folders(path, subfolders[0]) if is_wrapper and not self._tree.has_images(path) else path
 
     def _splits_of_classes(self, base: str, paths: list[str]) -> Layout:
         parts = {}

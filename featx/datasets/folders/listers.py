@@ -13,6 +13,7 @@ import dataclasses
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+from featx.datasets.folders.class_level import layout_of_labeled
 from featx.datasets.folders.infer import infer_layout
 from featx.datasets.folders.layout import Layout
 from featx.datasets.folders.masks import AnnotationFilter, remembering_stems, stem_of
@@ -253,6 +254,8 @@ class ArchiveLister(_NameLister):
         layout = infer_layout(tree, self._source, class_level) if label is None else Layout(label=label)
         if class_level is None:
             notes += self._read_labels(names, layout)
+        if self.labels is not None:
+            layout = layout_of_labeled(tree, layout)
         layout = dataclasses.replace(layout, notes=(*notes, *layout.notes))
         if self.labels is not None or layout.defines_labels:
             return layout

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Sequence
 
 from featx.datasets.folders.tree import FolderTree
 from featx.datasets.folders.words import FolderName
 from featx.system.formatting import format_list
 
+_TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
 _TABLE = "pass a table of paths and labels instead, such as labels.csv"
 
 
@@ -92,17 +94,31 @@ def parts_in_each(source: str, names: Sequence[FolderName], example: str) -> str
     )
 
 
-def flat_parts(tree: FolderTree, base: str, names: Sequence[FolderName]) -> str:
+def labels_in_files(source: str) -> str:
+    """Return that files next to images are read in archives only."""
+    archive = f"{source.rstrip('/')}.tar"
+    return (
+        "the .cls files next to the images are read as labels in archives only. Pack and pass one: "
+        f"tar -cf {shlex.quote(archive)} -C {shlex.quote(source)} ."
+    )
+
+
+def flat_parts(source: str, tree: FolderTree, base: str, names: Sequence[FolderName]) -> str:
     """Return why parts of a data set without class folders have no labels."""
     if _is_yolo(tree, base, names):
         return (
             "it is a data set for object detection (YOLO), whose labels are boxes in text files. featx needs one "
             f"class for each image: {_TABLE}."
         )
+    folders = [join_folders(base, name.name) for name in names] or [base]
+    if any(".cls" in tree.suffixes(folder) for folder in folders):
+        return labels_in_files(source)
     if not names:
         return f"all images are in {base!r}, which is no class by its name; {_TABLE}. {as_classes(base, 0)}"
+    with_tables = [folder for folder in folders if not tree.suffixes(folder).isdisjoint(_TABLE_SUFFIXES)]
+    tables = f" (there are tables in {format_list(with_tables)})" if with_tables else ""
     return (
-        f"the folders {quoted(names)} are parts of a data set by their names, without class folders; {_TABLE}. "
+        f"the folders {quoted(names)} are parts of a data set by their names, without class folders; {_TABLE}{tables}. "
         f"{as_classes(base)}"
     )
 

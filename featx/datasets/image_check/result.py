@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from featx.datasets.image_listing import format_ignored
+from featx.datasets.folders.absent import format_ignored
 from featx.system.formatting import as_printable, format_count, shorten
 from featx.system.notebook.cards import Record
 from featx.system.notebook.html import TextResult

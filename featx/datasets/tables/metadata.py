@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+from featx.datasets.folders.names import ignore_reason
+from featx.datasets.folders.words import split_kind
 from featx.datasets.source_options import LABEL_COLUMNS, SourceOptions
 from featx.datasets.tables.columns import PATH_COLUMNS
 from featx.datasets.tables.file import read_batches
@@ -28,6 +30,19 @@ def find_metadata(folder: str, options: SourceOptions) -> str | None:
         if os.path.isfile(table) and _has_labels(table, options):
             return table
     return None
+
+
+def find_metadata_of_splits(folder: str, options: SourceOptions) -> list[str]:
+    """Return the paths of the tables in folders that are splits by their names. Empty: one has none, or no labels."""
+    try:
+        with os.scandir(folder) as entries:
+            names = sorted(entry.name for entry in entries if entry.is_dir() and not ignore_reason(entry.name))
+    except OSError:
+        return []  # listing it reports the reason
+    if len(names) < 2 or None in map(split_kind, names):
+        return []
+    tables = [find_metadata(os.path.join(folder, name), options) for name in names]
+    return [] if None in tables else [str(table) for table in tables]
 
 
 def metadata_note(table: str) -> str:

@@ -1,4 +1,4 @@
-"""Data sets in several files: numbered files such as ``train-{000..099}.tar``, and folders of Parquet files."""
+"""Data sets in several files: numbered files such as ``train-{000..099}.tar``, folders of Parquet files or archives."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ import re
 from collections.abc import Sequence
 
 from featx.datasets.folders.layout import normalize_splits
+from featx.datasets.folders.names import is_image_name
 from featx.datasets.folders.words import split_kind
+from featx.datasets.tables.file import is_table_name
 from featx.errors import SourceError
+from featx.images.containers.archives import is_archive
 from featx.images.containers.tables import ARROW_SUFFIXES, PARQUET_SUFFIXES
 from featx.images.formats import IMAGE_SUFFIXES
 
@@ -69,6 +72,17 @@ def data_files_in(folder: str) -> list[str]:
             folders = [name for name in names if os.path.isdir(os.path.join(place, name))]
             return _files_of_splits(place, folders) if not files else [] if folders else files
     return []
+
+
+def archives_in(folder: str) -> list[str]:
+    """Return the archives of a folder without images, tables and subfolders, as WebDataset writes its shards."""
+    if not os.path.isdir(folder):
+        return []
+    names = _names_in(folder)
+    paths = [os.path.join(folder, name) for name in names]
+    archives = list(filter(is_archive, paths))
+    has_others = any(is_table_name(name, is_only_source=False) or is_image_name(name) for name in names)
+    return [] if has_others or any(map(os.path.isdir, paths)) else archives
 
 
 def _names_in(folder: str) -> list[str]:

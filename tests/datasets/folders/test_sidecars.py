@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import re
+import shlex
+import subprocess
 import tarfile
 import zipfile
 from pathlib import Path
@@ -23,8 +26,53 @@ def test_keys_with_periods(tmp_path: Path) -> None:
             info.size = len(data)
             tar.addfile(info, io.BytesIO(data))
     assert find_images(tmp_path / "a.tar").labels == [3, None]
-    with pytest.raises(SourceError, match=r"but archives. Pass these as sources: .*/\*\.tar"):
+    assert find_images(tmp_path).paths[0] == f"{tmp_path}/a.tar/scan.2020.png"
+    (tmp_path / "notes.csv").write_text("a,b\n")
+    with pytest.raises(SourceError, match=r"but archives. Pass these as sources: '.*/a\.tar'"):
         find_images(tmp_path)
+
+
+@pytest.mark.parametrize("start", ["", "set/"])
+def test_splits_in_one_archive(start: str, tmp_path: Path) -> None:
+    files = {f"{start}{part}/{name}": data for part in ("train", "val") for name, data in shard(0).items()}
+    table = find_images(write_tar(tmp_path / "a.tar", files))
+    assert table.labels == [0, 1, 0, 1] * 2
+    assert table.splits == ["train"] * 4 + ["test"] * 4
+    assert "Folders are parts of a split by their names: 'train' (train), 'val' (val)." in table.notes
+    other = {name.replace("val/", "extra/"): data for name, data in files.items()}
+    table = find_images(write_tar(tmp_path / "b.tar", other))
+    assert (table.labels, table.splits, len(table.notes)) == ([0, 1, 0, 1] * 2, None, 1)
+
+
+def test_folder_of_archives(tmp_path: Path) -> None:
+    for name, first in (("train-000", 0), ("train-001", 4), ("test-000", 8)):
+        write_tar(tmp_path / f"{name}.tar", shard(first))
+    table = find_images(tmp_path)
+    assert table.splits == ["test"] * 4 + ["train"] * 8
+    assert table.labels == [0, 1] * 6
+    assert "Images are read from archives, such as" in table.notes[0]
+    assert "Files are splits by their names" in table.notes[1]
+    (tmp_path / "test-000.tar").unlink()
+    table = find_images(tmp_path)
+    assert (len(table), table.splits) == (8, None)
+
+
+@pytest.mark.parametrize("folders", [(".",), ("train", "test")])
+def test_files_next_to_images_of_folders_are_read_in_the_archive_that_is_named(
+    folders: tuple[str, ...], tmp_path: Path
+) -> None:
+    for folder in folders:
+        (tmp_path / "my set" / folder).mkdir(parents=True, exist_ok=True)
+        for name, data in shard(0).items():
+            (tmp_path / "my set" / folder / name).write_bytes(data)
+    table = find_images(tmp_path / "my set")
+    assert set(table.labels) == {None}
+    command = re.search(r"Pack and pass one: (tar -cf (.*) -C .*)$", table.no_labels_reason)
+    assert command is not None
+    subprocess.run(command[1], shell=True, check=True)
+    table = find_images(shlex.split(command[2])[0])
+    assert sorted(table.labels) == sorted([0, 1, 0, 1] * len(folders))
+    assert (table.splits is None) == (len(folders) == 1)
 
 
 def png(value: int) -> bytes:

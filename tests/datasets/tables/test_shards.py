@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -24,6 +26,27 @@ def test_folders_of_splits(tmp_path: Path) -> None:
     assert any("Files are splits by their names" in note for note in table.notes)
     (tmp_path / "test" / "a.jpg").write_bytes(b"")
     assert find_images(tmp_path).paths == [str(tmp_path / "test" / "a.jpg")]
+
+
+@pytest.mark.parametrize("name", ["metadata.csv", "metadata.jsonl"])
+def test_metadata_of_splits(name: str, tmp_path: Path) -> None:
+    for part in ("train", "test"):
+        (tmp_path / part).mkdir()
+        for number, image in enumerate(IMAGES[:2]):
+            (tmp_path / part / f"{number}.png").write_bytes(image)
+        rows = [("0.png", "cat"), ("1.png", "dog")]
+        csv = "file_name,label\n" + "".join(f"{path},{label}\n" for path, label in rows)
+        jsonl = "".join(json.dumps({"file_name": path, "label": label}) + "\n" for path, label in rows)
+        (tmp_path / part / name).write_text(csv if name.endswith("csv") else jsonl)
+    table = find_images(tmp_path)
+    assert Counter(zip(table.labels, table.splits or [], strict=True)) == {
+        (label, split): 1 for label in ("cat", "dog") for split in ("train", "test")
+    }
+    assert str(tmp_path / "train" / "0.png") in table.paths
+    assert "Files are splits by their names" in table.notes[0]
+    (tmp_path / "test" / name).unlink()
+    assert "pass a table of paths and labels" in (reason := find_images(tmp_path).no_labels_reason)
+    assert "(there are tables in 'train')" in reason
 
 
 def write_shards(folder: Path) -> list[Path]:
