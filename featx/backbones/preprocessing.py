@@ -151,7 +151,7 @@ def crop_share(crop: int, resized: int) -> float:
 
 
 def check_integer_input(preprocessing: Preprocessing, path: str, dtype: str) -> None:
-    """Raise if a network with integer input cannot represent the preprocessed pixels.
+    """Raise an error if a network with integer input cannot represent the preprocessed pixels.
 
     Parameters
     ----------

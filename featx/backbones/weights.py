@@ -189,7 +189,7 @@ def _uses_proxy(url: str) -> bool:
 
 
 def check_local_weights(weights: str | os.PathLike[str] | None, model: str) -> None:
-    """Raise if the weights of a model file are not on this machine: a missing file, or a URL not downloaded before.
+    """Raise an error if the weights of a model file are not on this machine: no file, or a URL not downloaded before.
 
     Raises
     ------

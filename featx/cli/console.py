@@ -97,7 +97,7 @@ def open_closed_streams() -> None:
 
 
 def check_standard_output(args: argparse.Namespace) -> None:
-    """Raise if a command would print its result to a standard output that is closed, before it computes anything."""
+    """Raise an error, before any work, if a command would print its result to a standard output that is closed."""
     prints_nothing = args.command == "predict" and args.output is not None
     if sys.stdout is None and not prints_nothing:
         raise OutputError("Cannot write to standard output: it is closed. Redirect it to a file, or to /dev/null.")

@@ -110,7 +110,7 @@ def _shown(name: str) -> str:
 
 
 def check_separator(separator: object) -> None:
-    """Raise if a separator of tags is not text.
+    """Raise an error if a separator of tags is not text.
 
     Raises
     ------

@@ -299,7 +299,7 @@ def _as_rgb(pixels: PixelArray) -> PixelArray:
 
 
 def _check_n_pixels(image: PILImage, max_pixels: int | None = None) -> None:
-    """Raise for an image without pixels, or a decompression bomb by its header, before anything is decoded.
+    """Raise an error for an image without pixels, or a decompression bomb by its header, before anything is decoded.
 
     `max_pixels` is the limit that the user can change. None: the default limit applies and cannot be changed.
     """
@@ -324,7 +324,7 @@ def _is_raw(image: PILImage) -> bool:
 
 
 def _check_n_bytes(image: PILImage, n_bytes: int) -> None:
-    """Raise for an image whose header declares more pixels than its bytes can hold, before memory is allocated."""
+    """Raise an error, before memory is allocated, for a header that declares more pixels than its bytes can hold."""
     if image.format in ("TIFF", "BMP", "PPM") and _is_raw(image):
         pixels_per_byte = 1.0
     elif image.format == "PNG":

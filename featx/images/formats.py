@@ -113,7 +113,7 @@ def open_image(data: bytes, window: Window | None = None, max_pixels: int | None
 
 
 def _check_kind(data: bytes) -> None:
-    """Raise for kinds of PNG and TIFF that Pillow does not read, with their names.
+    """Raise an error for kinds of PNG and TIFF that Pillow does not read, with their names.
 
     Raises
     ------
@@ -164,7 +164,7 @@ def tiff_tags(data: bytes) -> dict[int, int]:
 
 
 def _check_icon(data: bytes) -> None:
-    """Raise for an icon that contains a large PNG. Pillow would decode it to find its size."""
+    """Raise an error for an icon that contains a large PNG. Pillow would decode it to find its size."""
     for entry in range(int.from_bytes(data[4:6], "little")):
         offset = int.from_bytes(data[18 + 16 * entry : 22 + 16 * entry], "little")
         if data[offset : offset + 4] == PNG_SIGNATURE[:4]:

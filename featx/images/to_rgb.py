@@ -104,7 +104,7 @@ def _decode_jpeg(
 
 
 def _check_complete(message: str) -> None:
-    """Raise if the message of a strict decoder means missing or overwritten data, which Pillow decodes as gray.
+    """Raise an error if a strict decoder reports missing or overwritten data, which Pillow decodes as gray.
 
     Some cameras write a few stray bytes, which are harmless.
     """

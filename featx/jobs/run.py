@@ -156,7 +156,7 @@ def _make_task(
 
 
 def _check_runnable(job: Job, backend: str, scheduler: str | None, options: dict[str, object]) -> None:
-    """Raise if the job cannot run here, before anything in its folder changes."""
+    """Raise an error if the job cannot run here, before anything in its folder changes."""
     if backend in CLUSTERS and not job.folder.is_shared:
         raise OptionError(
             f"Workers of backend={backend!r} (--backend {backend}) cannot access {job.folder.location!r}. Plan the job "

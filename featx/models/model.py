@@ -166,7 +166,7 @@ class Model:
         return self._load()
 
     def check(self) -> None:
-        """Raise if the head and the pipeline of the file differ; imports scikit-learn.
+        """Raise an error if the head and the pipeline of the file differ; imports scikit-learn.
 
         Raises
         ------
@@ -175,7 +175,7 @@ class Model:
         _ = self.pipeline
 
     def check_graph(self) -> None:
-        """Raise if the graph in the file is not the one that was saved: its bytes are read for this.
+        """Raise an error if the graph in the file is not the one that was saved: its bytes are read for this.
 
         Raises
         ------

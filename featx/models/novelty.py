@@ -89,7 +89,7 @@ class NoveltyDetector:
         return normalize_rows(self.rows.astype(np.float32))
 
     def check(self, n_features: int) -> None:
-        """Raise if a detector from a file does not fit the features of its model.
+        """Raise an error if a detector from a file does not fit the features of its model.
 
         Raises
         ------

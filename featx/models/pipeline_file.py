@@ -166,7 +166,7 @@ def _as_kinds(allow: Any) -> Any:
 
 
 def check_savable(estimator: Any, task: str) -> None:
-    """Raise if an unfitted estimator could not be loaded from a model once it is fitted.
+    """Raise an error if an unfitted estimator could not be loaded from a model once it is fitted.
 
     It is fitted on a few random rows.
 
@@ -186,7 +186,7 @@ def check_savable(estimator: Any, task: str) -> None:
 
 
 def check_trusted(data: bytes, trusted: Collection[str] = ()) -> None:
-    """Raise if skops data contains types that would not be loaded, besides those that the user trusts.
+    """Raise an error if skops data contains types that would not be loaded, besides those that the user trusts.
 
     Raises
     ------

@@ -21,7 +21,7 @@ _PICKLE_SUFFIXES = (".pkl", ".pickle", ".joblib")
 
 
 def check_model_path(path: Path) -> None:
-    """Raise if a model cannot be written to this path, or would replace another kind of file.
+    """Raise an error if a model cannot be written to this path, or would replace another kind of file.
 
     Raises
     ------
@@ -90,7 +90,7 @@ def split_pipeline(pipeline: Any) -> tuple[Any, Any]:
 
 
 def check_number_of_labels(estimator: Any, rows: FloatArray, y: Any) -> None:
-    """Raise if an estimator predicts several labels for an image in another form than a TagClassifier, or `y` differs.
+    """Raise an error if an estimator predicts several labels in another form than a TagClassifier, or `y` differs.
 
     Raises
     ------

@@ -131,7 +131,7 @@ def _quoted(path: Path) -> str:
 
 
 def check_no_links(*folders: Path) -> None:
-    """Raise if a folder inside a cache is a symbolic link.
+    """Raise an error if a folder inside a cache is a symbolic link.
 
     Raises
     ------
@@ -166,7 +166,7 @@ def read_description(folder: Path) -> dict[str, Any] | None:
 
 
 def check_format(cache: Path, folder: Path) -> None:
-    """Raise if another version of featx wrote a recipe folder in another format.
+    """Raise an error if another version of featx wrote a recipe folder in another format.
 
     If the folder does not exist yet, some other recipe folders are checked, so that rows are not added to an old cache.
 

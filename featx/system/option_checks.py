@@ -24,7 +24,7 @@ def name_with_option(name: str) -> str:
 def check_choice(
     name: str, value: object, choices: Iterable[str], *, is_option: bool = True, allow_none: bool = False
 ) -> None:
-    """Raise if a parameter is not one of several values.
+    """Raise an error if a parameter is not one of several values.
 
     Parameters
     ----------
@@ -114,7 +114,7 @@ def is_integer(value: object, minimum: int | None = None) -> bool:
 def check_integer(
     name: str, value: object, minimum: int = 1, maximum: int | None = None, *, is_option: bool = True, remedy: str = ""
 ) -> None:
-    """Raise if a parameter is not an integer of at least a minimum, and at most a maximum if there is one.
+    """Raise an error if a parameter is not an integer of at least a minimum, and at most a maximum if there is one.
 
     Parameters
     ----------

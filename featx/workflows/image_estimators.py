@@ -179,7 +179,7 @@ def bind_texts(config: ComparisonConfig, resolved: Resolved, y: AnyArray, cache:
 
 
 def _check_same_parameters(estimator: FineTunedClassifier, extraction: ExtractionOptions) -> None:
-    """Raise if a parameter of a classifier is neither its default nor that of the extraction."""
+    """Raise an error if a parameter of a classifier is neither its default nor that of the extraction."""
     defaults = FineTunedClassifier().get_params()
     for name, expected in _shared_parameters(extraction, None).items():
         value = getattr(estimator, name)

@@ -54,7 +54,7 @@ class TorchName:
         return f"{self.library}/{self.model}{separator}{self.tag}"
 
     def check_installed(self) -> None:
-        """Raise if the library is not installed.
+        """Raise an error if the library is not installed.
 
         Raises
         ------

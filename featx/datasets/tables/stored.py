@@ -96,7 +96,7 @@ def label_cell(label: Any) -> str:
 
 
 def check_tags_of_text(labels: Iterable[Any]) -> None:
-    """Raise if a tag contains the sign between tags.
+    """Raise an error if a tag contains the sign between tags.
 
     Raises
     ------

@@ -101,7 +101,7 @@ def compiled_recipe(backbone: NetworkBackbone, recipe: Recipe) -> Recipe:
 
 
 def check_nncf(backbone: NetworkBackbone) -> None:
-    """Raise if this machine cannot quantize networks.
+    """Raise an error if this machine cannot quantize networks.
 
     Raises
     ------

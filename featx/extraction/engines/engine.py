@@ -135,7 +135,7 @@ def has_native_bfloat16() -> bool:
 
 
 def check_supported(precision: str) -> None:
-    """Raise if OpenVINO does not compute in a precision natively on this CPU; it might end the process otherwise.
+    """Raise an error if OpenVINO does not compute in a precision natively on this CPU; it might end the process.
 
     Raises
     ------
@@ -217,7 +217,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def check_not_forked(backbone: Backbone) -> None:
-    """Raise if this process cannot run a network because it was forked from one that has run one.
+    """Raise an error if this process cannot run a network because it was forked from one that has run one.
 
     Raises
     ------

@@ -108,7 +108,7 @@ class FixedBatches:
 def check_batch_independence(
     run: Callable[[AnyArray], list[AnyArray]], image_size: tuple[int, int], network: str
 ) -> None:
-    """Raise if the outputs of one image depend on the other images of its batch, or on its position.
+    """Raise an error if the outputs of one image depend on the other images of its batch, or on its position.
 
     Parameters
     ----------

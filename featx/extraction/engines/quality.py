@@ -34,7 +34,7 @@ def read_cosines(graph: Graph) -> dict[str, float]:
 
 
 def check_quality(graph: Graph, layers: Sequence[str], name: str) -> None:
-    """Raise if the features of a quantized graph differ too much from those in float32.
+    """Raise an error if the features of a quantized graph differ too much from those in float32.
 
     Parameters
     ----------

@@ -30,7 +30,7 @@ def check_has_text(backbone: Backbone, purpose: str) -> None:
 
 
 def check_text_support(resolved: Resolved, purpose: str) -> None:
-    """Raise if texts are not comparable with the features of a recipe.
+    """Raise an error if texts are not comparable with the features of a recipe.
 
     Parameters
     ----------

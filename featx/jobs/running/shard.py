@@ -78,7 +78,7 @@ def run_shard(
 
 
 def _check_reachable(shard: int, n_images: int, failures: Sequence[Failure]) -> None:
-    """Raise if none of many images is reachable: the disk may not be mounted here."""
+    """Raise an error if none of many images is reachable: the disk may not be mounted here."""
     unreachable = [failure for failure in failures if failure.error == UnreachableImageError.__name__]
     if n_images >= _MIN_UNREACHABLE and len(unreachable) == n_images:
         raise UnreachableSourceError(

@@ -111,7 +111,7 @@ class Explainer:
         self._maps: ActivationMaps | None = None
 
     def check_label(self, label: Any) -> None:
-        """Raise if the model has no such class.
+        """Raise an error if the model has no such class.
 
         Raises
         ------

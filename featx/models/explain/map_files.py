@@ -22,7 +22,7 @@ _MAX_NAME_LENGTH = 80
 
 
 def check_map_folder(folder: Path) -> None:
-    """Raise if this is not the name of a folder for image files.
+    """Raise an error if this is not the name of a folder for image files.
 
     Raises
     ------

@@ -220,7 +220,7 @@ def _format_of(target: Path) -> Format:
 
 
 def _check_target(target: Path, file_format: Format) -> None:
-    """Raise if the target cannot be written, or would replace files that are not an exported model."""
+    """Raise an error if the target cannot be written, or would replace files that are not an exported model."""
     if file_format == "openvino":
         check_output_folder(target, ("model.xml", "model.bin"), parents=_is_version(target))
         target = target / "model.xml"

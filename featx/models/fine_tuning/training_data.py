@@ -55,7 +55,7 @@ def validate_classes(images: Sequence[Image], y: Any) -> tuple[AnyArray, IntArra
 
 
 def check_class_weight(class_weight: Any, classes: AnyArray) -> None:
-    """Raise if weights of an unknown class were given while a class has none: a label is misspelled.
+    """Raise an error if weights of an unknown class were given while a class has none: a label is misspelled.
 
     Raises
     ------

@@ -27,7 +27,7 @@ def savable_head(estimator: Any) -> Head | None:
 
 
 def check_predictions(head: Head, estimator: Any, rows: AnyArray) -> None:
-    """Raise if a head predicts something else than its estimator.
+    """Raise an error if a head predicts something else than its estimator.
 
     Raises
     ------
@@ -74,7 +74,7 @@ def _is_close(array: AnyArray, expected: AnyArray) -> bool:
 
 
 def check_head_shapes(head: Head, n_features: int, classes: list[Any]) -> None:
-    """Raise if a head from a file does not accept the features, or does not score the classes, of its model.
+    """Raise an error if a head from a file does not accept the features, or does not score the classes, of its model.
 
     Raises
     ------

@@ -21,7 +21,7 @@ def check_output_file(
     inputs: Sequence[str] = (),
     remedy: str = "Choose another file.",
 ) -> None:
-    """Raise if a file cannot be written, or would replace an input or a file that featx did not write.
+    """Raise an error if a file cannot be written, or would replace an input or a file that featx did not write.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ def check_output_file(
 def check_output_files(
     outputs: Iterable[tuple[str | Path | None, Callable[[Path], bool]]], inputs: Sequence[str] = ()
 ) -> None:
-    """Raise if one of several output files cannot be written, or if two of them have the same path.
+    """Raise an error if one of several output files cannot be written, or if two of them have the same path.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ def check_output_files(
 def check_output_folder(
     folder: Path, own_names: Collection[str], *, remedy: str = "Choose another folder.", parents: bool = False
 ) -> None:
-    """Raise if a folder cannot be created or written, or holds files of other names than an output has.
+    """Raise an error if a folder cannot be created or written, or holds files of other names than an output has.
 
     With `parents`, missing folders above it are created later.
 
@@ -91,7 +91,7 @@ def check_output_folder(
 
 
 def check_parent(path: str | Path, other: str = "another file") -> None:
-    """Raise if there is no folder for an output: a misspelled one would be created.
+    """Raise an error if there is no folder for an output: a misspelled one would be created.
 
     Parameters
     ----------

@@ -11,7 +11,7 @@ __all__ = ["check_no_secrets", "check_not_redacted", "is_redacted", "redact_secr
 
 
 def check_no_secrets(url: str) -> None:
-    """Raise if a URL contains a user name, a password, a signature or a token.
+    """Raise an error if a URL contains a user name, a password, a signature or a token.
 
     Raises
     ------
@@ -40,7 +40,7 @@ def is_redacted(path: str) -> bool:
 
 
 def check_not_redacted(paths: Iterable[str], source: str) -> None:
-    """Raise if URLs to be read are those that featx wrote without their secrets.
+    """Raise an error if URLs to be read are those that featx wrote without their secrets.
 
     Raises
     ------

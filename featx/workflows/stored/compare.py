@@ -299,7 +299,7 @@ def _split(images: ReadableImages, y: AnyArray, config: ComparisonConfig, notes:
 
 
 def _check_labels(matrix: FeatureMatrix, table: ImageTable) -> None:
-    """Raise if no row can take part."""
+    """Raise an error if no row can take part."""
     splits = table.splits or ["train"] * len(table)
     if not any(label is not None and split is not None for label, split in zip(table.labels, splits, strict=True)):
         raise ComparisonError(

@@ -57,7 +57,7 @@ def _candidate(baseline: Baseline) -> Baseline | str:
 
 
 def check_savable_names(names: Sequence[str]) -> None:
-    """Raise if a fitted estimator could not be saved as a model, before any work.
+    """Raise an error if a fitted estimator could not be saved as a model, before any work.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ def check_savable_names(names: Sequence[str]) -> None:
 
 
 def _check_calibration(table: ImageTable, config: ComparisonConfig, baselines: Sequence[Baseline]) -> None:
-    """Raise if classes are too small for calibration, as far as that is known before duplicates are."""
+    """Raise an error if classes are too small for calibration, as far as that is known before duplicates are."""
     if config.task == "regression":
         raise OptionError("calibrate (--calibrate) requires classes or tags, got continuous targets. Remove it.")
     if any(baseline.images is not None for baseline in baselines):

@@ -34,7 +34,7 @@ _INSTEAD = 'pass device="cpu" (--device cpu)'
 
 
 def check_device(device: object) -> None:
-    """Raise if a device is not the name of one.
+    """Raise an error if a device is not the name of one.
 
     Raises
     ------
@@ -240,7 +240,7 @@ def _with_options(kind: str, provider: str, number: str, *, half: bool) -> list[
 
 
 def _check_assignment(session: Any, device: str) -> None:
-    """Raise if the CPU runs the whole network, and warn if it runs some of it."""
+    """Raise an error if the CPU runs the whole network, and warn if it runs some of it."""
     cpu = _PROVIDERS["cpu"][0]
     nodes = [
         (part.ep_name, node.op_type)
