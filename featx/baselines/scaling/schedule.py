@@ -11,7 +11,7 @@ from typing import Any
 from featx.baselines.builtin_baselines import Baseline
 from featx.baselines.fitting import Dataset, FoldResult, collecting_warnings
 from featx.baselines.folds.split import Fold
-from featx.baselines.scaling.cost import Cost
+from featx.baselines.scaling.cost import Cost, fit_bytes
 from featx.baselines.scaling.limits import TimeUpError
 from featx.baselines.scaling.workers import FoldWorkers
 from featx.errors import FeatxError
@@ -88,6 +88,8 @@ class Schedule:
         started = time.perf_counter()
         if started >= deadline:  # starting processes takes seconds
             raise TimeUpError
+        if (n_bytes := self._smallest_fit(baseline)) > available_memory():
+            return self._exclude(baseline, n_bytes)
         try:
             cost = self._estimate(workers, baseline, deadline)
         except (TimeUpError, MemoryError):
@@ -101,16 +103,26 @@ class Schedule:
             return results
         n_processes = self._n_processes(cost)
         if n_processes == 0:
-            self.notes.append(
-                f"Excluded {baseline.name}: a fold would take about {cost.n_bytes / 1e9:.1f} GB of memory, and "
-                f"{available_memory() / 1e9:.1f} GB are available. {self._remedy()}"
-            )
-            return []
+            return self._exclude(baseline, cost.n_bytes)
         seconds = cost.start_seconds + cost.seconds * math.ceil(self._n_largest_folds / n_processes)
         if (end := time.perf_counter() + seconds) > deadline:
             raise TimeUpError(end - started)
         self.progress.describe(f"{baseline.name}, about {format_minutes(seconds)}")
         return self._score_folds(workers, baseline, n_processes, deadline)
+
+    def _smallest_fit(self, baseline: Baseline) -> float:
+        """Return roughly the memory of the smallest part, which may be as much as that of all rows; 0 if unknown."""
+        if not baseline.is_builtin:
+            return 0.0
+        n_train = min(self.data.limits.sample_rows, *(len(train) for train, _ in self.folds))
+        return fit_bytes(baseline, n_train, self.data.X.shape[1], self.data.n_classes)
+
+    def _exclude(self, baseline: Baseline, n_bytes: float) -> list[FoldResult]:
+        self.notes.append(
+            f"Excluded {baseline.name}: a fold would take about {n_bytes / 1e9:.1f} GB of memory, and "
+            f"{available_memory() / 1e9:.1f} GB are available. {self._remedy()}"
+        )
+        return []
 
     def _estimate(self, workers: FoldWorkers, baseline: Baseline, deadline: float) -> Cost:
         """Return the cost of the largest fold."""

@@ -65,6 +65,19 @@ def test_an_estimator_that_does_not_fit_into_memory_is_excluded(make_schedule, m
     )
 
 
+def test_an_estimator_whose_smallest_fit_does_not_fit_is_not_even_estimated(make_schedule, monkeypatch):
+    monkeypatch.setattr(scheduling, "available_memory", lambda: 4e9)
+    wide = np.broadcast_to(np.float32(0), (300, 50_000))
+    schedule = make_schedule(data=Dataset(wide, y, "classification"))
+    lda = next(baseline for baseline in BASELINES["classification"] if baseline.name == "lda")
+    assert schedule._score(Estimated(None), lda, float("inf")) == []
+    (note,) = schedule.notes
+    assert note.startswith(
+        "Excluded lda: a fold would take about 80.2 GB of memory, and 4.0 GB are available. Compare "
+    )
+    assert "fewer features" in note
+
+
 @pytest.mark.parametrize(("gigabytes", "n_processes"), [(0.1, 3), (1.5, 2), (3.0, 1), (3.3, 0)])
 def test_fewer_folds_run_at_a_time_in_little_memory(gigabytes, n_processes, make_schedule, monkeypatch):
     monkeypatch.setattr(scheduling, "available_memory", lambda: 4e9)
