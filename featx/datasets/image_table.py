@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from featx.errors import InputError, shorten_quoted
 from featx.images.image import Image, is_path
-from featx.images.image_lists import as_image_list
+from featx.images.image_lists import NamedImage, as_image_list
 from featx.system.formatting import format_count, shorten
 from featx.system.notebook.cards import card_to_html
 from featx.system.notebook.html import table_to_html
@@ -222,6 +222,10 @@ class ImageTable:
         )
 
 
+def _type_of(image: Any) -> str:
+    return "an image in memory" if isinstance(image, NamedImage) else type(image).__name__
+
+
 def as_path_list(paths: PathsLike, name: str = "paths") -> list[str]:
     """Return paths as a list of strings.
 
@@ -246,7 +250,7 @@ def as_path_list(paths: PathsLike, name: str = "paths") -> list[str]:
     for index, image in enumerate(images):
         if not is_path(image):
             raise InputError(
-                f"{name} must be str or Path, got {type(image).__name__} at index {index}. Write images in memory to "
+                f"{name} must be str or Path, got {_type_of(image)} at index {index}. Write images in memory to "
                 "files, or arrays to one file with numpy.savez, and pass the paths."
             )
     return [os.fspath(image) for image in images]

@@ -35,7 +35,7 @@ from featx.extraction.options import MAX_IMAGE_SIZE, ON_TRUNCATED, ExtractionOpt
 from featx.extraction.recorded import resolve_with_recipe
 from featx.images.decode import MAX_PIXELS
 from featx.images.image import Image, Kind, check_allow, restrict
-from featx.images.image_lists import as_image_list, is_stream
+from featx.images.image_lists import as_image_list, is_lazy_table, is_stream
 from featx.recipe import LAYER_SEPARATOR
 from featx.system.sklearn_compat import (
     HasMethods,
@@ -339,7 +339,7 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
         >>> FeatureExtractor("color_histogram", cache=None).fit_transform(gray).shape
         (1, 512)
         """
-        if isinstance(X, Iterator):
+        if isinstance(X, Iterator) and not is_lazy_table(X):
             X = list(X)  # fit and transform both need the images
         rows: np.ndarray[Any, np.dtype[np.float32]] = super().fit_transform(X, y, **fit_params)
         return rows

@@ -23,7 +23,7 @@ from featx.datasets.label_names import (
 from featx.datasets.labels import as_integers, as_label_array, is_missing
 from featx.datasets.source_options import SourceOptions
 from featx.datasets.tables.columns import table_from_frame
-from featx.datasets.tables.frames import columns_of, images_of_features, is_dataset_dict, is_frame
+from featx.datasets.tables.frames import columns_of, images_of_features, is_dataset_dict, is_frame, read_lazy_table
 from featx.datasets.tables.groups import normalize_groups, notes_of_groups
 from featx.datasets.tags import Tags
 from featx.errors import ComparisonError, SourceError, shorten_quoted
@@ -100,8 +100,13 @@ def _as_table(images: ImagesLike, *, has_labels: bool) -> ImageTable:
         return images
     if isinstance(images, FeatureMatrix):
         return images_of_features(images, are_read=True)
-    is_table = is_lazy_table(images) or is_dataset_dict(images) or is_stream(images)
-    if is_table or (is_frame(images) and not (has_labels and len(columns_of(images)) == 1)):
+    if is_lazy_table(images):
+        images = read_lazy_table(images)
+    if (
+        is_dataset_dict(images)
+        or is_stream(images)
+        or (is_frame(images) and not (has_labels and len(columns_of(images)) == 1))
+    ):
         if has_labels and is_frame(images) and not is_stream(images):
             return table_from_frame(images, SourceOptions(), has_labels=False)
         table = find_images(images)

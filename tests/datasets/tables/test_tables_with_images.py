@@ -247,7 +247,8 @@ def test_tables_that_are_not_in_memory() -> None:
     for source in (*lazy, dataset.dataset(table)):
         assert len(find_images(source)) == 20
         with pytest.raises(InputError, match=r"must be in memory, got \w+. Find its images: featx\.find_images"):
-            EXTRACTOR.transform(source)
+            EXTRACTOR.fit_transform(source)
+    assert as_image_table(lazy[0], ["x"] * 20).labels == ["x"] * 20
     frame = pd.DataFrame({("a", "path"): ["1.jpg"]})
     with pytest.raises(SourceError, match=r"several levels of names of columns. Join them"):
         find_images(frame)

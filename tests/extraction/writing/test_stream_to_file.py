@@ -22,6 +22,7 @@ from featx import (
     extract_images,
     find_images,
     open_features,
+    plan_job,
     train_images,
 )
 from featx.datasets.source_options import SourceOptions
@@ -146,6 +147,13 @@ def test_other_functions_keep_the_images_in_memory() -> None:
         for images, y in ((Stream(), None), (Stream(), ["a", "b"] * 10), (IMAGES, ["a", "b"] * 10))
     ]
     assert scores == [scores[0]] * 3
+
+
+def test_jobs_need_files(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"source must have a length, got a streamed data set"):
+        plan_job(Stream(), tmp_path / "job", backbone="color_histogram")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"source must be str or Path, got an image in memory at index 0"):
+        plan_job(find_images(IMAGES), tmp_path / "job", backbone="color_histogram")
 
 
 def test_large_streams_are_not_kept_in_memory() -> None:
