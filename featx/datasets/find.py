@@ -240,7 +240,8 @@ def list_source(source: Any, options: SourceOptions) -> tuple[list[str], ImageLi
     InputError
         A source is in memory, and no table.
     """
-    if isinstance(source, ImageTable | ListedFeatures) or is_lazy_table(source) or is_frame(source):
+    is_table = is_lazy_table(source) or (is_frame(source) and not is_stream(source))
+    if is_table or isinstance(source, ImageTable | ListedFeatures):
         table = find_images(source, **options.as_dict())
         return [f"{type(source).__name__} of {format_count(len(table), 'image')}"], _TableListing(table)
     sources = as_sources(source)
