@@ -11,7 +11,7 @@ from typing import Any, Unpack
 
 from featx.datasets.find import list_source
 from featx.datasets.image_listing import ListedImage
-from featx.datasets.image_table import PathsLike
+from featx.datasets.image_table import ImagesLike
 from featx.datasets.source_options import SourceOptions
 from featx.extraction.options import ExtractionOptions, resolve_cache
 from featx.extraction.recorded import ExtractionParameters, options_of_call, portable_options, with_absolute_paths
@@ -118,7 +118,7 @@ class JobPlan(TextResult):
 
 
 def plan_job(
-    source: PathsLike | str | os.PathLike[str],
+    source: ImagesLike | str | os.PathLike[str],
     output: str | os.PathLike[str],
     *,
     shard_size: int = SHARD_SIZE,

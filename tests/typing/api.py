@@ -103,6 +103,7 @@ def mistakes(path: Path, predictor: Predictor) -> None:
 
 def compare(X: Features, y: list[str], frame: pd.DataFrame) -> None:
     comparison = featx.compare_baselines(X, y, estimators=["logreg", "knn"], task="classification", groups="auto")
+    assert_type(comparison.as_text(), str)
     assert_type(comparison, Comparison)
     assert_type(comparison.best, str)
     assert_type(comparison.ties, list[str])
@@ -148,9 +149,11 @@ def search(path: Path, X: Features) -> None:
 def jobs(folder: Path) -> None:
     assert_type(featx.plan_job("photos", folder, backbone="mobilenet", shard_size=100), JobPlan)
     featx.plan_job("photos", folder, layer=-2, pooling="max", precision="int8", window=(0.0, 4095.0), sample=0)
+    featx.plan_job(featx.open_features("features.npy"), folder)
     featx.plan_job("photos", folder, poolin="max")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     featx.plan_job("photos", folder, pooling="mean")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     assert_type(featx.run_job(folder, backend="loky", engine="openvino"), JobStatus)
+    assert_type(featx.job_status(folder).is_complete, bool)
     assert_type(featx.job_status(folder), JobStatus)
     assert_type(featx.merge_job(folder, "features.npy"), JobMerge)
 
