@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+import shlex
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from featx.datasets.folders.names import normalize_label
@@ -21,10 +23,13 @@ TRUE, FALSE = ("1", "1.0", "true", "yes"), ("0", "0.0", "false", "no")
 
 #: Usual names of columns of splits and of groups.
 _SPLITS = ("split", "subset", "partition", "set", "phase", "usage")
+#: Those of groups without "_id", blanks and the like.
 _GROUPS = (
-    *("patient", "patient_id", "patientid", "subject", "subject_id", "participant", "participant_id"),
-    *("group", "group_id", "fold", "kfold", "fold_id", "video_id", "session_id", "study_id"),
+    *("patient", "subject", "participant", "individual", "animal", "person", "lesion", "case", "study", "studyuid"),
+    *("studyinstanceuid", "series", "seriesuid", "seriesinstanceuid", "exam", "slide", "specimen", "session", "visit"),
+    *("video", "sequence", "scene", "group", "fold", "kfold", "folds"),
 )
+_OTHER_SIGNS = re.compile(r"[^a-z]")
 #: A column of more values is none of splits.
 _MAX_SPLITS = 8
 
@@ -99,14 +104,24 @@ def notes_of_unused_columns(frame: Any, options: SourceOptions, source: str) -> 
     if options.split_column is None:
         others = [column for column in frame.columns if str(column).strip().lower() not in (*LABEL_COLUMNS, "path")]
         notes += [_unused_split(str(column), source) for column in others if _has_splits(frame[column], column)][:1]
-    if options.group_column is None and (name := next((name for name in _GROUPS if name in columns), None)):
-        column = columns[name]
-        if len(frame) > frame[column].nunique() > 1:
-            notes.append(
-                f"The column {column!r} of {source!r} is not used. If images of one {column} must not be split, pass "
-                f"group_column={column!r} (--group-column {column})."
-            )
+    column = None if options.group_column is not None else _group_column(columns, options)
+    if column is not None and len(frame) > frame[column].nunique() > 1:
+        notes.append(
+            f"The column {column!r} of {source!r} is not used. If images of one {column} must not be split, pass "
+            f"group_column={column!r} (--group-column {shlex.quote(str(column))})."
+        )
     return notes
+
+
+def _group_column(columns: Mapping[str, Any], options: SourceOptions) -> Any:
+    """Return the column of groups by its name in lower case, unless it has labels or splits. None: there is none."""
+    used = options.label_column if isinstance(options.label_column, tuple) else (options.label_column,)
+    by_word: dict[str, Any] = {}
+    for name, column in columns.items():
+        if column not in used and column != options.split_column and name not in LABEL_COLUMNS:
+            word = _OTHER_SIGNS.sub("", name)
+            by_word |= {word: column, word.removesuffix("id"): column}
+    return next((by_word[word] for word in _GROUPS if word in by_word), None)
 
 
 def _has_splits(cells: Any, column: object) -> bool:
@@ -128,7 +143,7 @@ def _has_splits(cells: Any, column: object) -> bool:
 def _unused_split(column: str, source: str) -> str:
     return (
         f"The column {column!r} of {source!r} is not used. For this split, pass split_column={column!r} "
-        f"(--split-column {column})."
+        f"(--split-column {shlex.quote(column)})."
     )
 
 

@@ -109,7 +109,27 @@ def split_lines(lines: Iterator[str], separator: str) -> Iterator[list[str]]:
     for line in lines:
         text = line.strip()
         if text:
-            yield [text] if is_image_name(text) else text.rsplit(None, 1)
+            yield _split_at_spaces(text)
+
+
+def _split_at_spaces(text: str) -> list[str]:
+    """Return path and label of a line: a path ends with the suffix of an image, and both may have spaces.
+
+    Several numbers after the path are a cell each: tags, or boxes.
+
+    Examples
+    --------
+    >>> _split_at_spaces("my photo.png red car"), _split_at_spaces("00012 cat"), _split_at_spaces("1.png 0 1 1")
+    (['my photo.png', 'red car'], ['00012', 'cat'], ['1.png', '0', '1', '1'])
+    """
+    if _is_image(text):
+        return [text]
+    for space in _SPACES.finditer(text):
+        path, label = text[: space.start()], text[space.end() :]
+        if _is_image(path):
+            cells = label.split()
+            return [path, *(cells if all(map(_NUMBER.fullmatch, cells)) else [label])]
+    return text.rsplit(None, 1)
 
 
 def repair_text(text: str) -> str:
@@ -163,6 +183,10 @@ def _separator(lines: list[str], default: str) -> str:
         return max(numbers, key=lambda separator: numbers[separator])
     first = lines[0] if lines else ""
     return next((separator for separator in _SEPARATORS if separator in first), default)
+
+
+_SPACES = re.compile(r"\s+")
+_NUMBER = re.compile(r"[-+]?\d+(\.\d+)?")
 
 
 def _is_image(cell: str) -> bool:

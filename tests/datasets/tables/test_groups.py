@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -68,3 +69,12 @@ def test_a_given_column_precedes_the_names_of_files(tmp_path: Path) -> None:
     table = find_images(files, split_column="Split")
     assert table.splits == ["train", "train", "test"] * 2
     assert not any("Files are splits" in note for note in table.notes)
+
+
+@pytest.mark.parametrize("name", ["lesion_id", "Patient ID", "StudyInstanceUID", "case", "CaseID", "series", "kfold"])
+def test_columns_of_groups_are_noted(name: str) -> None:
+    table = TABLE[["path"]].assign(**{name: ["1", "1", "2"]})
+    (note,) = find_images(table).notes
+    assert f"pass group_column={name!r} (--group-column {shlex.quote(name)})" in note
+    assert find_images(table, group_column=name).groups == ["1", "1", "2"]
+    assert find_images(table, label_column=name).notes == ()

@@ -232,6 +232,17 @@ def test_formats(make: Callable[[Path], str], folder: Path) -> None:
     assert has_names or "has no header row" in notes[0]
 
 
+def test_labels_of_several_words_in_a_list(tmp_path: Path) -> None:
+    for name in ("1.png", "my photo.png"):
+        (tmp_path / name).write_bytes(b"")
+    table = find_images(write(tmp_path / "val.txt", ["1.png red car", "my photo.png sea"], header=""))
+    assert table.labels == ["red car", "sea"]
+    assert [Path(path).name for path in table.paths] == ["1.png", "my photo.png"]
+    numbers = write(tmp_path / "numbers.txt", ["1.png 0 1", "my photo.png 1 1"], header="")
+    assert "'column 2', 'column 3'" in find_images(numbers).no_labels_reason
+    assert find_images(numbers, label_column=["column 2", "column 3"]).labels[1].names == ("column 2", "column 3")
+
+
 @pytest.mark.parametrize("name", ["a.csv", "a.txt", "a.jsonl"])
 def test_empty_tables(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_text("\n")
