@@ -232,7 +232,13 @@ def _as_text(labels: np.ndarray[Any, Any], names: Sequence[str] | None) -> list[
     values = labels.ravel().tolist()
     if names is None:
         return [_label_text(value) for value in values]
-    return [names[value] if 0 <= value < len(names) else None for value in values]
+    unknown = [value for value in values if not -1 <= value < len(names)]
+    if unknown:
+        raise SourceError(
+            f"Labels must be from 0 to {len(names) - 1:,}, as there are names of {len(names):,} classes, got "
+            f"{unknown[0]}. Download the files again, or remove the file of names."
+        )
+    return [None if value == -1 else names[value] for value in values]
 
 
 def _label_text(value: Any) -> str | None:

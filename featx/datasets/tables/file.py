@@ -304,7 +304,7 @@ def _with_images(frame: pd.DataFrame, schema: Any, source: str, first_row: int, 
         frame[name] = [f"{prefix}{row}" for row in range(first_row, first_row + n_rows)]
     for name, classes in class_names(schema).items():
         if name in frame.columns:
-            frame[name] = name_classes(frame[name], classes)
+            name_classes(frame, name, classes)
     frame.attrs["images"] = images
     if (label_type := parquet_label_type(schema)) is not None:
         frame.attrs[LABEL_TYPE] = label_type

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import numbers
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 from featx.datasets.image_table import ImageTable
 from featx.datasets.tables.cells import is_list_of_tags
-from featx.datasets.tables.groups import notes_of_groups
+from featx.datasets.tables.groups import UNKNOWN_CLASSES, notes_of_groups
 from featx.datasets.tags import Tags, untagged_notes
 from featx.errors import SourceError, did_you_mean
 from featx.images.containers.tables import class_names, image_columns
@@ -147,16 +148,19 @@ class _DatasetColumn(Sequence[Any]):
 def _with_class_names(texts: pd.DataFrame, schema: Any) -> pd.DataFrame:
     for column, names in class_names(schema).items():
         if column in texts.columns:
-            texts[column] = name_classes(texts[column], names)
+            name_classes(texts, column, names)
     return texts
 
 
-def name_classes(codes: pd.Series[Any], names: Sequence[str]) -> pd.Series[Any]:
-    """Return the names of classes by their numbers, also in lists.
+def name_classes(frame: pd.DataFrame, column: str, names: Sequence[str]) -> None:
+    """Replace the numbers of classes in a column by their names, also in lists.
 
-    Other numbers, such as -1, are missing labels. Other values, such as text, are unchanged.
+    Other numbers are missing labels: -1 by intent, while others are added to the attributes of the table. Other values,
+    such as text, are unchanged.
     """
     import pandas as pd
+
+    unknown: set[float] = set()
 
     def name_of(code: Any) -> Any:
         if is_list_of_tags(code):
@@ -164,10 +168,16 @@ def name_classes(codes: pd.Series[Any], names: Sequence[str]) -> pd.Series[Any]:
         if not isinstance(code, numbers.Real):
             return code
         number = float(code)
-        return names[int(number)] if 0 <= number < len(names) else None
+        if 0 <= number < len(names):
+            return names[int(number)]
+        if number != -1 and math.isfinite(number):
+            unknown.add(number)
+        return None
 
-    values = list(map(name_of, codes))
-    return pd.Series(values, index=codes.index, dtype=object)
+    values = list(map(name_of, frame[column]))
+    frame[column] = pd.Series(values, index=frame.index, dtype=object)
+    if unknown:
+        frame.attrs[UNKNOWN_CLASSES] = {**frame.attrs.get(UNKNOWN_CLASSES, {}), column: (sorted(unknown), len(names))}
 
 
 def choose_images(

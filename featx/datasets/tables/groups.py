@@ -15,6 +15,8 @@ from featx.datasets.source_options import LABEL_COLUMNS, SourceOptions
 from featx.errors import OptionError
 from featx.system.formatting import format_count, format_list
 
+#: Attribute of a table: by column, the numbers that are no class, and the number of classes.
+UNKNOWN_CLASSES = "unknown_classes"
 #: Groups that are missing, as programs write them.
 _MISSING = ("", "nan", "NaN", "<NA>", "NaT", "None", "null")
 
@@ -93,7 +95,7 @@ def notes_of_unused_columns(frame: Any, options: SourceOptions, source: str) -> 
     source : str
         Name of the table.
     """
-    notes = []
+    notes = _notes_of_unknown_classes(frame, options, source)
     columns = {str(column).strip().lower(): column for column in reversed(list(frame.columns))}
     labels = [columns[name] for name in LABEL_COLUMNS if name in columns]
     if options.label_column is None and len(labels) > 1:
@@ -111,6 +113,16 @@ def notes_of_unused_columns(frame: Any, options: SourceOptions, source: str) -> 
             f"group_column={column!r} (--group-column {shlex.quote(str(column))})."
         )
     return notes
+
+
+def _notes_of_unknown_classes(frame: Any, options: SourceOptions, source: str) -> list[str]:
+    """Return a note on each column of labels with numbers that are no class of the schema."""
+    return [
+        f"The labels {format_list([f'{number:g}' for number in numbers])} in {column!r} of {source!r} are none of its "
+        f"{n_classes:,} classes, which have the numbers 0 to {n_classes - 1:,}: these images have no label."
+        for column, (numbers, n_classes) in frame.attrs.get(UNKNOWN_CLASSES, {}).items()
+        if options.label_column in (None, column)
+    ]
 
 
 def _group_column(columns: Mapping[str, Any], options: SourceOptions) -> Any:

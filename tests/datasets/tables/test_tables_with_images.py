@@ -110,6 +110,17 @@ def test_one_bad_row_costs_no_other(tmp_path: Path) -> None:
         read_image(f"{path}#5")
 
 
+def test_numbers_that_are_no_class_are_noted(tmp_path: Path) -> None:
+    table = hugging_face(IMAGES[:4], [0, 1, 2, -1])
+    for source in (write("parquet", table, tmp_path / "t"), write("arrow", table, tmp_path / "t"), table):
+        images = find_images(source)
+        assert images.labels == ["cat", "dog", None, None]
+        (note,) = images.notes
+        assert note.startswith("The labels '2' in 'label' of ")
+        assert "are none of its 2 classes, which have the numbers 0 to 1: these images have no label." in note
+        assert find_images(hugging_face(IMAGES[:3], [0, 1, -1])).notes == ()
+
+
 def test_rows_are_read_once_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write("parquet", hugging_face(), tmp_path / "t")
     n_batches = []
