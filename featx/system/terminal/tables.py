@@ -307,8 +307,8 @@ def _format_cell(value: object, specification: str | None) -> str:
 
 
 def fit_text(text: str) -> str:
-    """Return text in lines that fit the terminal; unchanged if standard output goes elsewhere."""
-    return text if terminal_width() is None else wrap_text(text)
+    """Return text in lines that fit the terminal; on one line if standard output goes elsewhere."""
+    return spell(text) if terminal_width() is None else wrap_text(text)
 
 
 def wrap_text(text: str, indent: str = "") -> str:

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from featx.system.terminal.encoding import spell
-from featx.system.terminal.tables import format_table, wrap_text
+from featx.system.terminal.tables import fit_text, format_table, wrap_text
 
 
 def show_ascii(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -18,7 +18,7 @@ def show_ascii(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_characters_are_spelled(monkeypatch: pytest.MonkeyPatch) -> None:
     show_ascii(monkeypatch)
     assert spell("0.9 ± 0.1 – 1 × 2 … R²") == "0.9 +/- 0.1 - 1 x 2 ... R^2"
-    assert wrap_text("a – b") == "a - b"
+    assert wrap_text("a – b") == fit_text("a – b") == "a - b"
 
 
 def test_tables_stay_aligned(monkeypatch: pytest.MonkeyPatch) -> None:
