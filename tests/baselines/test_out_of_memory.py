@@ -33,7 +33,7 @@ if __name__ == "__main__":
     limit_memory()
     X, y = load_digits(return_X_y=True)
     comparison = compare_baselines(
-        X[:600], y[:600], estimators=["dummy", Hungry(), "ridge"], n_jobs=1, limits=ScaleLimits(LIMITS)
+        X[:600], y[:600] % 2, estimators=["dummy", Hungry(), "ridge"], n_jobs=1, limits=ScaleLimits(LIMITS)
     )
     print(comparison.table["estimator"].tolist())
     print(*comparison.notes, sep="\\n")

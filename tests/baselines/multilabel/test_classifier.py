@@ -345,6 +345,7 @@ def test_neighbors_of_all_tags_are_searched_once(data: tuple[Array, Array], monk
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_tags_of_many_samples_are_compared_in_processes(data: tuple[Array, Array]) -> None:
     limits = ScaleLimits(exact_rows=100, n_components=50, sample_rows=40)
     table = compare_baselines(*data, limits=limits, cv=3, n_jobs=1).table.set_index("estimator")
