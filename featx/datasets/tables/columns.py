@@ -48,7 +48,7 @@ from featx.errors import OptionError, SourceError
 from featx.images.arrays import as_batch
 from featx.system.files import remote
 from featx.system.files.url_secrets import check_not_redacted
-from featx.system.formatting import shorten
+from featx.system.formatting import format_list, shorten
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -145,6 +145,13 @@ class ImageColumns:
                 self.notes.append(images_note(self._source, image))
             return [image]
         name = column_name(frame, self._source, "path", self._options.path_column, PATH_COLUMNS)
+        if self._options.path_column is None and name is not None:
+            others = [other for other in texts if other != name and other.lower() in PATH_COLUMNS]
+            if others := [other for other in others if _are_images(frame[other])]:
+                self.notes.append(
+                    f"Paths of {self._source!r} are in the column {name!r}, not in {format_list(others)}. Pass another "
+                    "as path_column (--path-column)."
+                )
         return [self._id_column(frame) if name is None else name]
 
     def _check_is_local(self, column: str) -> None:
@@ -345,11 +352,16 @@ def tags_of_columns(frame: pd.DataFrame, source: str, names: Sequence[str]) -> l
 
 def missing_path_column_error(frame: pd.DataFrame, source: str) -> SourceError:
     """Return the error for a table without a path column."""
-    named = [str(name) for name, cells in frame[:_N_PROBED].items() if {*map(is_image_name, map(str, cells))} == {True}]
+    named = [str(name) for name, cells in frame.items() if _are_images(cells)]
     if len(frame.columns) >= _MIN_FLAT and all(kind.kind in "fuib" for kind in frame.dtypes):
         as_batch(frame.to_numpy(), source)  # flat rows of pixels: an error that names their reshape
     option = f"={named[0]!r} (--path-column {shlex.quote(named[0])})" if named else " (--path-column)"
     return SourceError(f"No path column in {source!r}: it has {describe_columns(frame)}. Pass path_column{option}.")
+
+
+def _are_images(cells: Any) -> bool:
+    """Return whether the first values of a column are names of images."""
+    return getattr(cells, "ndim", 1) == 1 and {*map(is_image_name, map(str, cells[:_N_PROBED]))} == {True}
 
 
 def _get_splits(frame: pd.DataFrame, source: str, name: str | None) -> list[str | None] | None:

@@ -143,6 +143,7 @@ def _text_batches(
     options |= {"encoding": text.encoding, "encoding_errors": "surrogateescape"}
     # Otherwise rows with one cell more than there are names make pandas take the first column for the index.
     options["index_col"] = False
+    options["skiprows"] = text.n_skipped
     if text.names is not None:
         options |= {"header": None, "names": text.names}
     if n_rows is None:

@@ -15,6 +15,7 @@ from featx.datasets.source_options import LABEL_COLUMNS, SourceOptions
 from featx.errors import OptionError
 from featx.system.formatting import format_count, format_list
 
+_INTEGER = re.compile(r"^(-?[0-9]+)\.0+$")
 #: Attribute of a table: by column, the numbers that are no class, and the number of classes.
 UNKNOWN_CLASSES = "unknown_classes"
 #: Groups that are missing, as programs write them.
@@ -39,12 +40,14 @@ _MAX_SPLITS = 8
 def normalize_groups(groups: Sequence[Any]) -> list[Any]:
     """Return groups without blanks around them, with None for empty ones and for a missing value, also as text.
 
+    Programs write integers next to missing values as floats: 7.0 is 7.
+
     Examples
     --------
-    >>> normalize_groups(["P1", "P1 ", "nan"])
-    ['P1', 'P1', None]
+    >>> normalize_groups(["P1", "P1 ", "nan", "7.0"])
+    ['P1', 'P1', None, '7']
     """
-    names = [normalize_label(group) if isinstance(group, str) else group for group in groups]
+    names = [_INTEGER.sub(r"\1", normalize_label(group)) if isinstance(group, str) else group for group in groups]
     return [None if is_missing(name) or (isinstance(name, str) and name in _MISSING) else name for name in names]
 
 
@@ -97,7 +100,7 @@ def notes_of_unused_columns(frame: Any, options: SourceOptions, source: str) -> 
     """
     notes = _notes_of_unknown_classes(frame, options, source)
     columns = {str(column).strip().lower(): column for column in reversed(list(frame.columns))}
-    labels = [columns[name] for name in LABEL_COLUMNS if name in columns]
+    labels = [column for name in LABEL_COLUMNS for column in frame.columns if str(column).strip().lower() == name]
     if options.label_column is None and len(labels) > 1:
         notes.append(
             f"Labels of {source!r} are in the column {labels[0]!r}, not in {format_list(labels[1:])}. Pass another as "

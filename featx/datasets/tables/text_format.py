@@ -16,6 +16,8 @@ from featx.errors import OptionError
 
 _UNDECODED = re.compile("[\udc80-\udcff]")
 _SEPARATORS = (",", ";", "\t", "|")
+#: First line of a file for spreadsheets.
+_SEPARATOR_LINE = re.compile(r"\"?sep=([^\s\"])\"?", re.IGNORECASE)
 #: Number of first lines that decide the format.
 _N_LINES = 20
 #: Number of characters that are checked at a time.
@@ -39,6 +41,8 @@ class TextFormat:
         Whether all bytes are in the encoding.
     repeated : tuple of str
         Names that several columns have.
+    n_skipped : int, default=0
+        Number of first lines that are no rows: ``sep=;``, for spreadsheets.
     """
 
     encoding: str
@@ -46,6 +50,7 @@ class TextFormat:
     names: list[str] | None
     is_utf8: bool = True
     repeated: tuple[str, ...] = ()
+    n_skipped: int = 0
 
     @classmethod
     def of(cls, path: str, encoding: str | None = None) -> TextFormat:
@@ -59,16 +64,20 @@ class TextFormat:
         encoding = _encoding(path) if encoding is None else checked_encoding(encoding)
         with open_text(path, encoding) as file:
             lines = [line.rstrip("\r\n") for line in itertools.islice(file, _N_LINES)]
+        given = _SEPARATOR_LINE.fullmatch(lines[0]) if lines else None
+        lines = lines[1:] if given else lines
         is_list = _suffix(path) == ".txt"
         separator = "\t" if _suffix(path) in (".tsv", ".tab") else _separator(lines, default=" " if is_list else ",")
+        separator = given[1] if given else separator
         rows = list(split_lines(iter(lines), separator))
         has_images = [any(map(_is_image, row)) for row in rows]
         has_names = not has_images[0] and (not is_list or any(has_images)) if rows else True
         if not has_names:
-            return cls(encoding, separator, _default_names(rows[0]), is_valid(path, encoding))
+            names = _default_names(rows[0])
+            return cls(encoding, separator, names, is_valid(path, encoding), n_skipped=int(given is not None))
         names = [name.strip() for name in rows[0]] if rows else []
         repeated = tuple(name for name in dict.fromkeys(names) if name and names.count(name) > 1)
-        return cls(encoding, separator, None, is_valid(path, encoding), repeated)
+        return cls(encoding, separator, None, is_valid(path, encoding), repeated, int(given is not None))
 
 
 def checked_encoding(encoding: str) -> str:

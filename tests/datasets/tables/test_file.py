@@ -253,3 +253,19 @@ def test_nested_cells(tmp_path: Path) -> None:
     assert find_images(tmp_path / "t.jsonl").paths == [str(tmp_path / "a.jpg")]
     with pytest.raises(SourceError, match=r"The column 'kind' must hold text, numbers or lists, got \{'x': 1\}"):
         find_images(tmp_path / "t.jsonl", label_column="kind")
+
+
+@pytest.mark.parametrize("first", ["sep=;", '"sep=;"', "SEP=;"])
+def test_a_first_line_for_spreadsheets_is_skipped(first: str, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text(f"{first}\npath;label\na.jpg;x,y\nb.jpg;z\n")
+    assert find_images(tmp_path / "t.csv").labels == ["x,y", "z"]
+    (tmp_path / "t.csv").write_text(f"{first}\na.jpg;x\n")
+    assert find_images(tmp_path / "t.csv").labels == ["x"]
+
+
+def test_several_columns_of_paths_or_labels_are_noted(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("path,image,label,Label\na.jpg,b.jpg,x,y\n")
+    notes = find_images(tmp_path / "t.csv").notes
+    assert any("are in the column 'path', not in 'image'" in note for note in notes)
+    assert any("are in the column 'label', not in 'Label'" in note for note in notes)
+    assert find_images(tmp_path / "t.csv", path_column="image", label_column="Label").notes == ()
