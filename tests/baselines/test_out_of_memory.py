@@ -18,7 +18,7 @@ from featx.baselines.scaling.limits import ScaleLimits
 class Hungry(ClassifierMixin, BaseEstimator):
     def fit(self, X, y):
         self.classes_ = np.unique(y)
-        self.work_ = np.ones(len(X) * 4_000_000)  # 32 MB for each row
+        self.work_ = np.ones(len(X) * 1_000_000)  # 8 MB for each row
         return self
 
     def predict(self, X):
@@ -33,7 +33,7 @@ if __name__ == "__main__":
     limit_memory()
     X, y = load_digits(return_X_y=True)
     comparison = compare_baselines(
-        X[:600], y[:600] % 2, estimators=["dummy", Hungry(), "ridge"], n_jobs=1, limits=ScaleLimits(LIMITS)
+        X[:1500], y[:1500] % 2, estimators=["dummy", Hungry(), "ridge"], n_jobs=1, limits=ScaleLimits(LIMITS)
     )
     print(comparison.table["estimator"].tolist())
     print(*comparison.notes, sep="\\n")
