@@ -38,7 +38,7 @@ from featx.system.files.output_paths import (
 )
 from featx.system.files.parquet import import_pyarrow
 
-_OTHER_OUTPUT = "choose another output (-o)."
+_OTHER_OUTPUT = "choose another file."
 
 
 class OutputFiles(Protocol):
@@ -98,7 +98,7 @@ def check_output(output: Path, *, alternative: str = "") -> None:
             f"output (-o) must be the name of a .npy or .parquet file, got {str(output)!r}. Pass for example "
             f"output='features.npy' (-o features.npy).{alternative and f' {alternative}'}"
         )
-    check_parent(output, "another output (-o)")
+    check_parent(output)
     if problem := parent_problem(output):
         raise output_error(output, problem, f"Make it writable, or {_OTHER_OUTPUT}")
     remedy = f"Move the file, or {_OTHER_OUTPUT}"
