@@ -24,6 +24,8 @@ _COMMA_THOUSANDS = re.compile(r"[+-]?[1-9][0-9]{0,2}(,[0-9]{3})+(\.[0-9]*)?")
 _POINT_THOUSANDS = re.compile(r"[+-]?[1-9][0-9]{0,2}(\.[0-9]{3})+(,[0-9]*)?")
 #: Numbers with blanks or apostrophes between thousands, as in France and Switzerland.
 _BLANK_THOUSANDS = re.compile(r"[+-]?[1-9][0-9]{0,2}([\s'’][0-9]{3})+([.,][0-9]*)?")
+#: Texts with fewer digits are integers that floats hold.
+_MAX_PLAIN = 16
 #: Booleans as Python, JSON and spreadsheets write them.
 _BOOLEANS = (("True", "False"), ("true", "false"), ("TRUE", "FALSE"))
 
@@ -80,8 +82,8 @@ class LabelTypeInferrer:
     def _read_number(self, label: str, *, is_typed: bool) -> float | None:
         """Return a number, and note which decimal signs are possible."""
         number = parse_number(label)
-        if number is None:
-            return None
+        if number is None or _is_plain(label):
+            return number
         if "." not in label and "," not in label:
             for decimal in self._has_fractions:
                 self._has_fractions[decimal] |= number != round(number)
@@ -306,6 +308,11 @@ def is_infinite_text(label: str) -> bool:
     return label.strip().lower().lstrip("+-") in ("inf", "infinity")
 
 
+def _is_plain(label: str) -> bool:
+    """Return whether a text consists of a few digits, as most labels that are numbers do."""
+    return len(label) < _MAX_PLAIN and label.isascii() and label.isdecimal()
+
+
 def parse_number(label: str, decimal: str | None = None) -> float | None:
     """Return the finite number that a text holds. None: it is not a number.
 
@@ -320,6 +327,8 @@ def parse_number(label: str, decimal: str | None = None) -> float | None:
     >>> parse_number("1,234.5"), parse_number("1,234", ","), parse_number("1,23"), parse_number("1,2,3")
     (1234.5, 1.234, 1.23, None)
     """
+    if _is_plain(label):
+        return float(label)
     label = label.strip().replace("\N{MINUS SIGN}", "-")
     if _BLANK_THOUSANDS.fullmatch(label):
         label = re.sub(r"[\s'’]", "", label)

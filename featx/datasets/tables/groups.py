@@ -143,12 +143,13 @@ def _has_splits(cells: Any, column: object) -> bool:
     """Return whether a column separates training from other images: by ``train`` and ``test``, or by 0 and 1."""
     if getattr(cells, "ndim", 1) != 1:
         return False
-    values: set[str] = set()
-    for cell in cells.tolist():
-        if not is_missing(cell):
-            values.add(str(cell).strip().lower())
-        if len(values) > _MAX_SPLITS:
-            return False
+    try:
+        distinct = cells.dropna().unique()
+    except TypeError:  # lists
+        return False
+    if len(distinct) > _MAX_SPLITS:
+        return False
+    values = {str(cell).strip().lower() for cell in distinct.tolist()}
     values -= {""}
     kinds = {split_kind(value) for value in values}
     are_splits = None not in kinds and (len(kinds) > 1 or str(column).strip().lower() in _SPLITS)
