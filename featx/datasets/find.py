@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from featx.datasets.folders.layout import normalize_splits
-from featx.datasets.folders.questions import labels_in_files
+from featx.datasets.folders.names import is_image_name
+from featx.datasets.folders.questions import labels_in_files, text_next_to_images
 from featx.datasets.image_listing import ImageListing, ListedImage, Remarks
 from featx.datasets.image_table import ImagesLike, ImageTable, PathsLike, as_path_list
 from featx.datasets.label_types import type_of_labels
@@ -178,6 +179,9 @@ def _table_hint(sources: Sequence[str]) -> str:
     names = os.listdir(sources[0])
     if any(name.lower().endswith(".cls") for name in names):
         return f"The images of {sources[0]!r} are in no class folders: {labels_in_files(sources[0])}"
+    texts = {name[:-4] for name in names if name.lower().endswith(".txt")}
+    if any(name.rpartition(".")[0] in texts and is_image_name(name) for name in names):
+        return f"The images of {sources[0]!r} are in no class folders: {text_next_to_images(sources[0])}"
     tables = sorted(name for name in names if is_table_name(name, is_only_source=False))
     if not tables:
         return ""

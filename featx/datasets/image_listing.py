@@ -15,8 +15,8 @@ from featx.datasets.folders.several import SeveralSources, read_together
 from featx.datasets.label_types import LabelTypeInferrer, TagCounts, cast_label
 from featx.datasets.source_options import SourceOptions
 from featx.datasets.tables.array_sources import MAX_SOURCES, ArrayPart, find_array_parts
-from featx.datasets.tables.cells import describe_columns
-from featx.datasets.tables.columns import JOINED, ImageColumns, no_labels_reason
+from featx.datasets.tables.cells import JOINED, describe_columns, no_labels_reason, single_tag_note
+from featx.datasets.tables.columns import ImageColumns
 from featx.datasets.tables.file import TABLE_SUFFIXES, check_is_read, is_table_name, read_batches
 from featx.datasets.tables.metadata import find_metadata, find_metadata_of_splits, metadata_note
 from featx.datasets.tables.shards import archives_in, data_files_in, expand_sources, is_data_file, splits_of_files
@@ -178,7 +178,7 @@ class ImageListing:
         paths, labels = columns.paths(frame), columns.labels(frame)
         none = [None] * len(paths)
         if labels is None:
-            self.remarks.no_labels_reason = no_labels_reason(table, describe_columns(frame))
+            self.remarks.no_labels_reason = no_labels_reason(table, frame)
         self._stored_types.add(columns.stored_type)
         if columns.stored_type == "tags" and labels:
             labels = [split_tags(label, SEPARATOR) if isinstance(label, str) else label for label in labels]
@@ -228,7 +228,9 @@ class ImageListing:
     def notes(self) -> list[str]:
         """Return remarks on how the source was interpreted. Complete when all images were listed."""
         if self.label_type == "tags":
-            return [*self.remarks.notes, *untagged_notes(self._tags.n_untagged)]
+            is_new = self._tags.are_single and not self._arrays and not any(self._stored_types)
+            single = [single_tag_note(self._name, self._options)] if is_new else []
+            return [*self.remarks.notes, *untagged_notes(self._tags.n_untagged), *single]
         is_inferred = self._label_types is not None and not any(self._stored_types)
         notes = [*self.remarks.notes, *(self._label_types.notes() if is_inferred and self._label_types else ())]
         return list(map(shorten_quoted, notes))

@@ -246,6 +246,8 @@ class TagCounts:
     def __init__(self) -> None:
         self._n_tagged = self.n_untagged = 0
         self._has_texts = False
+        self._is_single = True
+        self._first: set[str] = set()
 
     def add(self, labels: Iterable[Any]) -> None:
         """Add labels. None is a missing label."""
@@ -253,8 +255,16 @@ class TagCounts:
             if isinstance(label, Tags):
                 self._n_tagged += bool(label.names)
                 self.n_untagged += not label.names
+                self._is_single &= len(label.names) == 1
+                if len(self._first) < 2:
+                    self._first.update(label.names)
             elif label is not None:
                 self._has_texts = True
+
+    @property
+    def are_single(self) -> bool:
+        """Whether each image has exactly one tag, of several: these are classes."""
+        return self._is_single and len(self._first) > 1
 
     def label_type(self, source: str) -> LabelType | None:
         """Return the type of the labels: "str" if no image has a tag. None: they are single labels.

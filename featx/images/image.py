@@ -224,6 +224,8 @@ def read_image(
         image = image.load()
     if isinstance(image, Mapping) and {"bytes", "path"} & set(image):  # as datasets of Hugging Face store images
         image = image.get("path") if image.get("bytes") is None else image["bytes"]
+    if isinstance(image, str) and image.startswith("data:"):
+        raise UnreadableImageError(no_path_reason(image))
     if isinstance(image, str) and remote.is_url(image):
         path = remote.local_path(image)
         return (remote.read_url(image, max_bytes), None) if path is None else _read_path(path, max_bytes, window)
@@ -333,7 +335,7 @@ def _read_file(path: str, max_bytes: int) -> tuple[Any, os.stat_result]:
                 "limit (ulimit -n) or close files, then try again."
             ) from error
         if getattr(error, "errno", None) == errno.ENAMETOOLONG:
-            raise UnreachableImageError(_long_text_reason(path)) from error
+            raise UnreachableImageError(no_path_reason(path)) from error
         raise UnreachableImageError(getattr(error, "strerror", None) or str(error)) from error
     raise UnreachableImageError("the file changed during each attempt to read it; try again when it is complete")
 
@@ -352,12 +354,11 @@ def _read_once(path: str, max_bytes: int) -> tuple[bytes, os.stat_result, os.sta
         return data, before, os.fstat(file.fileno())
 
 
-def _long_text_reason(path: str) -> str:
+def no_path_reason(path: str) -> str:
+    """Return that text is no path, but probably an image in base64, such as a data: URL."""
     text = 'text.partition(",")[2]' if path.startswith("data:") else "text"
-    return (
-        f"a text of {len(path):,} characters is no path; if it is an image in base64, decode it with base64.b64decode("
-        f"{text})"
-    )
+    decode = f"decode it with base64.b64decode({text})"
+    return f"a text of {len(path):,} characters is no path; if it is an image in base64, {decode}"
 
 
 def _irregular_file_reason(path: str) -> str:

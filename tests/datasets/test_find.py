@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import json
 import os
 import tempfile
@@ -12,8 +13,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from featx import FeatureExtractor
 from featx.datasets.find import find_images
-from featx.errors import InputError, OptionError, SourceError, SourceNotFoundError
+from featx.errors import InputError, OptionError, SourceError, SourceNotFoundError, UnreadableImageError
+from tests import samples
 from tests.datasets.helpers import make_files
 
 
@@ -259,3 +262,30 @@ def test_a_table_in_a_flat_folder_is_named(tmp_path: Path) -> None:
     assert find_images(tmp_path / "labels.csv").labels == ["x"]  # the remedy
     with pytest.raises(OptionError, match="must name each column once"):
         find_images(tmp_path / "labels.csv", label_column=["label", "label"])
+
+
+@pytest.mark.parametrize("folders", [("",), ("train", "val")])
+def test_text_next_to_images_is_no_label(folders: tuple[str, ...], tmp_path: Path) -> None:
+    for folder in folders:
+        (tmp_path / folder).mkdir(exist_ok=True)
+        (tmp_path / folder / "1.jpg").write_bytes(b"")
+        (tmp_path / folder / "1.txt").write_text("0 0.5 0.5 0.1 0.2\n")
+    table = find_images(tmp_path)
+    assert set(table.labels) == {None}
+    assert "are not read, as most are boxes (YOLO) or captions" in table.no_labels_reason
+
+
+def test_readme_next_to_images_is_no_label(tmp_path: Path) -> None:
+    (tmp_path / "1.jpg").write_bytes(b"")
+    (tmp_path / "readme.txt").write_text("photos")
+    assert find_images(tmp_path).no_labels_reason == ""
+
+
+def test_data_urls_are_named_with_their_remedy() -> None:
+    url = "data:image/png;base64," + base64.b64encode(samples.png(np.zeros((8, 8, 3)))).decode()
+    with pytest.raises(SourceNotFoundError, match=r"is no path; if it is an image in base64, decode it"):
+        find_images([url])
+    extractor = FeatureExtractor("color_histogram", cache=None)
+    with pytest.raises(UnreadableImageError, match="is no path; if it is an image in base64"):
+        extractor.transform([url])
+    assert extractor.transform([base64.b64decode(url.partition(",")[2])]).shape == (1, 512)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from featx.images.containers.archives import ARCHIVE_SUFFIXES, is_archive
 from featx.images.formats import IMAGE_SUFFIXES
+from featx.images.image import no_path_reason
 from featx.system.formatting import format_list, shorten
 
 
@@ -16,6 +17,8 @@ def source_not_found_message(source: str) -> str:
     """Return the error message for a source that does not exist, with the most similar name."""
     import difflib
 
+    if source.startswith("data:"):
+        return f"The source '{source[:30]}…' does not exist: {no_path_reason(source)}."
     if os.path.islink(source):
         return f"{source!r} is a link to {os.readlink(source)!r}, which does not exist. Fix or remove the link."
     parent = Path(source).parent

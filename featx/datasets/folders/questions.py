@@ -103,6 +103,14 @@ def labels_in_files(source: str) -> str:
     )
 
 
+def text_next_to_images(source: str) -> str:
+    """Return that text next to images is no label."""
+    return (
+        f"the .txt files next to the images of {source!r} are not read, as most are boxes (YOLO) or captions. featx "
+        f"needs one class for each image: {_TABLE}."
+    )
+
+
 def flat_parts(source: str, tree: FolderTree, base: str, names: Sequence[FolderName]) -> str:
     """Return why parts of a data set without class folders have no labels."""
     if _is_yolo(tree, base, names):
@@ -113,6 +121,8 @@ def flat_parts(source: str, tree: FolderTree, base: str, names: Sequence[FolderN
     folders = [join_folders(base, name.name) for name in names] or [base]
     if any(".cls" in tree.suffixes(folder) for folder in folders):
         return labels_in_files(source)
+    if all(".txt" in tree.suffixes(folder) for folder in folders):
+        return text_next_to_images(source)
     if not names:
         return f"all images are in {base!r}, which is no class by its name; {_TABLE}. {as_classes(base, 0)}"
     with_tables = [folder for folder in folders if not tree.suffixes(folder).isdisjoint(_TABLE_SUFFIXES)]

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from featx.datasets.folders.names import normalize_label
+from featx.datasets.folders.words import flag_kind
 from featx.datasets.labels import as_integers, is_missing
+from featx.datasets.source_options import SourceOptions
+from featx.datasets.tables.groups import FALSE, TRUE
 from featx.datasets.tables.text_format import repair_text
 from featx.datasets.tags import Tags
 from featx.errors import SourceError, did_you_mean
@@ -17,6 +21,12 @@ from featx.system.formatting import shorten
 if TYPE_CHECKING:
     import pandas as pd
 
+#: Between tags of several columns; no tag contains it.
+JOINED = "\x1f"
+#: Cells of labels that are neither true nor false, as in CheXpert.
+_UNCERTAIN = ("-1", "-1.0")
+#: Number of rows that are looked at for columns of 0 and 1.
+_N_PROBED = 1000
 #: Attribute of a table with the names of which there are several columns, before pandas renames them.
 REPEATED = "repeated"
 
@@ -179,3 +189,77 @@ def describe_columns(frame: pd.DataFrame) -> str:
     if not len(frame.columns):
         return "no columns"
     return "the columns " + ", ".join(repr(column[:40]) for column in list(frame.columns)[:8])
+
+
+def tags_of_columns(frame: pd.DataFrame, source: str, names: Sequence[str]) -> list[str | None]:
+    """Return the names of the columns that are true in each row, joined; a missing value is false.
+
+    Raises
+    ------
+    SourceError
+        A column does not exist, or holds something else than 0 and 1, or true and false.
+    """
+    columns = []
+    for name in names:
+        texts = _flags(get_column(frame, source, "label", name, ()) or [])
+        wrong = next((text for text in texts if text and text not in TRUE and text not in FALSE), None)
+        if wrong in _UNCERTAIN:
+            raise SourceError(
+                f"The column {name!r} of {source!r} must hold 0 or 1 for each image, got {wrong!r}. If it means "
+                f"uncertain, replace it with pandas: table[{list(names)}] = table[{list(names)}].replace(-1, 0)."
+            )
+        if wrong is not None:
+            raise SourceError(
+                f"The column {name!r} of {source!r} must hold 0 or 1 for each image, got {wrong!r}. For tags in one "
+                "column, pass it alone with label_separator (--label-separator)."
+            )
+        columns.append([text in TRUE for text in texts])
+    return [
+        JOINED.join(name for name, has in zip(names, row, strict=True) if has) for row in zip(*columns, strict=True)
+    ]
+
+
+def _flags(cells: Iterable[Any]) -> list[str]:
+    return ["" if is_missing(cell) else str(cell).strip().lower() for cell in cells]
+
+
+def single_tag_note(source: str, options: SourceOptions) -> str:
+    """Return a note that each image has one tag."""
+    if isinstance(options.label_column, tuple):
+        remedy = _one_hot_remedy(list(options.label_column))
+    elif options.label_separator is not None:
+        remedy = "leave out label_separator (--label-separator)"
+    else:
+        remedy = "write text instead of lists"
+    return f"Each image of {source!r} has exactly one tag. If these are classes, {remedy}."
+
+
+def _one_hot_remedy(names: list[str]) -> str:
+    return f"add a column of them with pandas, table['label'] = table[{names}].idxmax(axis=1), and pass this one"
+
+
+def no_labels_reason(source: str, frame: pd.DataFrame, *, in_memory: bool = False) -> str:
+    """Return why the images of a table have no labels, with the columns of 0 and 1, which may be tags or classes."""
+    start = f"No label column in {source!r}: it has {describe_columns(frame)}."
+    frame = frame[:_N_PROBED]
+    flags = [str(name) for name in frame.columns if _has_flags(frame[name], str(name))]
+    if len(flags) < 2:
+        return f"{start} Pass label_column (--label-column)."
+    rows = list(zip(*(_flags(frame[name].tolist()) for name in flags), strict=True))
+    is_complete = all(text in TRUE or text in FALSE for row in rows for text in row)
+    if is_complete and all(sum(text in TRUE for text in row) == 1 for row in rows):
+        return f"{start} Each row has a 1 in one of {len(flags):,} columns: for classes, {_one_hot_remedy(flags)}."
+    if in_memory:
+        return f"{start} For tags, pass y=table[{flags}]."
+    options = " ".join(f"--label-column {shlex.quote(name)}" for name in flags)
+    return (
+        f"{start} For one label, pass label_column (--label-column). For tags, pass label_column={flags} ({options})."
+    )
+
+
+def _has_flags(column: Any, name: str) -> bool:
+    """Return whether a column holds 0 and 1, perhaps with -1 for uncertain, and is no part of a split by its name."""
+    if getattr(column, "ndim", 1) != 1 or flag_kind(name) is not None:
+        return False
+    values = set(_flags(column.tolist())) - {""}
+    return not values.isdisjoint(TRUE) and values <= {*TRUE, *FALSE, *_UNCERTAIN}

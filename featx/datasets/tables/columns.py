@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import os
 import shlex
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from featx.datasets.folders.layout import normalize_splits
@@ -19,20 +18,15 @@ from featx.datasets.tables.cells import (
     describe_columns,
     get_column,
     is_list_of_tags,
+    no_labels_reason,
     normalize_labels,
     select_column,
+    tags_of_columns,
     tags_of_list,
     without_gaps,
 )
 from featx.datasets.tables.frames import choose_images, images_note, named_images, open_frame
-from featx.datasets.tables.groups import (
-    FALSE,
-    TRUE,
-    normalize_groups,
-    notes_of_groups,
-    notes_of_unused_columns,
-    splits_of_flags,
-)
+from featx.datasets.tables.groups import normalize_groups, notes_of_groups, notes_of_unused_columns, splits_of_flags
 from featx.datasets.tables.paths import PathForm, clean_path, find_path_form, parse_template, template_columns
 from featx.datasets.tables.stored import (
     GROUP,
@@ -55,8 +49,6 @@ if TYPE_CHECKING:
 
 #: Default names of the path column. The first that exists is used.
 PATH_COLUMNS = ("path", "file", "filename", "file_name", "filepath", "image", "image_path", "img", "photo")
-#: Between tags of several columns; no tag contains it.
-JOINED = "\x1f"
 _TAGS_IN_MEMORY = (
     "Tags in columns of a table in memory are passed as y: y=frame[columns] for columns of 0 and 1, or "
     "y=frame[column].str.split(separator) for text."
@@ -309,45 +301,17 @@ def table_from_frame(
     return ImageTable(
         paths=paths,
         labels=labels,
-        no_labels_reason="" if column_of_labels is not None else no_labels_reason(source, describe_columns(frame)),
+        no_labels_reason="" if column_of_labels is not None else no_labels_reason(source, frame, in_memory=True),
         splits=splits if splits is None or is_final else normalize_splits(splits),
         groups=groups,
         notes=(*notes, *untagged_notes(n_untagged), *notes_of_groups(groups)),
     )
 
 
-def no_labels_reason(source: str, columns: str) -> str:
-    """Return why the images of a table have no labels."""
-    return f"No label column in {source!r}: it has {columns}. Pass label_column (--label-column)."
-
-
 def has_path_column(frame: pd.DataFrame) -> bool:
     """Return whether a table has a column that is one of paths by its name."""
     names = {str(column).strip().lower() for column in frame.columns}
     return not names.isdisjoint((*PATH_COLUMNS, *_ID_COLUMNS))
-
-
-def tags_of_columns(frame: pd.DataFrame, source: str, names: Sequence[str]) -> list[str | None]:
-    """Return the names of the columns that are true in each row, joined; a missing value is false.
-
-    Raises
-    ------
-    SourceError
-        A column does not exist, or holds something else than 0 and 1, or true and false.
-    """
-    columns = []
-    for name in names:
-        texts = [(text or "").strip().lower() for text in get_column(frame, source, "label", name, ()) or []]
-        wrong = next((text for text in texts if text and text not in TRUE and text not in FALSE), None)
-        if wrong is not None:
-            raise SourceError(
-                f"The column {name!r} of {source!r} must hold 0 or 1 for each image, got {wrong!r}. For tags in one "
-                "column, pass it alone with label_separator (--label-separator)."
-            )
-        columns.append([text in TRUE for text in texts])
-    return [
-        JOINED.join(name for name, has in zip(names, row, strict=True) if has) for row in zip(*columns, strict=True)
-    ]
 
 
 def missing_path_column_error(frame: pd.DataFrame, source: str) -> SourceError:
