@@ -41,6 +41,12 @@ class Server:
                 self.end_headers()
                 self.wfile.write(b"jpeg")
 
+            def do_CONNECT(self) -> None:  # a proxy that refuses the tunnel of https
+                server.requests.append((self.path, self.headers))
+                self.send_response(403)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
             def log_message(self, *args: object) -> None:
                 pass
 
@@ -69,6 +75,14 @@ def test_requests_go_through_the_proxy(name: str, web: Server, monkeypatch: pyte
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     assert read_image(f"{web.url}/b.jpg")[0] == b"jpeg"
     assert web.requests[1][0] == "/b.jpg"
+
+
+@pytest.mark.parametrize("name", ["https_proxy", "HTTPS_PROXY"])
+def test_tunnels_go_through_the_proxy(name: str, web: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, web.url)
+    with pytest.raises(UnreachableImageError, match="403"):
+        read_image("https://photos.invalid/a.jpg")
+    assert {path for path, _ in web.requests} == {"photos.invalid:443"}
 
 
 def test_sender_of_requests(web: Server, monkeypatch: pytest.MonkeyPatch) -> None:
