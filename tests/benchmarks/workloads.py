@@ -410,6 +410,7 @@ WORKLOADS: dict[str, Callable[..., dict[str, Any]]] = {
         serving_workloads.serve_one,
         serving_workloads.serve_start,
         serving_workloads.serve_threads,
+        serving_workloads.serve_large,
         serving_workloads.serve_http,
         serving_workloads.single_image,
         serving_workloads.resize_images,

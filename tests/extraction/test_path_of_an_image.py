@@ -22,6 +22,7 @@ PAGE = ROOT / "docs" / "explanation" / "architecture.md"
 #: Other files with functions that get the image: they look at it, or do a part of what a stop does. Think twice before
 #: you add one: a longer path is harder to follow.
 OTHER_FILES = {
+    "featx/datasets/dicom_windows.py",
     "featx/datasets/pixel_range.py",
     "featx/errors.py",
     "featx/extraction/engines/openvino.py",
