@@ -39,7 +39,8 @@ Besides networks of Keras:
 - Networks of [timm](timm.md), [torchvision](torchvision.md) and [open_clip](open_clip.md) are backbones by name, with
   an extra: `featx backbones --search dino` lists them.
 - Ready-made ONNX networks of the Hugging Face Hub are `hf://ORGANIZATION/MODEL/PATH.onnx`, optionally with `@REVISION`;
-  size, resize and scaling come from the `preprocessor_config.json` next to them. They need the extra `hub`.
+  size, resize and scaling come from the `preprocessor_config.json` next to them, by the rules of the class of image
+  processors that it names; other classes and unknown keys are an error. They need the extra `hub`.
 - [Model files](../../user_guide/custom_backbones.md) of Keras, ONNX and OpenVINO are backbones by their path.
 - Backbones in Python: see `register_backbone`.
 
@@ -80,7 +81,9 @@ def _library_page(fields: dict[str, str]) -> str:
 | Source | {fields["source"]} |
 
 A child process builds the network with torch, converts it once, and ends. After that, neither torch nor the library is
-imported. Rows in float32 equal those of the library on its own transform of the same image within 1e-3.
+imported. Rows in float32 equal those of the library on its own transform of the same pixels within 1e-3. Its pixels
+may differ for JPEG images of more than about three times the size of the input, which featx decodes at a reduced size,
+and for images with an EXIF orientation, a color profile or transparency: see [pixels](../../explanation/pixels.md).
 
 ## Pooling
 

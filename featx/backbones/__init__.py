@@ -19,5 +19,5 @@ files), ``workers`` (child processes).
 ``color_histogram``  the backbone without a network
 ``openvino_import``  import of OpenVINO
 
-May import: ``recipe``, ``system``, ``errors``.
+May import: ``images``, ``recipe``, ``system``, ``errors``.
 """

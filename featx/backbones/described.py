@@ -8,7 +8,6 @@ import dataclasses
 import functools
 import json
 import math
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,13 +15,12 @@ from typing import Any
 from featx.backbones.base import NetworkBackbone, Weights
 from featx.backbones.layers import NETWORK_POOLINGS, LayerInfo, as_layers, find_layers
 from featx.backbones.preprocessing import is_preprocessing
-from featx.errors import EngineError
+from featx.errors import EngineError, OptionError
+from featx.images.resize import parse_resize
 from featx.recipe import Recipe
 
 #: Largest height or width of an image, and number of outputs of a layer, that are plausible.
 _MAX_SIDE, _MAX_VALUES = 2**16, 2**31
-#: How images are fitted to the input, as in :mod:`featx.images.resize`; "" if featx has no such resize.
-_RESIZE = re.compile(r"|(squash|crop|pad)( (1|0\.[1-9]\d*|#[0-9a-f]{6}|bilinear|bicubic)){0,3}")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -154,7 +152,7 @@ class DescribedNetwork(NetworkBackbone):
                 and {*self.compiled_layers} <= {layer.name for layer in self.sized_layers}
             ),
             "pooling": self.native_pooling in (*NETWORK_POOLINGS, "avg"),
-            "resize": _RESIZE.fullmatch(self.resize) is not None,
+            "resize": _is_resize(self.resize),
             "scaling of pixels": not self.preprocessing_text or is_preprocessing(self.preprocessing_text),
         }
         for name, is_so in is_possible.items():
@@ -199,6 +197,14 @@ class DescribedNetwork(NetworkBackbone):
         return EngineError(
             f"The compiled network of {self.name!r} was removed from the cache while it was read. Run it again."
         )
+
+
+def _is_resize(text: str) -> bool:
+    """Return whether a text is a resize as a recipe records it, or "": featx has no such resize."""
+    try:
+        return not text or parse_resize(text).text == text
+    except OptionError:
+        return False
 
 
 _LAYERS = ("default_layers", "sized_layers")

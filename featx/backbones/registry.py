@@ -123,7 +123,8 @@ def load_backbone(name: str | os.PathLike[str]) -> Backbone:
     others = {*_BUILT_IN, *_registered, *declared_names()} - {name}
     raise UnknownBackboneError(
         f"Unknown backbone {name!r}.{model_path_problem(str(name))}{did_you_mean(str(name), sorted(others))} Run "
-        f"`featx backbones` to list all backbones.{_worker_hint()}"
+        f"`featx backbones` to list the built-in backbones, or `featx backbones --search WORD` to find others, such as "
+        f"dinov2 or clip.{_worker_hint()}"
     )
 
 

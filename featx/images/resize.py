@@ -7,6 +7,7 @@ import functools
 import importlib
 import math
 import re
+from collections.abc import Callable
 from types import ModuleType
 
 import numpy as np
@@ -43,18 +44,22 @@ class Resize:
         Interpolation of Pillow. None: bilinear, by the faster resizer.
     fill : str, default=""
         Color around a padded image, such as ``"#808080"``. "": black.
+    rounding : {"", "floor"}, default=""
+        How an odd margin of a cropped image is halved. "": to even numbers, as torchvision does. "floor": down, as
+        Hugging Face does.
     """
 
     mode: str
     share: float | None = None
     interpolation: str | None = None
     fill: str = ""
+    rounding: str = ""
 
     @property
     def text(self) -> str:
         """The resize as a recipe records it; equal ones have equal texts."""
         share = "" if self.share is None else f"{self.share:g}"
-        return " ".join(filter(None, (self.mode, share, self.fill, self.interpolation)))
+        return " ".join(filter(None, (self.mode, share, self.fill, self.interpolation, self.rounding)))
 
 
 @functools.lru_cache(maxsize=64)
@@ -72,6 +77,8 @@ def parse_resize(text: str) -> Resize:
     ['crop', 'crop 0.9 bicubic', 'squash 1 bicubic', 'pad #808080 bilinear']
     """
     mode, *others = text.split() or [""]
+    rounding = "floor" if mode != "pad" and others[-1:] == ["floor"] else ""
+    others = others[:-1] if rounding else others
     names = [word for word in others if word in INTERPOLATIONS]
     fills = [word.lower() for word in others if _COLOR.fullmatch(word)]
     shares = [_parse_share(word) for word in others if word not in INTERPOLATIONS and word.lower() not in fills]
@@ -82,10 +89,10 @@ def parse_resize(text: str) -> Resize:
             "that remains (or the color to pad with) and the interpolation, such as 'crop 0.95 bicubic' or 'pad "
             f"#808080 bicubic', got {text!r}."
         )
-    if not others:
+    if not others and not rounding:
         return Resize(mode)
     default = {"crop": 1 / CROP_RATIO, "squash": 1.0, "pad": None}[mode]
-    return Resize(mode, shares[0] if shares else default, names[0] if names else "bilinear", "".join(fills))
+    return Resize(mode, shares[0] if shares else default, names[0] if names else "bilinear", "".join(fills), rounding)
 
 
 def _parse_share(word: str) -> float:
@@ -126,8 +133,8 @@ def resize_image(pixels: PixelArray, size: tuple[int, int], resize: str) -> Pixe
         How to change the aspect ratio. "squash": stretch the image. "crop": cut out the center after scaling the
         shorter side to size · 256 / 224. "pad": fit the whole image and fill the rest with black. With a share and an
         interpolation, as in "crop 0.95 bicubic", the pixels are those of timm and torchvision: the shorter side is
-        scaled to size / share by Pillow, in whole pixels. "pad #808080 bicubic" fills the rest with this color, as the
-        crop mode "border" of timm does.
+        scaled to size / share by Pillow, in whole pixels; with "floor" at the end, the pixels are those of Hugging
+        Face. "pad #808080 bicubic" fills the rest with this color, as the crop mode "border" of timm does.
 
     Returns
     -------
@@ -168,7 +175,8 @@ def _scale_and_crop(pixels: PixelArray, size: tuple[int, int], resize: Resize) -
             scaled_width = max(scaled_width, int(scaled_height * width / height))
         else:
             scaled_height = max(scaled_height, int(scaled_width * height / width))
-    top, left = round((scaled_height - size[0]) / 2), round((scaled_width - size[1]) / 2)
+    halve: Callable[[float], int] = math.floor if resize.rounding else round
+    top, left = halve((scaled_height - size[0]) / 2), halve((scaled_width - size[1]) / 2)
     scaled = _resample(pixels, (scaled_height, scaled_width), interpolation=resize.interpolation)
     return scaled[top : top + size[0], left : left + size[1]]
 

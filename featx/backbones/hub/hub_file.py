@@ -9,11 +9,10 @@ from pathlib import PurePosixPath
 from featx.backbones.files.describe import describe_source
 from featx.backbones.files.model_source import HUB_PREFIX, ModelSource, external_data
 from featx.backbones.files.network_file import NetworkFile
-from featx.backbones.hub.licenses import license_note
+from featx.backbones.hub.licenses import show_license_once
 from featx.backbones.hub.processor import Processor, read_processor
-from featx.backbones.hub.repository import find_file, find_optional_file, is_downloaded, repository_license
+from featx.backbones.hub.repository import find_file, find_optional_file, repository_license
 from featx.errors import UnknownBackboneError
-from featx.system.terminal.progress import announce
 
 _NAME = re.compile(r"hf://(?P<repository>[^/@]+/[^/@]+)/(?P<path>[^@]+\.onnx)(@(?P<revision>.+))?")
 
@@ -56,7 +55,6 @@ class HubFile(NetworkFile):
                 "'hf://ORGANIZATION/MODEL/PATH.onnx', optionally followed by '@REVISION'."
             )
         repository, revision = match["repository"], match["revision"]
-        is_new = not is_downloaded(repository, (match["path"],), path, revision)
         file = find_file(repository, (match["path"],), path, revision)
         folders = PurePosixPath(match["path"]).parents
         for part in external_data(file):  # weights next to the file
@@ -67,8 +65,7 @@ class HubFile(NetworkFile):
         license_name = repository_license(repository, path)
         processor = read_processor(config, path) if config else None
         network = cls(source, describe_source(source, None), path, processor, license_name)
-        if is_new and (note := license_note(path, license_name, network.origin_url)):
-            announce(note)
+        show_license_once(path, license_name, network.origin_url)
         return network
 
     @property

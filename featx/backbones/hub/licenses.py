@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import re
+
+from featx.backbones.files.display_name import network_cache_folder
+from featx.system.files.atomic import make_folder, write_text
+from featx.system.terminal.progress import announce
 
 #: Licenses that allow any use, as the hub writes them.
 _OPEN = {
@@ -36,3 +42,15 @@ def license_note(name: str, license_name: str, origin: str) -> str:
     if _NON_COMMERCIAL.search(license_name):
         return f"The weights of {name!r} are for non-commercial use only ({license_name}){where}"
     return f"The weights of {name!r} have a license with conditions of its own ({license_name}){where}"
+
+
+def show_license_once(name: str, license_name: str, origin: str) -> None:
+    """Print the note of :func:`license_note` when weights are first used on this machine, whoever downloaded them."""
+    note = license_note(name, license_name, origin)
+    path = network_cache_folder() / f"shown-{hashlib.sha256(note.encode()).hexdigest()[:32]}.txt"
+    if not note or path.is_file():
+        return
+    announce(note)
+    with contextlib.suppress(OSError):  # shown again the next time
+        make_folder(path.parent)
+        write_text(path, note)

@@ -9,8 +9,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import importlib.util
+import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,11 +61,14 @@ def find_file(repository: str, names: Sequence[str], backbone: str, revision: st
 def find_optional_file(
     repository: str, names: Sequence[str], backbone: str, revision: str | None = None
 ) -> Path | None:
-    """Return the path of the first of these files; None if the repository has none, or cannot be reached."""
-    try:
-        return _first_file(repository, names, backbone, revision)
-    except WeightsNotFoundError:
-        return None
+    """Return the path of the first of these files; None if the repository has none of them.
+
+    Raises
+    ------
+    WeightsNotFoundError
+        If that is not known: the hub cannot be reached.
+    """
+    return _first_file(repository, names, backbone, revision, is_optional=True)
 
 
 def is_downloaded(repository: str, names: Sequence[str], backbone: str, revision: str | None = None) -> bool:
@@ -73,7 +77,9 @@ def is_downloaded(repository: str, names: Sequence[str], backbone: str, revision
     return any(isinstance(hub.try_to_load_from_cache(repository, name, revision=revision), str) for name in names)
 
 
-def _first_file(repository: str, names: Sequence[str], backbone: str, revision: str | None) -> Path | None:
+def _first_file(
+    repository: str, names: Sequence[str], backbone: str, revision: str | None, *, is_optional: bool = False
+) -> Path | None:
     hub = _import_hub(backbone)
     cached = {name: hub.try_to_load_from_cache(repository, name, revision=revision) for name in names}
     for path in cached.values():
@@ -87,8 +93,10 @@ def _first_file(repository: str, names: Sequence[str], backbone: str, revision: 
                 f"load_backbone({backbone!r}).find_weights('imagenet') of featx first."
             )
         try:
-            announce(f"Downloading {name} of {_address(repository)}.")
-            return Path(hub.hf_hub_download(repository, name, revision=revision))
+            if not is_optional:
+                announce(f"Downloading {name} of {_address(repository)}.")
+            with _without_reports_of_retries():
+                return Path(hub.hf_hub_download(repository, name, revision=revision))
         except hub.errors.LocalEntryNotFoundError as error:
             raise _unavailable(repository, backbone, error) from error
         except hub.errors.EntryNotFoundError:
@@ -96,6 +104,18 @@ def _first_file(repository: str, names: Sequence[str], backbone: str, revision: 
         except Exception as error:  # the client and its HTTP library raise many kinds
             raise _as_error(hub, repository, backbone, revision, error) from error
     return None
+
+
+@contextlib.contextmanager
+def _without_reports_of_retries() -> Iterator[None]:
+    """Silence warnings of the client, which reports each attempt; the error of the last one is raised."""
+    logger = logging.getLogger("huggingface_hub")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def repository_license(repository: str, backbone: str) -> str:

@@ -38,18 +38,21 @@ class TorchName:
         Name of the weights; "" for the default of the library.
     repository : str
         Repository of the Hugging Face Hub, for a model of the hub.
+    revision : str
+        Branch, tag or commit of the repository; "" for the main branch.
     """
 
     library: str
     model: str
     tag: str = ""
     repository: str = ""
+    revision: str = ""
 
     @property
     def text(self) -> str:
         """The name as users write it."""
         if self.repository:
-            return f"{HUB_PREFIX}{self.repository}"
+            return f"{HUB_PREFIX}{self.repository}{'@' if self.revision else ''}{self.revision}"
         separator = LIBRARIES[self.library][2] if self.tag else ""
         return f"{self.library}/{self.model}{separator}{self.tag}"
 
@@ -80,16 +83,16 @@ def parse_name(name: str) -> TorchName:
     Examples
     --------
     >>> parse_name("timm/resnet50.a1_in1k")
-    TorchName(library='timm', model='resnet50', tag='a1_in1k', repository='')
+    TorchName(library='timm', model='resnet50', tag='a1_in1k', repository='', revision='')
     """
     if name.startswith(HUB_PREFIX):
-        repository = name.removeprefix(HUB_PREFIX)
-        if repository.count("/") != 1 or not all(repository.split("/")):
+        repository, at, revision = name.removeprefix(HUB_PREFIX).partition("@")
+        if repository.count("/") != 1 or not all(repository.split("/")) or (at and not revision):
             raise UnknownBackboneError(
                 f"Unknown backbone {name!r}. The name of a model of the hub must be 'hf-hub:ORGANIZATION/MODEL', such "
-                "as 'hf-hub:timm/resnet50.a1_in1k'."
+                "as 'hf-hub:timm/resnet50.a1_in1k', optionally followed by '@REVISION'."
             )
-        return TorchName("timm", "", repository=repository)
+        return TorchName("timm", "", repository=repository, revision=revision)
     library, _, rest = name.partition("/")
     model, _, tag = rest.partition(LIBRARIES[library][2])
     if not model:

@@ -22,6 +22,9 @@ _OWN_ARGUMENTS = {
     *("model_name", "pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path", "cache_dir"),
     *("scriptable", "exportable", "no_jit", "num_classes"),
 }
+#: Fields by which a configuration of the hub would make timm load weights from elsewhere.
+_OWN_FIELDS = {"source", "file", "url", "hf_hub_id", "state_dict", "custom_load"}
+_INTERPOLATIONS = ("bilinear", "bicubic")
 _MODES = {"center": "crop", "squash": "squash"}
 #: Crop mode with a border in the mean color around the whole image.
 _BORDER = "border"
@@ -29,7 +32,13 @@ _BORDER = "border"
 
 def configuration(name: TorchName, config_path: Path | None) -> Configuration:
     """Return what timm, or the configuration of a model of the hub, states about a network."""
-    return _as_configuration(*_find(name, config_path))
+    name, model, cfg, arguments = _find(name, config_path)
+    if cfg["input_size"][0] != 3:
+        raise OptionError(
+            f"The backbone must take images of 3 channels, got {name.text!r}, which takes {cfg['input_size'][0]}. "
+            "Choose another one."
+        )
+    return _as_configuration(name, model, cfg, arguments)
 
 
 def _as_configuration(name: TorchName, model: str, cfg: dict[str, Any], arguments: dict[str, Any]) -> Configuration:
@@ -52,14 +61,12 @@ def _as_configuration(name: TorchName, model: str, cfg: dict[str, Any], argument
 
 def _resize(cfg: dict[str, Any]) -> str:
     """Return how images are fitted to the input; "" if featx has no such resize."""
-    mode = cfg["crop_mode"] or "center"
-    if mode == _BORDER and cfg["crop_pct"] == 1:
-        return f"pad {color(cfg['mean'])} {_interpolation(cfg)}"
-    return f"{_MODES[mode]} {cfg['crop_pct']:g} {_interpolation(cfg)}" if mode in _MODES else ""
-
-
-def _interpolation(cfg: dict[str, Any]) -> str:
-    return "bilinear" if cfg["interpolation"] == "bilinear" else "bicubic"
+    mode, share, interpolation = cfg["crop_mode"] or "center", cfg["crop_pct"], cfg["interpolation"]
+    if interpolation not in _INTERPOLATIONS:
+        return ""
+    if mode == _BORDER and share == 1:
+        return f"pad {color(cfg['mean'])} {interpolation}"
+    return f"{_MODES[mode]} {share:g} {interpolation}" if mode in _MODES and 0.1 <= share <= 1 else ""
 
 
 def build(
@@ -72,8 +79,8 @@ def build(
     if checkpoint is None:
         return _network(_create(name, model, cfg, arguments, n_classes=0))
     with reading_checkpoint(checkpoint, name.text):
-        if cfg["custom_load"]:  # the format of the authors
-            overlay: dict[str, Any] = {"file": str(checkpoint)}
+        if checkpoint.suffix == ".npz":  # the format of the authors of ViT and BiT
+            overlay: dict[str, Any] = {"file": str(checkpoint), "custom_load": True}
             return _network(_create(name, model, cfg, arguments, n_classes=cfg["num_classes"], overlay=overlay))
         tensors = load_checkpoint(checkpoint, name.text)
         return _network(_load(name, model, cfg, arguments, tensors))
@@ -89,7 +96,7 @@ def _load(name: TorchName, model: str, cfg: dict[str, Any], arguments: dict[str,
     sizes = [len(tensors[f"{head}.weight"]) for head in heads if f"{head}.weight" in tensors]
     error: Exception | None = None
     for n_classes in dict.fromkeys([*sizes[:1], *([] if sizes else [0]), cfg["num_classes"]]):
-        overlay = {"state_dict": dict(tensors), "num_classes": n_classes, "label_offset": 0}
+        overlay = {"state_dict": dict(tensors), "num_classes": n_classes, "label_offset": 0, "custom_load": False}
         try:
             return _create(name, model, cfg, arguments, n_classes=n_classes, overlay=overlay)
         except RuntimeError as raised:
@@ -145,16 +152,16 @@ def _find(name: TorchName, config_path: Path | None) -> tuple[TorchName, str, di
     if config_path is not None:
         config = json.loads(config_path.read_text(encoding="utf-8"))
         model, fields = config["architecture"], config.get("pretrained_cfg", config)
-        known = timm.models.PretrainedCfg.__dataclass_fields__
+        known = set(timm.models.PretrainedCfg.__dataclass_fields__)
         if not timm.is_model(model):
             raise UnknownBackboneError(
                 f"Cannot build {name.text!r}: timm {timm.__version__} does not know its architecture {model!r}. "
                 "Update timm: pip install --upgrade timm."
             )
-        cfg = timm.models.PretrainedCfg(**{key: item for key, item in fields.items() if key in known})
+        fields = {**fields, "num_classes": config.get("num_classes", fields.get("num_classes", 1000))}
+        cfg = timm.models.PretrainedCfg(**{key: item for key, item in fields.items() if key in known - _OWN_FIELDS})
+        # Other fields of the configuration, such as its own global_pool, have no effect in timm either.
         arguments = {key: value for key, value in config.get("model_args", {}).items() if key not in _OWN_ARGUMENTS}
-        if config.get("global_pool"):
-            arguments.setdefault("global_pool", config["global_pool"])
         return name, model, _as_dict(cfg), arguments
     cfg = _known_configuration(name)
     return TorchName("timm", name.model, cfg.tag or ""), name.model, _as_dict(cfg), {}

@@ -54,7 +54,7 @@ class TorchBackbone(NetworkBackbone):
             If the configuration of a model of the hub cannot be read.
         """
         source = parse_name(name)
-        config = find_file(source.repository, ("config.json",), name) if source.repository else None
+        config = _find_config(source, name) if source.repository else None
         return cls(source, describe(source, None, config), config)
 
     @property
@@ -91,7 +91,7 @@ class TorchBackbone(NetworkBackbone):
     @property
     def has_local_weights(self) -> bool:
         """Whether the weights that the name states are on this machine."""
-        return has_local_weights(self.description.configuration)
+        return has_local_weights(self.description.configuration, self.source.revision)
 
     @property
     def has_text(self) -> bool:
@@ -179,3 +179,7 @@ class TorchBackbone(NetworkBackbone):
             f"engine='keras' cannot run {self.name!r}: it is a network of {LIBRARIES[self.source.library][0]}. Pass "
             "engine='auto' (--engine auto)."
         )
+
+
+def _find_config(source: TorchName, name: str) -> Path:
+    return find_file(source.repository, ("config.json",), name, source.revision or None)

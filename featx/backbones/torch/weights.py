@@ -10,7 +10,7 @@ from pathlib import Path
 from featx.backbones.base import Weights
 from featx.backbones.digests import sha256_of
 from featx.backbones.download import download_weights
-from featx.backbones.hub.licenses import license_note
+from featx.backbones.hub.licenses import show_license_once
 from featx.backbones.hub.repository import find_file, is_downloaded, repository_license
 from featx.backbones.torch.description import Configuration
 from featx.backbones.torch.names import LIBRARIES, TorchName
@@ -53,13 +53,13 @@ def find_weights(weights: str, configuration: Configuration, source: TorchName) 
     if weights != "imagenet":
         return local_weights(Path(weights).expanduser(), name, _EXPECTED)
     if configuration.repository:
-        is_new = not is_downloaded(configuration.repository, configuration.files, name)
-        path = find_file(configuration.repository, configuration.files, name)
+        revision = source.revision or None
+        path = find_file(configuration.repository, configuration.files, name, revision)
         license_name = configuration.license or repository_license(configuration.repository, name)
-        if is_new and (note := license_note(name, license_name, configuration.origin)):
-            announce(note)
+        show_license_once(name, license_name, configuration.origin)
     elif configuration.url:
-        path = _download(configuration.url, name, license_note(name, configuration.license, configuration.origin))
+        path = _download(configuration.url, name)
+        show_license_once(name, configuration.license, configuration.origin)
     else:
         raise UnknownBackboneError(
             f"{name!r} names no weights. Append them ({source.text}{LIBRARIES[source.library][2]}WEIGHTS; `featx "
@@ -68,11 +68,11 @@ def find_weights(weights: str, configuration: Configuration, source: TorchName) 
     return Weights(sha256_of(path), path)
 
 
-def has_local_weights(configuration: Configuration) -> bool:
+def has_local_weights(configuration: Configuration, revision: str = "") -> bool:
     """Return whether the weights that a name states are on this machine."""
     if configuration.repository:
         with contextlib.suppress(MissingDependencyError):
-            return is_downloaded(configuration.repository, configuration.files, configuration.name)
+            return is_downloaded(configuration.repository, configuration.files, configuration.name, revision or None)
         return False
     return bool(configuration.url) and _downloaded_path(configuration.url).is_file()
 
@@ -87,7 +87,7 @@ def torch_folder() -> Path:
     return Path(os.environ.get("TORCH_HOME") or Path(cache) / "torch").expanduser() / "hub" / "checkpoints"
 
 
-def _download(url: str, name: str, note: str) -> Path:
+def _download(url: str, name: str) -> Path:
     path = _downloaded_path(url)
     if path.is_file():
         return path
@@ -105,6 +105,4 @@ def _download(url: str, name: str, note: str) -> Path:
             f"Cannot download the weights of {name!r}: {error}. Download {url} on another machine and save it as "
             f"{str(path)!r}, or pass its path as weights (--weights)."
         ) from error
-    if note:
-        announce(note)
     return path

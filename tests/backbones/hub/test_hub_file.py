@@ -22,6 +22,7 @@ from tests.backbones.networks import SIZE, save_onnx
 pytest.importorskip("huggingface_hub")
 
 PROCESSOR = {
+    "image_processor_type": "CLIPImageProcessor",
     "do_resize": True,
     "size": {"shortest_edge": 56},
     "do_center_crop": True,
@@ -110,12 +111,12 @@ def test_network_runs_with_its_own_preprocessing(
     assert done.returncode == 0, done.stderr
     rows, recipe = json.loads(done.stdout)
     assert recipe["image_size"] == [SIZE, SIZE]
-    assert recipe["resize"] == "crop 0.8571 bicubic"
+    assert recipe["resize"] == "crop 0.8571 bicubic floor"
     assert recipe["preprocessing"] == "127.5,127.5,127.5/63.75,63.75,127.5"
     assert done.stderr.count("for non-commercial use only (cc-by-nc-4.0)") == 1
     small = photo.resize((90, 70))
     resized = small.resize((int(56 * 90 / 70), 56), PIL.Image.Resampling.BICUBIC)
-    left, top = round((resized.width - SIZE) / 2), round((56 - SIZE) / 2)
+    left, top = (resized.width - SIZE) // 2, (56 - SIZE) // 2
     cropped = np.asarray(resized.crop((left, top, left + SIZE, top + SIZE)))
     extractor = FeatureExtractor(
         tmp_path / "network.onnx",
@@ -172,11 +173,17 @@ def test_name_that_does_not_exist(run: Run) -> None:
 
 @pytest.mark.slow  # the client tries again and again
 @pytest.mark.thorough
-def test_hub_out_of_reach(run: Run) -> None:
+def test_hub_out_of_reach(run: Run, tmp_path: Path) -> None:
     message = last_line(run(NAME, HF_HUB_OFFLINE="1"))
     assert "HF_HUB_OFFLINE is set, and the file is not in the cache of the hub. Unset it" in message
-    message = last_line(run(NAME, HF_ENDPOINT="http://127.0.0.1:9", HF_HUB_ETAG_TIMEOUT="1"))
-    assert "Check the connection and the proxy" in message
+    done = run(NAME, HF_ENDPOINT="http://127.0.0.1:9", HF_HUB_ETAG_TIMEOUT="1")
+    assert "Check the connection and the proxy" in last_line(done)
+    assert "Retrying" not in done.stderr
+    assert run(NAME).returncode == 0
+    for path in (tmp_path / "hub").rglob("preprocessor_config.json"):
+        path.unlink()
+    message = last_line(run(NAME, HF_HUB_OFFLINE="1"))  # not the same as a repository without this file
+    assert "HF_HUB_OFFLINE is set, and the file is not in the cache of the hub. Unset it" in message
 
 
 @pytest.mark.slow

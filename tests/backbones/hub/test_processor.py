@@ -15,53 +15,59 @@ IMAGENET = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.2
 SCALING = "123.675,116.28,103.53/58.395,57.12,57.375"
 
 
-@pytest.mark.parametrize(
-    ("config", "expected"),
-    [
-        ({"size": 224, "resample": 2, **IMAGENET}, Processor((224, 224), "squash 1 bilinear", SCALING)),
-        (
-            {"size": {"height": 384, "width": 256}, "resample": 3, **IMAGENET},
-            Processor((384, 256), "squash 1 bicubic", SCALING),
-        ),
-        (
-            {"size": 256, "do_center_crop": True, "crop_size": 224, "resample": 3, **IMAGENET},
-            Processor((224, 224), "crop 0.875 bicubic", SCALING),
-        ),
-        (
-            {"size": {"shortest_edge": 224}, "crop_pct": 0.875, "resample": 3, **IMAGENET},
-            Processor((224, 224), "crop 0.875 bicubic", SCALING),
-        ),
-        (
-            {"size": {"shortest_edge": 384}, "crop_pct": 0.875, "resample": 3, **IMAGENET},
-            Processor((384, 384), "squash 1 bicubic", SCALING),
-        ),
-        (
-            {"size": 224, "do_normalize": False, "rescale_factor": 1 / 255},
-            Processor((224, 224), "squash 1 bilinear", "0.0,0.0,0.0/255.0,255.0,255.0"),
-        ),
-        (  # PoolFormer
-            {"size": {"shortest_edge": 224}, "crop_pct": 0.9, "crop_size": 224, "do_center_crop": True, **IMAGENET},
-            Processor((224, 224), "crop 0.9 bilinear", SCALING),
-        ),
-        (  # LeViT
-            {
-                **{"image_processor_type": "LevitImageProcessor", "size": {"shortest_edge": 224}, "resample": 3},
-                **{"crop_size": {"height": 224, "width": 224}, "do_center_crop": True, **IMAGENET},
-            },
-            Processor((224, 224), "crop 0.875 bicubic", SCALING),
-        ),
-        (  # MobileViT
-            {"size": 256, "crop_size": 224, "do_center_crop": True, "do_flip_channel_order": True},
-            Processor((224, 224), "crop 0.875 bilinear", "0.0,0.0,0.0/255.0,255.0,255.0 bgr"),
-        ),
-        ({"size": 224}, Processor((224, 224), "squash 1 bilinear", None)),
-        ({"do_resize": False, **IMAGENET}, Processor(None, "squash", SCALING)),
-    ],
-)
-def test_forms_of_image_processors(tmp_path: Path, config: dict[str, Any], expected: Processor) -> None:
+def of(kind: str, **config: Any) -> dict[str, Any]:
+    return {"image_processor_type": f"{kind}ImageProcessor", **IMAGENET, **config}
+
+
+CROP = {"do_center_crop": True, "crop_size": {"height": 224, "width": 224}}
+#: Forms of files, with the sizes and the resize that transformers 5.24 computes for them.
+FORMS = [
+    ({"size": 224, "resample": 2, **IMAGENET}, (224, 224), "squash 1 bilinear"),  # the first files of ViT
+    (of("ViT", size={"height": 384, "width": 256}, resample=3), (384, 256), "squash 1 bicubic"),
+    (of("Siglip", size={"height": 224, "width": 224}), (224, 224), "squash 1 bicubic"),
+    (of("DeiT", size=256, **CROP), (224, 224), "squash 0.875 bicubic floor"),
+    (of("CLIP", size=224, crop_size=224), (224, 224), "crop 1 bicubic floor"),
+    (of("Bit", size={"shortest_edge": 256}, **CROP), (224, 224), "crop 0.875 bicubic floor"),
+    (of("ConvNext", size=224, crop_pct=0.875), (224, 224), "crop 0.875 bicubic floor"),
+    (of("ConvNext", size={"shortest_edge": 384}, crop_pct=0.875), (384, 384), "squash 1 bicubic"),
+    (of("PoolFormer", size=224, crop_pct=0.9, **CROP), (224, 224), "crop 0.9032 bicubic floor"),
+    (of("Levit", size={"shortest_edge": 224}, **CROP), (224, 224), "crop 0.875 bicubic floor"),
+    (of("MobileNetV2", size={"shortest_edge": 256}, **CROP), (224, 224), "crop 0.875 bilinear floor"),
+    (of("Vit", do_resize=False) | {"image_processor_type": "ViTImageProcessorFast"}, None, "squash"),
+]
+
+
+@pytest.mark.parametrize(("config", "image_size", "resize"), FORMS)
+def test_resize_is_that_of_the_class(
+    tmp_path: Path, config: dict[str, Any], image_size: tuple[int, int] | None, resize: str
+) -> None:
     path = tmp_path / "preprocessor_config.json"
     path.write_text(json.dumps(config))
-    assert read_processor(path, "hf://org/net/model.onnx") == expected
+    assert read_processor(path, "hf://org/net/model.onnx") == Processor(image_size, resize, SCALING)
+
+
+@pytest.mark.parametrize(
+    ("config", "scaling"),
+    [
+        ({"do_normalize": False, "rescale_factor": 1 / 255}, "0.0,0.0,0.0/255.0,255.0,255.0"),
+        ({}, None),
+        (of("MobileViT", do_center_crop=False), "0.0,0.0,0.0/255.0,255.0,255.0 bgr"),
+        (  # pixel / 127.5 - 1, normalized, and divided again
+            of(
+                "EfficientNet", rescale_factor=1 / 127.5, rescale_offset=True, image_mean=[0.5] * 3, image_std=[0.2] * 3
+            ),
+            "191.25,191.25,191.25/5.1,5.1,5.1",
+        ),
+        (
+            of("EfficientNet", include_top=False, image_mean=[0.5] * 3, image_std=[0.2] * 3),
+            "127.5,127.5,127.5/51.0,51.0,51.0",
+        ),
+    ],
+)
+def test_scaling(tmp_path: Path, config: dict[str, Any], scaling: str | None) -> None:
+    path = tmp_path / "preprocessor_config.json"
+    path.write_text(json.dumps({"size": {"height": 224, "width": 224}, **config}))
+    assert read_processor(path, "hf://org/net/model.onnx").preprocessing == scaling
 
 
 @pytest.mark.parametrize(
@@ -69,10 +75,13 @@ def test_forms_of_image_processors(tmp_path: Path, config: dict[str, Any], expec
     [
         ({"size": 224, "resample": 1}, r"resample must be 2 \(bilinear\) or 3 \(bicubic\), got 1"),
         ({"size": {"shortest_edge": 224}}, "got a shortest edge without a crop"),
-        (
-            {"size": 224, "do_flip_channel_order": True, **IMAGENET},
-            "must be false for pixels that are normalized, got true",
-        ),
+        ({"size": 224, "do_flip_channel_order": True, **IMAGENET, "do_normalize": True}, "normalized, got true"),
+        ({"size": 256, "crop_size": 224, "do_center_crop": True}, "for a size of one number with a crop, got none"),
+        (of("DPT", size=384), "must be one that featx knows, .*, got 'DPT'"),
+        (of("ViT", size=384, ensure_multiple_of=32), "must be those of ViT, got 'ensure_multiple_of'"),
+        (of("CLIP", size=224, crop_size=256), r"crop_size must be a part of the size .*, got \(256, 256\) of .*"),
+        (of("ViT"), "size must be set, got none"),
+        (of("ViT", do_resize=False, **CROP), "do_resize must be true with a crop, got false"),
     ],
 )
 def test_steps_that_featx_does_not_have_are_refused(tmp_path: Path, config: dict[str, Any], problem: str) -> None:

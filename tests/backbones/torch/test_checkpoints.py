@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 
 from featx import FeatureExtractor, load_backbone, search_backbones
+from featx.backbones.torch.names import TorchName
 from featx.cli import main as cli
 from featx.errors import OptionError, UnknownBackboneError, WeightsError, WeightsNotFoundError
-from tests.backbones.hub.hub_server import COMMIT, serve_hub
+from tests.backbones.hub.hub_server import COMMIT, OLD_COMMIT, serve_hub
 
 pytest.importorskip("timm")
 pytest.importorskip("open_clip")
@@ -67,6 +68,48 @@ def test_checkpoint_of_another_head_is_loaded(tmp_path: Path) -> None:
     np.testing.assert_allclose(rows, expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
     assert extractor.recipe_["pooling"] == "avg"
     assert extractor.recipe_["resize"] == "squash"
+
+
+def test_checkpoint_of_a_network_with_a_format_of_its_authors(tmp_path: Path) -> None:
+    """timm reads the authors' own files of these weights in another way than a tuned checkpoint."""
+    import timm
+    import torch
+
+    model = "vit_tiny_patch16_224.augreg_in21k_ft_in1k"
+    torch.manual_seed(3)
+    module = timm.create_model(model, num_classes=7).eval()
+    torch.save(module.state_dict(), tmp_path / "tuned.pth")
+    pixels = np.random.default_rng(0).integers(0, 256, (1, 224, 224, 3), dtype=np.uint8)
+    rows = FeatureExtractor(
+        f"timm/{model}", weights=tmp_path / "tuned.pth", resize="squash", precision="float32", cache=None
+    ).fit_transform(pixels)
+    images = torch.from_numpy(pixels).permute(0, 3, 1, 2) / 127.5 - 1
+    with torch.inference_mode():
+        expected = module.forward_head(module.forward_features(images), pre_logits=True).numpy()
+    np.testing.assert_allclose(rows, expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize(
+    ("fields", "resize"),
+    [
+        ({"crop_pct": 1.15}, ""),
+        ({"interpolation": "lanczos"}, ""),
+        ({"interpolation": "bilinear"}, "crop 0.9 bilinear"),
+        ({"input_size": [1, 28, 28]}, None),
+    ],
+)
+def test_steps_that_featx_does_not_have(fields: dict[str, Any], resize: str | None, tmp_path: Path) -> None:
+    from featx.backbones.torch.timm_library import configuration
+
+    known = {"input_size": [3, 96, 96], "crop_pct": 0.9, "interpolation": "bicubic"}
+    config = {"architecture": "test_resnet", "global_pool": "max", "pretrained_cfg": {**known, **fields}}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    name = TorchName("timm", "", repository="org/net")
+    if resize is not None:
+        assert configuration(name, tmp_path / "config.json").resize == resize
+        return
+    with pytest.raises(OptionError, match="must take images of 3 channels, got 'hf-hub:org/net', which takes 1"):
+        configuration(name, tmp_path / "config.json")
 
 
 def test_file_with_code_is_refused(tmp_path: Path, in_folder: Path) -> None:
@@ -139,17 +182,19 @@ def test_model_of_the_hub_in_the_format_of_timm(tmp_path: Path, python: Callable
         "pretrained_cfg": {
             **{"input_size": [3, 96, 96], "crop_pct": 0.9, "crop_mode": "squash", "interpolation": "bilinear"},
             **{"mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25], "num_classes": 7, "classifier": "fc"},
+            **{"source": "hf-hub", "hf_hub_id": "org/other", "url": "https://a.b/c.pth"},  # featx gets the weights
             "license": "cc-by-nc-4.0",
         },
     }
     weights = save(dict(timm.create_model("test_resnet", num_classes=7).state_dict()))
     files = {
-        ("org/net", COMMIT, "config.json"): json.dumps(config).encode(),
-        ("org/net", COMMIT, "model.safetensors"): weights,
+        ("org/net", COMMIT, "config.json"): json.dumps({"architecture": "absent"}).encode(),
+        ("org/net", OLD_COMMIT, "config.json"): json.dumps(config).encode(),
+        ("org/net", OLD_COMMIT, "model.safetensors"): weights,
     }
     script = (
         "import json, numpy as np, featx\n"
-        "extractor = featx.FeatureExtractor('hf-hub:org/net', cache=None)\n"
+        "extractor = featx.FeatureExtractor('hf-hub:org/net@v1', cache=None)\n"
         "rows = extractor.fit_transform(np.zeros((2, 100, 90, 3), np.uint8))\n"
         "print(json.dumps([rows.shape, extractor.recipe_]))"
     )
@@ -160,7 +205,7 @@ def test_model_of_the_hub_in_the_format_of_timm(tmp_path: Path, python: Callable
     assert done.returncode == 0, done.stderr
     shape, recipe = json.loads(done.stdout)
     assert shape[0] == 2
-    assert (recipe["backbone"], recipe["image_size"]) == ("hf-hub:org/net", [96, 96])
+    assert (recipe["backbone"], recipe["image_size"]) == ("hf-hub:org/net@v1", [96, 96])
     assert (recipe["resize"], recipe["preprocessing"]) == (
         "squash 0.9 bilinear",
         "127.5,127.5,127.5/63.75,63.75,63.75",

@@ -26,6 +26,7 @@ def nothing_installed(monkeypatch: pytest.MonkeyPatch) -> None:
         ("torchvision/swin_t.IMAGENET1K_V1", TorchName("torchvision", "swin_t", "IMAGENET1K_V1")),
         ("open_clip/ViT-B-32:laion2b_s34b_b79k", TorchName("open_clip", "ViT-B-32", "laion2b_s34b_b79k")),
         ("hf-hub:org/model.v1", TorchName("timm", "", repository="org/model.v1")),
+        ("hf-hub:org/model@v1", TorchName("timm", "", repository="org/model", revision="v1")),
     ],
 )
 def test_names_are_parsed_and_written(text: str, expected: TorchName) -> None:
@@ -43,7 +44,9 @@ def test_missing_library_names_the_extra(name: str, extra: str) -> None:
         load_backbone(name)
 
 
-@pytest.mark.parametrize("name", ["timm/", "torchvision/", "open_clip/:openai", "hf-hub:resnet50", "hf-hub:a/b/c"])
+@pytest.mark.parametrize(
+    "name", ["timm/", "torchvision/", "open_clip/:openai", "hf-hub:resnet50", "hf-hub:a/b/c", "hf-hub:a/b@"]
+)
 def test_incomplete_name_has_an_example(name: str) -> None:
     with pytest.raises(UnknownBackboneError, match=r"as in '|such as '"):
         load_backbone(name)
