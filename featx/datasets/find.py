@@ -11,6 +11,7 @@ from featx.datasets.folders.names import is_image_name
 from featx.datasets.folders.questions import labels_in_files, text_next_to_images
 from featx.datasets.image_listing import ImageListing, ListedImage, Remarks
 from featx.datasets.image_table import ImagesLike, ImageTable, PathsLike, as_path_list
+from featx.datasets.label_names import several_labels_note
 from featx.datasets.label_types import type_of_labels
 from featx.datasets.source_options import SourceOptions
 from featx.datasets.tables.columns import table_from_frame
@@ -160,14 +161,15 @@ def find_images(
     listing = ImageListing(as_sources(source), options, keep_missing=keep_missing)
     rows = list(listing.images())
     texts, splits, groups = [row.label for row in rows], [row.split for row in rows], [row.group for row in rows]
-    labels = listing.convert_labels(texts)
+    labels, paths = listing.convert_labels(texts), [row.path for row in rows]
+    found = [*listing.notes(), *filter(None, [several_labels_note(paths, labels)])]
     return ImageTable(
-        paths=[row.path for row in rows],
+        paths=paths,
         labels=labels,
         ignored=dict(listing.remarks.ignored.most_common()),
         splits=normalize_splits(splits) if split_column else splits if any(splits) else None,
         groups=groups if group_column or any(groups) else None,
-        notes=(*listing.notes(), *(notes_of_groups(groups) if group_column or any(groups) else ())),
+        notes=(*found, *(notes_of_groups(groups) if group_column or any(groups) else ())),
         no_labels_reason="" if any(texts) else listing.remarks.no_labels_reason or _table_hint(listing.sources),
     )
 

@@ -195,3 +195,29 @@ def unknown_classes_note(train: Iterable[Any], test: Iterable[Any], *, only_simi
 def _key(name: str) -> str:
     """Return what similar names have in common."""
     return _SEPARATORS.sub("", unicodedata.normalize("NFKC", name).casefold())
+
+
+def several_labels_note(paths: Sequence[str], labels: Sequence[Any]) -> str:
+    """Return a note on images that are listed several times with different labels. Empty: there are none.
+
+    Examples
+    --------
+    >>> several_labels_note(["a.jpg", "a.jpg", "b.jpg"], ["cat", "dog", "cat"])[:51]
+    "1 image has rows with different labels, such as 'a."
+    """
+    if len(set(paths)) == len(paths):
+        return ""
+    first: dict[str, Any] = {}
+    others: dict[str, Any] = {}
+    for path, label in zip(paths, labels, strict=True):
+        if label is not None and first.setdefault(path, label) != label:
+            others.setdefault(path, label)
+    if not others:
+        return ""
+    path, other = next(iter(others.items()))
+    verb = "has" if len(others) == 1 else "have"
+    return (
+        f"{format_count(len(others), 'image')} {verb} rows with different labels, such as {path!r} "
+        f"({str(first[path])!r}, {str(other)!r}), and each row is an example of its label. If these are tags, write "
+        "all tags of an image into one row."
+    )

@@ -70,6 +70,20 @@ def _is_wrapper(folder: str, name: FolderName) -> bool:
     return bool(name.is_images or name.kind or (parent and name.name.strip() == parent.strip()))
 
 
+def _has_letters(name: str) -> bool:
+    return any(character.isalpha() for character in name)
+
+
+def _have_subfolders(tree: FolderTree, base: str, names: list[FolderName]) -> bool:
+    """Return whether each folder has several subfolders, and no other images."""
+    paths = [join_folders(base, name.name) for name in names]
+    return all(len(tree.folders(path)) > 1 and not tree.has_images(path) for path in paths)
+
+
+def _with_raw(tree: FolderTree, names: list[FolderName], folder: str) -> list[tuple[FolderName, str]]:
+    return list(zip(names, tree.folders(folder), strict=True))
+
+
 def _below_images(tree: FolderTree, path: str) -> str:
     """Return the only subfolder of a folder if its name means images and nothing else."""
     subfolders = tree.folders(path)
@@ -88,11 +102,8 @@ class _Inference:
         base = self._without_wrappers("")
         names = self._names(base)
         if not names:
-            return (
-                self._layout(None)
-                if not base
-                else self._question(questions.flat_parts(self._source, self._tree, base, []))
-            )
+            reason = questions.flat_parts(self._source, self._tree, base, []) if base else ""
+            return self._question(reason) if reason else self._layout(None)
         if len(names) == 1:
             return self._single(base, names[0])
         if all(name.kind for name in names):
@@ -103,6 +114,7 @@ class _Inference:
             or self._next_to_parts(base, names)
             or self._next_to_flat(base, names)
             or self._same_subfolders(base, names)
+            or self._below_numbers(base, names)
             or self._classes(base)
         )
 
@@ -138,9 +150,12 @@ class _Inference:
         paths = [join_folders(base, name) for name in names]
         if len(paths) < 2 or not all(self._tree.folders(path) and not self._tree.has_images(path) for path in paths):
             return
-        below = list(dict.fromkeys(name for path in paths for name in self._tree.folders(path)))
+        subfolders = [name for path in paths for name in self._tree.folders(path)]
+        below = list(dict.fromkeys(subfolders))
         level = depth(base) + 2
-        if len(below) > len(paths):
+        are_shared = len(subfolders) > len(below) and any(map(_has_letters, below))
+        are_images = all(FolderName.parse(self._tree.decode(name)).is_images for name in below)
+        if len(below) > len(paths) or (are_shared and not are_images):
             self._notes.append(
                 f"The classes are {format_list(names)}; their subfolders ({format_list(below)}) are not. If they are, "
                 f"pass class_level={level} (--class-level {level})."
@@ -158,14 +173,11 @@ class _Inference:
         images = [name for name in names if not name.is_annotations]
         is_data_set = images and all(name.is_images or name.kind for name in images)
         if not annotations or not is_data_set:
-            return [dataclasses.replace(name, name=raw) for name, raw in self._with_raw(names, folder)]
-        raw_names = self._with_raw(names, folder)
+            return [dataclasses.replace(name, name=raw) for name, raw in _with_raw(self._tree, names, folder)]
+        raw_names = _with_raw(self._tree, names, folder)
         excluded = [raw for name, raw in raw_names if name.is_annotations]
         self._exclude([join_folders(folder, raw) for raw in excluded])
         return [dataclasses.replace(name, name=raw) for name, raw in raw_names if not name.is_annotations]
-
-    def _with_raw(self, names: list[FolderName], folder: str) -> list[tuple[FolderName, str]]:
-        return list(zip(names, self._tree.folders(folder), strict=True))
 
     def _exclude(self, folders: list[str]) -> None:
         new = [folder for folder in folders if folder not in self._excluded]
@@ -305,14 +317,14 @@ class _Inference:
         parts = [name for name in names if name.kind]
         for splits in (*by_rest.values(), parts):
             is_split = {"train"} < {name.kind for name in splits}
-            if is_split and (splits is not parts or self._have_subfolders(base, splits)):
+            if is_split and (splits is not parts or _have_subfolders(self._tree, base, splits)):
                 others = [name for name in names if name not in splits]
                 return self._question(questions.next_to_splits(self._source, base, splits, others))
         for name in names:
             is_part = not name.rest and (name.kind in ("train", "val", "test") or name.is_images)
-            if is_part and self._have_subfolders(base, [name]):
+            if is_part and _have_subfolders(self._tree, base, [name]):
                 others = [other for other in names if other is not name]
-                if not self._have_subfolders(base, others):
+                if not _have_subfolders(self._tree, base, others):
                     return self._question(questions.next_to_part(self._source, base, name, others))
         return None
 
@@ -325,10 +337,13 @@ class _Inference:
             return None
         return self._question(questions.next_to_flat(self._source, base, parts, others))
 
-    def _have_subfolders(self, base: str, names: list[FolderName]) -> bool:
-        """Return whether each folder has several subfolders, and no other images."""
-        paths = [join_folders(base, name.name) for name in names]
-        return all(len(self._tree.folders(path)) > 1 and not self._tree.has_images(path) for path in paths)
+    def _below_numbers(self, base: str, names: list[FolderName]) -> Layout | None:
+        """Return a question if folders are years, dates or numbers, and their subfolders have names. None: no."""
+        if any(_has_letters(self._tree.decode(name.name)) for name in names):
+            return None
+        below = [sub for name in names for sub in self._tree.folders(join_folders(base, name.name))]
+        are_classes = _have_subfolders(self._tree, base, names[:1]) and all(map(_has_letters, below))
+        return self._question(questions.levels(base, names)) if are_classes else None
 
     def _same_subfolders(self, base: str, names: list[FolderName]) -> Layout | None:
         """Return the layout of folders that all have the same subfolders. None: they do not."""

@@ -11,6 +11,7 @@ import abc
 import collections
 import dataclasses
 import os
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from featx.datasets.folders.class_level import layout_of_labeled
@@ -31,6 +32,7 @@ IgnoredCounter = collections.Counter[str]
 _FOLDER_MARK = "\0"
 #: Suffixes of images that have masks next to them.
 _COMMON_SUFFIXES = (".jpg", ".png", ".jpeg", ".tif", ".bmp", ".tiff", ".JPG", ".PNG", ".JPEG", ".webp")
+_TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet", ".xlsx")
 #: Maximum size of a file with the label of an image.
 _MAX_LABEL_BYTES = 2**20
 
@@ -259,8 +261,19 @@ class ArchiveLister(_NameLister):
         layout = dataclasses.replace(layout, notes=(*notes, *layout.notes))
         if self.labels is not None or layout.defines_labels:
             return layout
-        reason = unused_reason(self._names, names, self._read, self._label_field)
+        reason = unused_reason(self._names, names, self._read, self._label_field) or self._table_reason(names)
         return dataclasses.replace(layout, no_labels_reason=reason)
+
+    def _table_reason(self, names: Sequence[str]) -> str:
+        """Return how to use a table in the archive, which may list the labels. Empty: there is none."""
+        table = next((name for name in names if suffix_kind(name) in _TABLE_SUFFIXES), None)
+        if table is None:
+            return ""
+        start = os.path.dirname(f"{self._source}/{table}")
+        return (
+            f"The images of {self._source!r} are in no class folders. If {table!r} in it lists their labels, extract "
+            f"this table, and pass it with root={start!r} (--root {shlex.quote(start)})."
+        )
 
     def _read(self, name: str) -> bytes:
         return read_member(self._archive, self._folder + name, _MAX_LABEL_BYTES)[0]

@@ -48,6 +48,10 @@ _FILLERS = _IMAGES | {
 }
 #: Words of a folder of all images, unlike styles of images such as photos next to paintings.
 _WHOLE = frozenset(("image", "images", "img", "imgs", "jpegimages"))
+#: Words of folders of copies.
+_COPIES = frozenset(("thumb", "thumbs", "thumbnail", "thumbnails", "previews", "backup", "backups", "tmp", "temp"))
+#: Words of annotations that are also classes.
+_OBJECTS = frozenset(("mask", "label", "depth"))
 #: Training images, but also a class of vehicles.
 _VEHICLES = frozenset(("train", "trains"))
 #: Words of columns of flags, such as ``is_test``.
@@ -134,7 +138,7 @@ def split_kind(name: str) -> Kind | None:
 
 
 def parts_next_to_classes(names: Sequence[FolderName]) -> list[FolderName]:
-    """Return the folders that are no classes by their names, wherever they are: test images, all images, or masks.
+    """Return the folders that are no classes by their names: test images, all images, copies, or masks.
 
     Examples
     --------
@@ -150,7 +154,8 @@ def parts_next_to_classes(names: Sequence[FolderName]) -> list[FolderName]:
         if (name.kind in ("val", "test") and not name.rest and not has_opposite)
         or (name.kind == "train" and not name.rest and name.name.lower() not in _VEHICLES)
         or (name.is_images and not _WHOLE.isdisjoint(words_of(name.name)))
-        or (masks == [name] and _ANNOTATIONS.union(_FILLERS).issuperset(words_of(name.name)) and name.name[-1:] in "sS")
+        or _COPIES.issuperset(words_of(name.name) or [""])
+        or (masks == [name] and (_ANNOTATIONS - _OBJECTS | _FILLERS).issuperset(words_of(name.name)))
     ]
 
 

@@ -243,7 +243,7 @@ def no_labels_reason(source: str, frame: pd.DataFrame, *, in_memory: bool = Fals
     start = f"No label column in {source!r}: it has {describe_columns(frame)}."
     frame = frame[:_N_PROBED]
     flags = [str(name) for name in frame.columns if _has_flags(frame[name], str(name))]
-    if len(flags) < 2:
+    if len(flags) < 2 or not any(text in TRUE for name in flags for text in _flags(frame[name].tolist())):
         return f"{start} Pass label_column (--label-column)."
     rows = list(zip(*(_flags(frame[name].tolist()) for name in flags), strict=True))
     is_complete = all(text in TRUE or text in FALSE for row in rows for text in row)
@@ -262,4 +262,4 @@ def _has_flags(column: Any, name: str) -> bool:
     if getattr(column, "ndim", 1) != 1 or flag_kind(name) is not None:
         return False
     values = set(_flags(column.tolist())) - {""}
-    return not values.isdisjoint(TRUE) and values <= {*TRUE, *FALSE, *_UNCERTAIN}
+    return bool(values) and values <= {*TRUE, *FALSE, *_UNCERTAIN}

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from featx.datasets.folders.layout import normalize_splits
 from featx.datasets.folders.names import is_image_name, normalize_label
 from featx.datasets.image_table import ImageTable
+from featx.datasets.label_names import several_labels_note
 from featx.datasets.labels import is_missing
 from featx.datasets.source_options import LABEL_COLUMNS, SourceOptions
 from featx.datasets.tables.cells import (
@@ -297,6 +298,7 @@ def table_from_frame(
         groups = normalize_groups(list(map(unescape_cell, groups)) if stored_type is not None else groups)
     labels = [None] * len(paths) if column_of_labels is None else _as_labels(column_of_labels, stored_type)
     n_untagged = sum(isinstance(label, Tags) and not label.names for label in labels)
+    repeated = several_labels_note(paths, labels)
     is_final = is_part or (stored_type is not None and options.split_column == SPLIT)
     return ImageTable(
         paths=paths,
@@ -304,7 +306,7 @@ def table_from_frame(
         no_labels_reason="" if column_of_labels is not None else no_labels_reason(source, frame, in_memory=True),
         splits=splits if splits is None or is_final else normalize_splits(splits),
         groups=groups,
-        notes=(*notes, *untagged_notes(n_untagged), *notes_of_groups(groups)),
+        notes=(*notes, *untagged_notes(n_untagged), *notes_of_groups(groups), *filter(None, [repeated])),
     )
 
 

@@ -230,6 +230,18 @@ LAYOUTS = {
     "several parts next to classes": Layout(
         "cat dog holdout eval images", reason="'eval', 'holdout', 'images' are no classes by their names"
     ),
+    "ground truth next to classes": Layout("cat dog ground_truth", reason="'ground_truth' is no class by its name"),
+    "copies next to classes": Layout("cat dog thumbnails", reason="move 'thumbnails' elsewhere"),
+    "years above classes": Layout(
+        "2020/cat 2020/dog 2021/cat",
+        reason="'2020', '2021' have subfolders, and either may be the classes",
+        levels={1: {"2020", "2021"}, 2: {"cat", "dog"}},
+    ),
+    "sites without a class": Layout(
+        "north/cat north/dog south/cat",
+        {("north", None): 4, ("south", None): 2},
+        note="their subfolders ('cat', 'dog') are not. If they are, pass class_level=2",
+    ),
     "masks next to classes": Layout("cat dog masks", reason="move 'masks' elsewhere"),
     "unlabeled and test images next to classes": Layout(
         "cat dog test unlabeled", reason="'test' is no class", note="Images in 'unlabeled' have no label"

@@ -44,6 +44,22 @@ def test_splits_in_one_archive(start: str, tmp_path: Path) -> None:
     assert (table.labels, table.splits, len(table.notes)) == ([0, 1, 0, 1] * 2, None, 1)
 
 
+@pytest.mark.parametrize("folder", ["", "photos/"])
+def test_table_in_an_archive_is_named(folder: str, tmp_path: Path) -> None:
+    table = b"file_name,label\n0000.png,cat\n0001.png,dog\n"
+    files = {f"{folder}{number:04}.png": png(number) for number in range(2)}
+    path = write_tar(tmp_path / "a.tar", {**files, f"{folder}metadata.csv": table})
+    reason = find_images(path).no_labels_reason
+    root = re.search(r"extract this table, and pass it with root='(.*?)'", reason)
+    if folder:  # the only folder is a class
+        assert root is None
+        return
+    assert root is not None
+    (tmp_path / "metadata.csv").write_bytes(table)
+    images = find_images(tmp_path / "metadata.csv", root=root[1])
+    assert (images.labels, images.paths[0]) == (["cat", "dog"], f"{path}/0000.png")
+
+
 def test_folder_of_archives(tmp_path: Path) -> None:
     for name, first in (("train-000", 0), ("train-001", 4), ("test-000", 8)):
         write_tar(tmp_path / f"{name}.tar", shard(first))

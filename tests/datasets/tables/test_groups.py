@@ -78,3 +78,17 @@ def test_columns_of_groups_are_noted(name: str) -> None:
     assert f"pass group_column={name!r} (--group-column {shlex.quote(name)})" in note
     assert find_images(table, group_column=name).groups == ["1", "1", "2"]
     assert find_images(table, label_column=name).notes == ()
+
+
+def test_images_with_several_labels_are_noted(tmp_path: Path) -> None:
+    table = pd.DataFrame({"path": ["a.jpg", "a.jpg", "b.jpg", "c.jpg", "c.jpg"], "label": ["x", "y", "x", "y", "y"]})
+    table.to_csv(tmp_path / "t.csv", index=False)
+    for source in (tmp_path / "t.csv", table):
+        (note,) = find_images(source).notes
+        assert note.startswith("1 image has rows with different labels, such as")
+        assert "a.jpg' ('x', 'y')" in note
+    joined = table.groupby("path", as_index=False)["label"].agg(lambda labels: ";".join(sorted(set(labels))))
+    joined.to_csv(tmp_path / "t.csv", index=False)  # the remedy
+    tags = find_images(tmp_path / "t.csv", label_separator=";")
+    assert [label.names for label in tags.labels] == [("x", "y"), ("x",), ("y",)]
+    assert tags.notes == ()
