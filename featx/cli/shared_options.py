@@ -274,7 +274,7 @@ def add_batch_size(group: Any) -> None:
         "--batch-size",
         type=int,
         metavar="N",
-        help="Images per batch; on a GPU, 32 stands for more, such as 128 of 224 x 224 pixels (default: 32)",
+        help="Images per batch (default: 32; on a GPU more, such as 128 of 224 x 224 pixels)",
     )
 
 

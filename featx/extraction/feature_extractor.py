@@ -130,9 +130,9 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
         Device that runs the network. "cpu"; "cuda", "tensorrt" or "directml", optionally followed by a device index,
         such as ``"cuda:1"``; "mps": Apple's GPU. "auto": an NVIDIA GPU if there is one and ``pip install 'featx[gpu]'``
         was run, otherwise the CPU. Devices other than the CPU compute in float32 and float16.
-    batch_size : int, default=32
+    batch_size : int or None, default=None
         Number of images per batch. It limits memory use and does not change the features, except for their last digits
-        on devices other than the CPU. There, 32 stands for the default, 128 images of 224 × 224 pixels.
+        on devices other than the CPU. None: 32 on the CPU, more on other devices: 128 images of 224 × 224 pixels.
     cache : str, Path or None, default="auto"
         Path of the feature cache. "auto": ``FEATX_CACHE`` if set, else ``./cache``. None: no caching. Relative paths
         are resolved against the working directory of each process.
@@ -206,7 +206,7 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
         "allow": [tuple, list, set, frozenset, None],
         "engine": [StrOptions(ENGINES)],
         "device": [str],
-        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "batch_size": [Interval(Integral, 1, None, closed="left"), None],
         "cache": [str, os.PathLike, None],
         "verbose": ["verbose", None],
     }
@@ -232,7 +232,7 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
         allow: Sequence[Kind] | None = None,
         engine: Literal["auto", "openvino", "keras", "onnxruntime"] = "auto",
         device: str = "auto",
-        batch_size: int = 32,
+        batch_size: int | None = None,
         cache: str | os.PathLike[str] | None = "auto",
         verbose: bool | None = None,
     ) -> None:

@@ -75,7 +75,7 @@ class ExtractionOptions:
     precision: PrecisionName = "auto"
     engine: EngineName = "auto"
     device: str = "auto"
-    batch_size: int = 32
+    batch_size: int | None = None
     max_pixels: int = MAX_PIXELS
     on_truncated: Literal["raise", "pad"] = "raise"
     preprocessing: str | Sequence[Any] | None = None
@@ -93,7 +93,8 @@ class ExtractionOptions:
         check_choice("engine", self.engine, ENGINES)
         check_device(self.device)
         check_choice("on_truncated", self.on_truncated, ON_TRUNCATED)
-        check_integer("batch_size", self.batch_size)
+        if self.batch_size is not None:
+            check_integer("batch_size", self.batch_size)
         check_integer("max_pixels", self.max_pixels)
         if self.weights is not None and not isinstance(self.weights, str | os.PathLike):
             raise OptionError(
@@ -268,7 +269,7 @@ class ExtractionOptions:
             engine,
             weights.path,
             self.n_features,
-            batch_size=device_batch_size(int(self.batch_size), self._image_size, device),
+            batch_size=device_batch_size(self.batch_size, self._image_size, device),
             device=device,
             max_pixels=int(self.max_pixels),
             pad_truncated=self.on_truncated == "pad",

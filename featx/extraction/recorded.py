@@ -126,7 +126,7 @@ class ExtractionParameters(TypedDict, total=False):
     precision: PrecisionName
     engine: EngineName
     device: str
-    batch_size: int
+    batch_size: int | None
     max_pixels: int
     on_truncated: Literal["raise", "pad"]
     preprocessing: str | Sequence[Any] | None

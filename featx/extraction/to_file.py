@@ -57,7 +57,7 @@ def extract_images(
     on_error: Literal["skip", "raise"] = "skip",
     engine: Literal["auto", "openvino", "keras", "onnxruntime"] = "auto",
     device: str = "auto",
-    batch_size: int = 32,
+    batch_size: int | None = None,
     cache: str | os.PathLike[str] | None = "auto",
     verbose: bool | None = None,
     progress: ProgressFunction | None = None,
@@ -131,8 +131,8 @@ def extract_images(
         Library that runs the network.
     device : str, default="auto"
         Device that runs the network: "cpu", "cuda", "cuda:1" and so on; see :class:`FeatureExtractor`.
-    batch_size : int, default=32
-        Number of images per batch.
+    batch_size : int or None, default=None
+        Number of images per batch. None: 32 on the CPU, more on other devices.
     cache : str, Path or None, default="auto"
         Path of the feature cache. "auto": ``FEATX_CACHE`` if set, else ``./cache``. None: no caching.
     verbose : bool or None, default=None

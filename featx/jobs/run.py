@@ -37,7 +37,7 @@ def run_job(
     verify: bool = False,
     engine: Literal["auto", "openvino", "keras", "onnxruntime"] = "auto",
     device: str = "auto",
-    batch_size: int = 32,
+    batch_size: int | None = None,
     verbose: bool | None = None,
     progress: ProgressFunction | None = None,
 ) -> JobStatus:
@@ -75,8 +75,8 @@ def run_job(
     device : str, default="auto"
         Device of each worker that runs the backbone; see :class:`featx.FeatureExtractor`. "auto" has the precision of
         the plan.
-    batch_size : int, default=32
-        Number of images per batch. See :class:`FeatureExtractor`: on a GPU, 32 stands for more images.
+    batch_size : int or None, default=None
+        Number of images per batch. None: 32 on the CPU, more on other devices.
     verbose : bool or None, default=None
         Whether to show progress on standard error. None: in a terminal or notebook only.
     progress : callable or None, default=None

@@ -165,7 +165,8 @@ class FineTunedClassifier(ClassifierMixin, FineTunedPredictorMixin, BaseEstimato
     __module__ = "featx"  # pickles and skops files must not depend on where the code is
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        **{name: _EXTRACTOR_CONSTRAINTS[name] for name in (*_SHARED, "precision", "batch_size", "cache", "verbose")},
+        **{name: _EXTRACTOR_CONSTRAINTS[name] for name in (*_SHARED, "precision", "cache", "verbose")},
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
         "unfreeze": [Interval(Integral, 0, None, closed="left"), Interval(RealNotInt, 0, 1, closed="both"), str],
         "epochs": [Interval(Integral, 1, None, closed="left")],
         "learning_rate": [Interval(Real, 0, None, closed="neither")],

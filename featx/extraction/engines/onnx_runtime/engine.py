@@ -21,22 +21,24 @@ from featx.system.array_types import AnyArray
 
 #: Pixels of a batch on a device other than the CPU by default: 128 images of 224 × 224.
 _BATCH_PIXELS = 128 * 224 * 224
-#: Value of batch_size that stands for the default, and the largest batch that is chosen by default.
-_DEFAULT_BATCH_SIZE, _MAX_BATCH_SIZE = 32, 256
+#: Batch on the CPU, and the largest batch on another device, by default.
+_CPU_BATCH_SIZE, _MAX_BATCH_SIZE = 32, 256
 
 
-def device_batch_size(batch_size: int, image_size: tuple[int, int], device: str) -> int:
-    """Return the number of images of a batch. On devices other than the CPU, the default is larger.
+def device_batch_size(batch_size: int | None, image_size: tuple[int, int], device: str) -> int:
+    """Return the number of images of a batch. None: the default, which is larger on devices other than the CPU.
 
     Examples
     --------
-    >>> [device_batch_size(32, (side, side), "cuda") for side in (96, 224, 518)]
+    >>> [device_batch_size(None, (side, side), "cuda") for side in (96, 224, 518)]
     [256, 128, 16]
-    >>> device_batch_size(64, (224, 224), "cuda"), device_batch_size(32, (224, 224), "cpu")
-    (64, 32)
+    >>> device_batch_size(32, (224, 224), "cuda"), device_batch_size(None, (224, 224), "cpu")
+    (32, 32)
     """
-    if batch_size != _DEFAULT_BATCH_SIZE or device == "cpu":
-        return batch_size
+    if batch_size is not None:
+        return int(batch_size)
+    if device == "cpu":
+        return _CPU_BATCH_SIZE
     n_images = max(COMPILED_BATCH_SIZE, _BATCH_PIXELS // (image_size[0] * image_size[1]))
     return min(_MAX_BATCH_SIZE, 1 << (n_images.bit_length() - 1))
 
