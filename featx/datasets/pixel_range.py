@@ -13,6 +13,7 @@ import numpy as np
 
 from featx.datasets.dicom_windows import dicom_note
 from featx.errors import FeatxError, OptionError, UnreadableImageError
+from featx.images.arrays import is_channels_first
 from featx.images.containers.members import read_member, split_member_path
 from featx.images.decode import load_decoders
 from featx.images.decoders.deep_colors import low_bytes
@@ -165,23 +166,49 @@ def pixel_range_note(images: Sequence[Any], window: object = None) -> str:
 
 
 def _note_of_small_values(images: Sequence[Any]) -> str:
-    """Return a note if images in gray of 8 bits, or of integers up to 255, have small values only: 0 and 1, 0 to 16."""
-    highs = []
+    """Return a note if gray PNGs of 8 bits, or arrays, have small values or opacities only: 0 and 1, or 0 to 16."""
+    highs, opacities, whites = [], [], set()
     for image in _sample(images, _MAX_DECODED):
         pixels = _gray_of_8_bits(image)
-        if pixels is None or not pixels.size or pixels.max() > _MAX_SMALL:
+        if pixels is None or not pixels.size:
             return ""
-        highs.append(int(pixels.max()))
-    if len(highs) < 2 or not max(highs):
+        white = 1 if pixels.dtype.kind == "f" else 255
+        colors, opacity = _split_opacity(pixels)
+        highs.append(float(colors.max()))
+        opacities.append(white if opacity is None else float(opacity.max()))
+        whites.add(white)
+        if not min(highs[-1], opacities[-1]) * 255 <= _MAX_SMALL * white:  # also NaN
+            return ""
+    if len(highs) < 2 or len(whites) > 1:
+        return ""
+    return _small_note(max(highs), max(opacities), max(whites), len(highs))
+
+
+def _split_opacity(pixels: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any] | None]:
+    """Return the colors or gray of an array, and its opacity, if any."""
+    if pixels.ndim == 3 and is_channels_first(pixels.shape):
+        pixels = np.moveaxis(pixels, 0, 2)
+    has_opacity = pixels.ndim == 3 and pixels.shape[2] == 4
+    return (pixels[:, :, :3], pixels[:, :, 3]) if has_opacity else (pixels, None)
+
+
+def _small_note(high: float, opacity: float, white: int, n_images: int) -> str:
+    """Return the note on the largest color and opacity of a sample of dark or transparent images."""
+    if opacity * 255 <= _MAX_SMALL * white:
+        return (
+            f"The fourth channel of arrays is opacity, with values up to {opacity:.3g} of {white} only in a sample of "
+            f"{n_images}: they are nearly white. If it is something else, pass the others: images[..., :3]."
+        )
+    if high * 255 > _MAX_SMALL * white or not high > 0:
         return ""
     return (
-        f"Pixels, whose white is 255, have values up to {max(highs)} only in a sample of {len(highs)}: they are nearly "
-        f"black. If {max(highs)} is white, multiply the pixels by {255 // max(highs)}."
+        f"Pixels, whose white is {white}, have values up to {high:.3g} only in a sample of {n_images}: they are nearly "
+        f"black. If {high:.3g} is white, multiply the pixels by {white / high if white == 1 else white // high:.3g}."
     )
 
 
 def _gray_of_8_bits(image: Any) -> np.ndarray[Any, Any] | None:
-    """Return the pixels of an array of integers or of a PNG in gray of 8 bits, or None for other images."""
+    """Return the pixels of an array or of a PNG in gray of 8 bits, or None for other images."""
     try:
         if isinstance(image, NamedImage):
             image = image.load() if isinstance(next(listed_images([image]), None), np.ndarray | bytes) else None
@@ -196,7 +223,7 @@ def _gray_of_8_bits(image: Any) -> np.ndarray[Any, Any] | None:
                 image = np.asarray(opened) if opened.mode == "L" else None
     except (FeatxError, OSError, ValueError):
         return None  # reading it again reports the reason
-    return image if isinstance(image, np.ndarray) and image.dtype.kind in "iu" else None
+    return image if isinstance(image, np.ndarray) and image.dtype.kind in "iuf" else None
 
 
 def _png_in_gray(path: str) -> bytes | None:

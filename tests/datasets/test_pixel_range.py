@@ -251,3 +251,24 @@ def test_masks_of_0_and_1_in_files_are_noted(tmp_path: Path) -> None:
         image.putpalette([0, 0, 0, 255, 0, 0])
         image.save(path)
     assert pixel_range_note(paths) == ""
+
+
+def test_floats_that_are_divided_twice_are_noted() -> None:
+    images = np.random.default_rng(0).random((3, 8, 8, 3))
+    images[:, 0, 0] = 1.0
+    note = pixel_range_note(list(images / 255))
+    assert "Pixels, whose white is 1, have values up to 0.00392 only in a sample of 3: they are nearly black." in note
+    assert "multiply the pixels by 255." in note
+    assert pixel_range_note(list(images)) == pixel_range_note(list(images / 2)) == ""
+    assert pixel_range_note([np.full((8, 8), np.nan)] * 3) == ""
+
+
+@pytest.mark.parametrize("opacity", [0, 1])
+@pytest.mark.parametrize("is_first", [False, True])
+def test_arrays_that_are_transparent_are_noted(opacity: int, is_first: bool) -> None:
+    colors = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 3), dtype=np.uint8)
+    images = np.concatenate([colors, np.full((3, 8, 8, 1), opacity, dtype=np.uint8)], axis=3)
+    note = pixel_range_note(list(np.moveaxis(images, 3, 1) if is_first else images))
+    assert f"opacity, with values up to {opacity} of 255 only in a sample of 3: they are nearly white" in note
+    assert pixel_range_note(list(images[..., :3])) == ""  # the remedy
+    assert pixel_range_note(list(images / 255)).startswith("The fourth channel of arrays is opacity")
