@@ -17,6 +17,8 @@ _INTEGER = re.compile(r"-?[0-9]+(\.0+)?")
 _SEPARATORS = re.compile(r"[\s_.\-]+")
 #: Texts that programs write for a missing label.
 _MISSING = frozenset(("nan", "NaN", "NAN", "NaT", "<NA>", "None", "null", "NULL", "NA", "N/A", "n/a", "#N/A", "?"))
+#: A number with a unit, and the number of different ones, unlike "2D" and "3D".
+_MEASURED, _MIN_MEASURED = re.compile(r"[-+]?[0-9]+(?:[.,][0-9]+)?\s*([^\W\d_]{1,4}|%|°C?)"), 3
 #: Maximum number of groups of similar names, and of unknown classes, in a note.
 _MAX_LISTED = 5
 
@@ -131,6 +133,25 @@ def joined_tags_note(labels: Iterable[Any]) -> str:
                 f"label_separator={separator!r} (--label-separator {separator!r})."
             )
     return ""
+
+
+def measured_note(labels: Iterable[Any]) -> str:
+    """Return a note on class names that are numbers with one unit. Empty: they are not.
+
+    Examples
+    --------
+    >>> measured_note(["10 cm", "25 cm", "12.5 cm"])
+    "Labels such as '10 cm' are classes. If they are a continuous target, remove 'cm', so that they are numbers."
+    """
+    names = list(dict.fromkeys(label for label in labels if isinstance(label, str)))
+    units = {match[1] if (match := _MEASURED.fullmatch(name)) else "" for name in names}
+    unit = next(iter(units), "")
+    if len(names) < _MIN_MEASURED or len(units) > 1 or not unit:
+        return ""
+    return (
+        f"Labels such as {names[0]!r} are classes. If they are a continuous target, remove {unit!r}, so that they are "
+        "numbers."
+    )
 
 
 def conflicts_note(images: Iterable[tuple[bytes, str]], labels: Iterable[Any]) -> str:

@@ -15,6 +15,7 @@ from featx.datasets.folders.names import normalize_label
 from featx.datasets.image_table import ImagesLike, ImageTable, LabelsLike
 from featx.datasets.label_names import (
     joined_tags_note,
+    measured_note,
     missing_labels_note,
     similar_names_note,
     unify_labels,
@@ -199,7 +200,7 @@ def _note_names(table: ImageTable, notes: list[str]) -> None:
     names = _names(table.labels)
     found = [similar_names_note(names), missing_labels_note(names)]
     if not any(isinstance(label, Tags) for label in table.labels):
-        found.append(joined_tags_note(names))
+        found += [joined_tags_note(names), measured_note(names)]
     if table.splits is not None and not any(isinstance(label, float) for label in table.labels):
         parts = {
             part: _names(label for label, split in zip(table.labels, table.splits, strict=True) if split == part)

@@ -10,7 +10,13 @@ import pytest
 
 from featx import check_images, find_images
 from featx.datasets.image_table import ImageTable
-from featx.datasets.label_names import joined_tags_note, missing_labels_note, similar_names_note, unknown_classes_note
+from featx.datasets.label_names import (
+    joined_tags_note,
+    measured_note,
+    missing_labels_note,
+    similar_names_note,
+    unknown_classes_note,
+)
 from featx.workflows.labeled_images import prepare_table
 
 _NUMBERS = itertools.count()
@@ -165,3 +171,24 @@ def test_tags_in_one_text_are_noted(labels: list[str], words: str) -> None:
     notes: list[str] = []
     prepare_table(table(labels), None, notes)
     assert (note in notes) == bool(words)
+
+
+@pytest.mark.parametrize(
+    ("labels", "unit"),
+    [
+        (["10 cm", "20 cm", "12.5 cm"], "cm"),
+        (["10%", "20%", "35%"], "%"),
+        (["2D", "3D"], ""),
+        (["1st", "2nd", "3rd"], ""),
+        (["1", "2", "3"], ""),
+        (["10 cm", "20 cm", "cat"], ""),
+    ],
+)
+def test_numbers_with_a_unit_are_noted(labels: list[str], unit: str) -> None:
+    note = measured_note(labels)
+    assert bool(note) == bool(unit)
+    notes: list[str] = []
+    prepare_table(table(labels), None, notes)
+    assert (note in notes) == bool(unit)
+    if unit:
+        assert f"remove {unit!r}, so that they are numbers" in note

@@ -11,7 +11,13 @@ from featx.datasets.find import find_images
 from featx.datasets.image_check.result import CheckedImage, ImageCheck
 from featx.datasets.image_check.unusual import unusual_properties, without_common_properties
 from featx.datasets.image_table import ImagesLike
-from featx.datasets.label_names import conflicts_note, joined_tags_note, missing_labels_note, similar_names_note
+from featx.datasets.label_names import (
+    conflicts_note,
+    joined_tags_note,
+    measured_note,
+    missing_labels_note,
+    similar_names_note,
+)
 from featx.datasets.pixel_range import pixel_range_note
 from featx.errors import UnreadableImageError, shorten_quoted
 from featx.images.decode import MAX_PIXELS, decode_image, load_decoders
@@ -25,6 +31,7 @@ from featx.system.terminal.progress import ProgressFunction, counted, reporting,
 _THUMBNAIL_SIZE = (MEASURED_SIDE, MEASURED_SIDE)
 #: Number of images between two checks for an interrupt.
 _BATCH_SIZE = 256
+_NOTES_ON_LABELS = (similar_names_note, missing_labels_note, joined_tags_note, measured_note)
 
 
 def check_images(
@@ -127,7 +134,7 @@ def check_images(
             batch = table.paths[start : start + _BATCH_SIZE]
             images += counted(threads.map(lambda path: _check_image(path, max_pixels), batch), advance)
     images, quality_notes = without_common_properties(images)
-    found = [f(table.labels) for f in (similar_names_note, missing_labels_note, joined_tags_note)]
+    found = [f(table.labels) for f in _NOTES_ON_LABELS]
     found.append(pixel_range_note(table.paths))
     notes = [*table.all_notes(), *map(shorten_quoted, filter(None, found))]
     conflicts = conflicts_note([(image.digest, image.path) for image in images], table.labels)
