@@ -51,7 +51,7 @@ def layout_of_level(tree: FolderTree, source: str, class_level: int) -> Layout:
         notes.append(_splits_note(_distinct(tree, split_level)))
     elif fold_level:
         parts = {folder: Part(None, class_level - 1, folder) for folder in fold_level}
-        notes.append(f"Folders {format_list(fold_level)} are folds: images of one fold are never split.")
+        notes.append(_folds_note(fold_level))
     else:
         parts = {}
         notes += _pooled_notes(tree, levels[: class_level - 1])
@@ -83,6 +83,9 @@ def layout_of_labeled(tree: FolderTree, layout: Layout) -> Layout:
         splits = normalize_splits([name.kind for name in names_of_parts])
         parts = {path: Part(split) for path, split in zip(folders, splits, strict=True)}
         notes.append(_splits_note(names_of_parts))
+    elif _are_folds(names_of_parts):
+        parts = {path: Part(group=path) for path in folders}
+        notes.append(_folds_note(folders))
     else:
         notes += _pooled_notes(tree, [folders])
     return dataclasses.replace(layout, class_index=None, parts=parts, notes=tuple(notes), no_labels_reason="")
@@ -92,6 +95,10 @@ def _splits_note(names: Sequence[FolderName]) -> str:
     return (
         f"Folders are parts of a split by their names: {', '.join(f'{name.name!r} ({name.kind})' for name in names)}."
     )
+
+
+def _folds_note(folders: Sequence[str]) -> str:
+    return f"Folders {format_list(list(folders))} are folds: images of one fold are never split."
 
 
 def are_splits(names: Sequence[FolderName]) -> bool:

@@ -21,7 +21,7 @@ from featx.images.arrays import as_batch
 from featx.images.containers.archives import has_member, is_archive, list_archive, read_member, split_archive_path
 from featx.images.containers.array_files import ArrayFile, cifar_names
 from featx.images.containers.members import open_rows
-from featx.system.formatting import first_line
+from featx.system.formatting import first_line, format_list
 
 #: Words in the names of arrays in an npz file.
 _IMAGE_WORDS, _LABEL_WORDS = (
@@ -264,6 +264,7 @@ def _npz_parts(source: str, options: SourceOptions, notes: list[str]) -> list[Ar
             "(--path-column)."
         )
     parts = []
+    unused = dict.fromkeys(key for key in shapes if key not in images)
     for key in images:
         shape = shapes[key]
         if len(shape) < 3:
@@ -272,6 +273,7 @@ def _npz_parts(source: str, options: SourceOptions, notes: list[str]) -> list[Ar
         given = options.label_column
         label_key = given if isinstance(given, str) else _label_key(key, shapes)
         labels: list[str | None] = []
+        unused.pop(str(label_key), None)
         if label_key is not None and label_key not in shapes:
             raise SourceError(f"{source!r} has no array {label_key!r} for the labels. It has {listed}.")
         has_tags = False
@@ -281,6 +283,11 @@ def _npz_parts(source: str, options: SourceOptions, notes: list[str]) -> list[Ar
             notes += [f"{source!r}: {label_key!r} has {note}"] if note else []
         part = _part(f"{source}#{key}/", shape[0], labels, _split_of(key))
         parts.append(dataclasses.replace(part, has_tags=has_tags))
+    if unused and options.path_column is None and options.label_column is None:
+        notes.append(
+            f"{source!r}: the arrays {format_list(list(unused))} are not read. Pass another array of images as "
+            "path_column (--path-column), or of labels as label_column (--label-column)."
+        )
     return parts
 
 

@@ -44,6 +44,14 @@ def test_splits_in_one_archive(start: str, tmp_path: Path) -> None:
     assert (table.labels, table.splits, len(table.notes)) == ([0, 1, 0, 1] * 2, None, 1)
 
 
+def test_folds_in_one_archive(tmp_path: Path) -> None:
+    files = {f"fold{fold}/{name}": data for fold in (1, 2) for name, data in shard(0).items()}
+    table = find_images(write_tar(tmp_path / "a.tar", files))
+    assert (table.labels, table.splits) == ([0, 1, 0, 1] * 2, None)
+    assert table.groups == ["fold1"] * 4 + ["fold2"] * 4
+    assert "Folders 'fold1', 'fold2' are folds: images of one fold are never split." in table.notes
+
+
 @pytest.mark.parametrize("folder", ["", "photos/"])
 def test_table_in_an_archive_is_named(folder: str, tmp_path: Path) -> None:
     table = b"file_name,label\n0000.png,cat\n0001.png,dog\n"

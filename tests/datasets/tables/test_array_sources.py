@@ -268,3 +268,12 @@ def test_rows_of_a_window_are_not_those_without_it(tmp_path: Path) -> None:
         caught.value
     )
     assert str(caught.value).endswith("Values outside of it become black and white.")
+
+
+def test_arrays_that_are_not_read_are_noted(tmp_path: Path) -> None:
+    path = tmp_path / "a.npz"
+    np.savez(path, images=PIXELS, masks=PIXELS[..., 0], labels=Y, groups=Y)
+    (note,) = find_images(path).notes
+    assert "the arrays 'masks', 'groups' are not read. Pass another array of images as path_column" in note
+    assert find_images(path, path_column="masks").notes == ()
+    assert find_images(path, label_column="groups").labels == Y.ravel().tolist()
