@@ -14,7 +14,7 @@ from featx.backbones.torch.checkpoints import load_checkpoint, reading_checkpoin
 from featx.backbones.torch.description import Configuration
 from featx.backbones.torch.names import TorchName, nearest_names
 from featx.backbones.torch.network import TorchNetwork
-from featx.errors import UnknownBackboneError
+from featx.errors import EngineError, UnknownBackboneError
 
 _models = torchvision.models
 #: Arguments that the functions set if they load weights.
@@ -54,16 +54,26 @@ def build(
     model = name.model
     size = {"image_size": image_size[0]} if image_size and model.startswith("vit_") else {}
     module = _models.get_model(model, weights=None, **_ARGUMENTS.get(model, {}), **size)
-    head = [part for part, layer in module.named_modules() if isinstance(layer, nn.Linear)][-1:]
-    if head:  # the last linear layer is the head: what it is given remains
-        parent, _, attribute = head[0].rpartition(".")
-        setattr(module.get_submodule(parent), attribute, nn.Identity())
+    head, _ = _find_head(module)  # what it is given remains
+    parent, _, attribute = head.rpartition(".")
+    setattr(module.get_submodule(parent), attribute, nn.Identity())
     if checkpoint is not None:
         with reading_checkpoint(checkpoint, name.text):
             tensors = load_checkpoint(checkpoint, name.text)
-            others = {key: tensor for key, tensor in tensors.items() if key.rpartition(".")[0] not in head}
+            others = {key: tensor for key, tensor in tensors.items() if key.rpartition(".")[0] != head}
             module.load_state_dict(others, strict=True)
     return TorchNetwork(module.eval(), module)
+
+
+def _find_head(module: Any) -> tuple[str, Any]:
+    """Return the layer that computes the scores of classes, with its name: the last linear one.
+
+    The convolution of SqueezeNet has the same task.
+    """
+    for kind in (nn.Linear, nn.Conv2d):
+        if layers := [(name, layer) for name, layer in module.named_modules() if isinstance(layer, kind)]:
+            return layers[-1]
+    raise EngineError(f"torchvision {torchvision.__version__} has a network without a head. Choose another one.")
 
 
 def _find(name: TorchName) -> Any:
@@ -92,9 +102,9 @@ def catalog() -> Iterator[tuple[Configuration, str]]:
 
 
 def sizes(architecture: str) -> tuple[int, int]:
-    """Return the number of parameters of an architecture without its head, and of its features; 0 if unknown."""
+    """Return the number of parameters of an architecture without its head, and of its features."""
     module = _models.get_model(architecture, weights=None)
-    linear = [layer for layer in module.modules() if isinstance(layer, nn.Linear)]
-    n_head = sum(parameter.numel() for parameter in linear[-1].parameters()) if linear else 0
+    _, head = _find_head(module)
+    n_head = sum(parameter.numel() for parameter in head.parameters())
     n_parameters = sum(parameter.numel() for parameter in module.parameters()) - n_head
-    return n_parameters, linear[-1].in_features if linear else 0
+    return n_parameters, head.in_features if isinstance(head, nn.Linear) else head.in_channels

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -108,6 +110,29 @@ def test_tokenizer_that_cannot_be_converted_is_refused() -> None:
 
     with pytest.raises(EngineError, match=r"Cannot convert the tokenizer of 'open_clip/x': the library token"):
         convert_tokenizer(SimpleTokenizer(reduction_mask="simple"), "open_clip/x")
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize(
+    ("hidden", "message"), [("transformers", "requires the package transformers"), ("", "offline|connect")]
+)
+def test_tokenizer_of_the_hub_that_cannot_be_read(hidden: str, message: str, python: Any, tmp_path: Path) -> None:
+    if not hidden:
+        pytest.importorskip("transformers")
+    script = f"""
+import sys
+sys.modules.update({{name: None for name in {hidden!r}.split()}})
+from featx.backbones.torch.names import TorchName
+from featx.backbones.torch.text.open_clip_text import _read_tokenizer
+from featx.errors import FeatxError
+try:
+    _read_tokenizer(TorchName("open_clip", "ViT-B-16-SigLIP"))
+except FeatxError as error:
+    print(error)
+"""
+    done = python(script, env={**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)})
+    assert re.search(f"open_clip/ViT-B-16-SigLIP.*({message})", done.stdout), done.stdout + done.stderr
+    assert done.stdout.count("\n") == 1
 
 
 @pytest.mark.parametrize("strip", [False, True])

@@ -17,7 +17,8 @@ from featx.backbones.openvino_import import import_openvino
 from featx.backbones.torch.names import TorchName
 from featx.backbones.torch.open_clip_library import create_model
 from featx.backbones.torch.text.tokenizer import Tokenizer
-from featx.errors import EngineError
+from featx.errors import EngineError, WeightsNotFoundError, missing_dependency
+from featx.system.formatting import first_line
 
 #: Cleaning by the name of the function that does it in open_clip.
 _CLEANING = {"_clean_lower": "lower", "_clean_whitespace": "whitespace", "_clean_canonicalize": "canonicalize"}
@@ -55,7 +56,7 @@ def build_graph(name: TorchName, weights_path: Path | None) -> Any:
         Path of the weights; None for random weights.
     """
     model = create_model(name, None, weights_path)
-    original = open_clip.get_tokenizer(name.model)
+    original = _read_tokenizer(name)
     tokenizer = convert_tokenizer(original, name.text)
     n_tokens = int(original.context_length)
     tokens = torch.from_numpy(tokenizer.tokenize(["a photo"] * COMPILED_BATCH_SIZE))
@@ -65,6 +66,21 @@ def build_graph(name: TorchName, weights_path: Path | None) -> Any:
     graph.reshape([COMPILED_BATCH_SIZE, n_tokens])
     graph.set_rt_info(tokenizer.as_text(), ["featx", "tokenizer"])
     return graph
+
+
+def _read_tokenizer(name: TorchName) -> Any:
+    """Return the tokenizer of open_clip; that of SigLIP is a repository of the hub."""
+    try:
+        return open_clip.get_tokenizer(name.model)
+    except ModuleNotFoundError as error:
+        package = error.name or "transformers"
+        raise missing_dependency(f"Text for backbone {name.text!r}", package, "'featx[clip]'") from error
+    except Exception as error:  # the client of the hub and transformers raise many kinds
+        raise WeightsNotFoundError(
+            f"Cannot read the tokenizer of {name.text!r}, which is in a repository of the Hugging Face Hub: "
+            f"{first_line(error).rstrip('.')}. Check the connection and the proxy, unset HF_HUB_OFFLINE, or copy the "
+            "hub's folder (HF_HOME) from another machine."
+        ) from error
 
 
 def convert_tokenizer(original: Any, name: str) -> Tokenizer:

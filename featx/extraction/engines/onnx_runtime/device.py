@@ -207,7 +207,7 @@ def make_session(model: bytes, device: str, *, half: bool, provider: str = "") -
             f"{provider}. Check that the device is there and that its driver and libraries fit, or {_INSTEAD}."
         )
     if kind != "cpu":
-        _check_assignment(session, device)
+        _check_assignment(session, device, provider)
     return session
 
 
@@ -239,24 +239,33 @@ def _with_options(kind: str, provider: str, number: str, *, half: bool) -> list[
     return [(provider, options.get(kind, {}))]
 
 
-def _check_assignment(session: Any, device: str) -> None:
-    """Raise an error if the CPU runs the whole network, and warn if it runs some of it."""
-    cpu = _PROVIDERS["cpu"][0]
+def _check_assignment(session: Any, device: str, provider: str) -> None:
+    """Raise an error if a device runs nothing of the network, and warn if others run some of it."""
     nodes = [
         (part.ep_name, node.op_type)
         for part in session.get_provider_graph_assignment_info()
         for node in part.get_nodes()
     ]
-    on_cpu = [operation for provider, operation in nodes if provider == cpu]
-    if len(on_cpu) == len(nodes):
+    others = [(name, operation) for name, operation in nodes if name != provider]
+    where = " and ".join(sorted({repr(_kind_of(name)) for name, _ in others}))
+    if nodes and len(others) == len(nodes):
         raise EngineError(
             f"Cannot run the network on device {device!r}: it has none of the operations, and ONNX Runtime would run "
-            f"them on the CPU. Pass device='cpu' (--device cpu)."
+            f"them on device {where}. Pass device={_kind_of(others[0][0])!r} (--device {_kind_of(others[0][0])})."
         )
-    if on_cpu:
+    if others or not nodes:
+        operations = format_list(sorted({operation for _, operation in others}))
         warnings.warn(
-            f"The CPU runs {len(on_cpu):,} of {len(nodes):,} operations, because device {device!r} lacks them: "
-            f"{format_list(sorted(set(on_cpu)))}.",
+            f"Device {where} runs {len(others):,} of {len(nodes):,} operations, because device {device!r} lacks them: "
+            f"{operations}."
+            if others
+            else f"ONNX Runtime does not report whether device {device!r} runs the network. Compare the speed with "
+            "device='cpu' (--device cpu).",
             FeatxWarning,
             stacklevel=2,
         )
+
+
+def _kind_of(provider: str) -> str:
+    """Return the name of the device of a provider."""
+    return next((kind for kind, (name, _) in _PROVIDERS.items() if name == provider), provider)

@@ -125,7 +125,7 @@ def test_options_that_a_device_lacks_are_refused(options: dict[str, Any], messag
     ("provider", "reason"),
     [
         ("CUDAExecutionProvider", "could not start CUDAExecutionProvider"),
-        ("AzureExecutionProvider", "has none of the operations, and ONNX Runtime would run them on the CPU"),
+        ("AzureExecutionProvider", "has none of the operations, and ONNX Runtime would run them on device 'cpu'"),
     ],
 )
 def test_the_cpu_is_never_used_silently(provider: str, reason: str) -> None:
