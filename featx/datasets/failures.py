@@ -132,7 +132,7 @@ _CONVERT = "Convert the files to JPEG or PNG, or choose another source."
 _COPY_OR_PAD = 'Copy or download the files again, or pass on_truncated="pad" (--on-truncated pad).'
 #: Remedies by words in the reason. The first that occurs is used; none is added to a reason that has one.
 _REMEDIES = (
-    *((words, "") for words in ("convert it with Xcode", "save it as a PNG")),
+    *((words, "") for words in ("convert it with Xcode", "save it as a PNG", "images * std + mean")),
     ("the icon has", "Save it as a PNG."),
     (
         " pixels, more than the limit of ",

@@ -10,6 +10,7 @@ import PIL.Image
 import pytest
 
 from featx import FeatureExtractor, compare_images
+from featx.datasets.failures import Failure, remedy_for
 from featx.errors import InputError, UnreadableImageError
 from featx.images.arrays import as_pixels
 from featx.recipe import Window
@@ -95,8 +96,9 @@ def test_the_standardization_of_pixels_is_to_be_undone(mean: float, std: float) 
     assert "window" not in str(error.value)
     undone = np.clip(images * std + mean, 0, 1)
     np.testing.assert_array_equal(extractor.transform(undone), extractor.transform(np.stack([RGB, RGB[::-1]])))
-    with pytest.raises(UnreadableImageError, match="; they look standardized: undo"):
+    with pytest.raises(UnreadableImageError, match="; they look standardized: undo") as reason:
         as_pixels(images[0])
+    assert remedy_for(Failure(0, "images[0]", reason.value.reason, "UnreadableImageError")) == ""
 
 
 def test_one_range_for_all_arrays_of_a_call() -> None:
