@@ -134,65 +134,26 @@ def test_torchvision(model: str, tag: str, photo_paths: list[str], tmp_path: Pat
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("model", ["swin_t", "vit_b_32", "squeezenet1_1"])
-def test_poolings_of_torchvision(model: str, photo_paths: list[str], tmp_path: Path, cache: Path) -> None:
+@pytest.mark.parametrize(("model", "pooling"), [("swin_t", "avg"), ("vit_b_32", "cls"), ("squeezenet1_1", "avg")])
+def test_maps_of_torchvision(model: str, pooling: str) -> None:
     """Maps with channels last, a class token, and a network whose head is a convolution."""
-    import torchvision
+    import torch
 
-    weights = tmp_path / "weights.safetensors"
-    reference_rows.save_random_weights(torchvision.models.get_model(model), weights)
-    maps = torchvision_maps(model, weights, photo_paths)
-    expected = {"avg": maps.mean(1), "max": maps.max(1)}
-    if model == "vit_b_32":
-        expected = {"avg": maps[:, 1:].mean(1), "max": maps[:, 1:].max(1), "cls": maps[:, 0]}
+    from featx.backbones.torch import torchvision_library
+    from featx.backbones.torch.names import TorchName
+
+    torch.manual_seed(0)
+    network = torchvision_library.build(TorchName("torchvision", model), None, None, None)
     if model == "squeezenet1_1":
-        expected["native"] = maps.mean(1)
-    for pooling, rows in expected.items():
-        assert_equal(extract(f"torchvision/{model}", photo_paths, weights=weights, cache=cache, pooling=pooling), rows)
-
-
-def torchvision_maps(model: str, weights: Path, paths: Sequence[str]) -> np.ndarray[Any, Any]:
-    """Return the positions before the pooling, of shape (n_samples, n_positions, n_channels)."""
-    import torchvision
-    from safetensors.torch import load_file
-
-    network = torchvision.models.get_model(model).eval()
-    network.load_state_dict(load_file(weights))
-    part = {"swin_t": "norm", "vit_b_32": "encoder.ln", "squeezenet1_1": "features"}[model]
-    outputs: list[Any] = []
-    network.get_submodule(part).register_forward_hook(lambda layer, inputs, output: outputs.append(output))
-
-    def forward(images: Any) -> Any:
-        network(images)
-        return outputs[-1].flatten(2).transpose(1, 2) if model == "squeezenet1_1" else outputs[-1]
-
-    transform = torchvision.models.get_model_weights(model).DEFAULT.transforms()
-    n_channels = forward(transform(PIL.Image.open(paths[0]).convert("RGB"))[None]).shape[-1]
-    return reference_rows.compute_rows(forward, transform, paths).reshape(len(paths), -1, n_channels)
-
-
-@pytest.mark.thorough
-def test_image_that_is_not_square(photo_paths: list[str], tmp_path: Path, cache: Path) -> None:
-    import timm
-
-    model, weights = "swin_tiny_patch4_window7_224.ms_in1k", tmp_path / "weights.safetensors"
-    reference_rows.save_random_weights(timm.create_model(model), weights)
-    options: dict[str, Any] = {"weights": weights, "image_size": (224, 448), "resize": "squash 1 bicubic"}
-    rows = extract(f"timm/{model}", photo_paths, cache=cache, **options)
-    overlay = {"file": str(weights), "custom_load": False}
-    network = timm.create_model(model, pretrained=True, pretrained_cfg_overlay=overlay, img_size=(224, 448)).eval()
-    config = timm.data.resolve_data_config({"input_size": (3, 224, 448), "crop_mode": "squash", "crop_pct": 1.0})
-    transform = timm.data.create_transform(**{**config, "interpolation": "bicubic"}, is_training=False)
-    maps: list[Any] = []
-
-    def forward(images: Any) -> Any:
-        maps.append(network.forward_features(images))
-        return network.forward_head(maps[-1], pre_logits=True)
-
-    assert_equal(rows, reference_rows.compute_rows(forward, transform, photo_paths))
-    assert maps[-1].shape[1:3] == (7, 14)
-    pooled = extract(f"timm/{model}", photo_paths, cache=cache, pooling="max", **options)
-    assert_equal(pooled, np.concatenate([item.amax((1, 2)).numpy() for item in maps]))
+        images = torch.randn(2, 3, 224, 224)
+        with torch.inference_mode():
+            expected = network.module.features(images).mean((2, 3))
+            np.testing.assert_allclose(network.forward(images).flatten(1), expected, atol=1e-5)
+        assert torchvision_library.sizes(model)[1] == 512
+    layers, native = network.describe((224, 224))
+    assert native == pooling
+    assert layers[-1].shape == ((13, 13, 512) if model == "squeezenet1_1" else (7, 7, 768))
+    assert layers[-1].has_class_token == (model == "vit_b_32")
 
 
 @pytest.mark.parametrize("model", ["ViT-S-32"])
