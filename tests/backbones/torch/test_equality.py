@@ -119,10 +119,8 @@ def test_pixels_with_a_border_equal_those_of_timm(size: tuple[int, int], photos:
         np.testing.assert_array_equal(resize_image(np.asarray(image), size, resize), expected)
 
 
-@pytest.mark.parametrize(
-    ("model", "tag"),
-    [("resnet18", "IMAGENET1K_V1"), pytest.param("mobilenet_v3_small", "IMAGENET1K_V1", marks=pytest.mark.thorough)],
-)
+@pytest.mark.thorough
+@pytest.mark.parametrize(("model", "tag"), [("resnet18", "IMAGENET1K_V1"), ("mobilenet_v3_small", "IMAGENET1K_V1")])
 def test_torchvision(model: str, tag: str, photo_paths: list[str], tmp_path: Path, cache: Path) -> None:
     import torchvision
 

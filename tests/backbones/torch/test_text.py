@@ -59,6 +59,7 @@ def test_rows_equal_those_of_open_clip_and_are_independent(weights: Path, cache:
         np.testing.assert_array_equal(extract_texts([text], resolved, cache=tmp_path)[0], row)
 
 
+@pytest.mark.thorough
 def test_texts_find_images_and_classify_them(
     weights: Path, cache: Path, photos: list[PIL.Image.Image], tmp_path: Path, python: Any
 ) -> None:
