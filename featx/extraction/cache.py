@@ -14,6 +14,7 @@ from featx.extraction.cache_results import CacheClearing, CacheCompaction, Cache
 from featx.extraction.options import resolve_cache
 from featx.store import maintenance, verify
 from featx.store.info import CacheInfo, RecipeInfo, describe_cache
+from featx.store.view_store import write_buffers
 from featx.system.terminal.progress import ProgressFunction, reporting
 
 
@@ -177,7 +178,7 @@ def clear_cache(
 ) -> CacheClearing:
     """Remove rows from a feature cache; without `backbone`, compiled networks and the file index too.
 
-    Only files of featx are removed.
+    Only files of featx are removed. Features that other processes keep in memory are added later, within 30 seconds.
 
     Parameters
     ----------
@@ -217,6 +218,7 @@ def clear_cache(
     ...     clear_cache(folder, backbone="color_histogram").rows
     2
     """
+    write_buffers()  # rows that are written later would come back
     folder = _existing(cache)
     info = cache_info(folder, backbone=backbone)
     fingerprints = None if backbone is None else [recipe.fingerprint for recipe in info.recipes]

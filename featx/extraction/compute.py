@@ -14,15 +14,20 @@ from featx.backbones.files.display_name import display_name
 from featx.backbones.registry import Backbone, DirectBackbone
 from featx.errors import EngineError, FeatxError
 from featx.extraction.engines.engine import Engine
-from featx.extraction.options import Resolved
+from featx.extraction.options import Resolved, warn_once
 from featx.extraction.row_cache import RowCache
 from featx.images.tta import ViewSet
 from featx.system.array_types import BoolArray, DigestArray, FloatArray
 from featx.system.formatting import first_line, format_count
 from featx.system.locks import FairLock, wait_lock
+from featx.system.shared_calls import ItemError
 
 #: Maximum size of the pixels that are passed to the network at a time, whatever the batch size.
 _MAX_BATCH_BYTES = 64 * 2**20
+
+
+class BatchError(EngineError, ItemError):
+    """The backbone fails on a batch, maybe on one of its images only."""
 
 
 class RowComputer:
@@ -90,7 +95,7 @@ class RowComputer:
         if missing.any():
             views = self._views.cut(pixels, digests, missing)
             rows[missing] = self._validate_rows(self._run(views), len(views))
-            if not getattr(self._engine, "is_from_model_file", False):  # the cache is shared with others
+            if not self._is_own_network:
                 self._cache.add_rows(digests, rows, missing)
             if self._lock.should_release:
                 self._cache.commit()
@@ -101,8 +106,13 @@ class RowComputer:
         """Let other processes compute."""
         self._lock.release()
 
+    @property
+    def _is_own_network(self) -> bool:
+        """Whether the network is that of a model file: its rows are not added to the cache, which others share."""
+        return getattr(self._engine, "is_from_model_file", False)
+
     def _acquire(self) -> None:
-        if self._cache.is_writable and not self._lock.locked:
+        if self._cache.needs_lock and not self._lock.locked and not self._is_own_network:
             self._resolved.check_not_forked()
             self._lock.acquire()
             self._cache.refresh()
@@ -111,6 +121,13 @@ class RowComputer:
         self._cache.prepare()  # fails before the network is loaded
         folder = self._folder / "compiled" if self._folder else None
         self._engine = self._resolved.start(folder, while_starting=self._letting_others_compute)
+        if self._is_own_network:
+            self.release()
+            if self._cache.is_writable:
+                warn_once(
+                    "Features of this model are not added to the cache: only the network in the model file computes "
+                    f"them. To add them, extract features with {self._resolved.backbone.name!r} in this cache first."
+                )
 
     @contextlib.contextmanager
     def _letting_others_compute(self) -> Iterator[None]:
@@ -132,7 +149,7 @@ class RowComputer:
         except Exception as error:
             if self._resolved.engine != "direct":
                 raise
-            raise EngineError(
+            raise BatchError(
                 f"Backbone {self._resolved.backbone.name!r} failed on {format_count(len(views), 'image')} "
                 f"({type(error).__name__}: {first_line(error)}). Fix its extract method."
             ) from error
@@ -142,7 +159,7 @@ class RowComputer:
         if rows.shape == expected and np.isfinite(rows).all():
             return rows
         returned = "NaN or infinite values" if rows.shape == expected else f"shape {rows.shape}"
-        raise EngineError(
+        raise BatchError(
             f"Backbone {self._resolved.backbone.name!r} must return finite rows of shape {expected}, got {returned}. "
             f"None of these rows was cached. {_remedy(self._resolved.backbone, self._resolved.weights_path)}"
         )

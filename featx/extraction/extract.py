@@ -101,7 +101,7 @@ def extract_into(
     read_only : bool, default=False
         Whether to add no rows to the cache.
     is_buffered : bool, default=False
-        Whether to add rows together with those of other small calls; see :class:`featx.extraction.row_cache.RowBuffer`.
+        Whether to add rows together with those of other small calls; see :class:`featx.store.view_store.RowBuffer`.
     raise_on_error : bool, default=True
         Whether to raise the error of the first image that cannot be read.
     progress : callable, default=None

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import os
-import threading
-import time
-import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from featx.errors import FeatxError, StoreError, StoreWarning
+from featx.errors import StoreError
 from featx.images.image import Image, Source, file_state, is_path
 from featx.images.tta import ViewSet
 from featx.recipe import Recipe
 from featx.store.file_index import FileIndex
 from featx.store.layout import INDEX, is_read_only, is_unusable_error, warn_unusable
-from featx.store.store import Store
-from featx.store.view_store import ViewStore
+from featx.store.view_store import ViewStore, find_buffer, make_buffer
 from featx.system.array_types import BoolArray, DigestArray, FloatArray
 
 
@@ -38,9 +33,15 @@ class RowCache:
     ----------
     is_writable : bool
         Whether rows that are added are kept.
+    needs_lock : bool
+        Whether processes compute one after another, so that each finds the rows of the others.
     """
 
     is_writable = False
+
+    @property
+    def needs_lock(self) -> bool:  # noqa: D102 (see the attributes of the class)
+        return False
 
     def __init__(self, n_views: int, n_features: int) -> None:
         self._n_views = n_views
@@ -115,6 +116,11 @@ class DiskRowCache(RowCache):
         self._files = FileIndex(folder / INDEX, read_only=not self.is_writable)
         self._buffer = find_buffer(folder, recipe)
 
+    @property
+    def needs_lock(self) -> bool:
+        """Whether others find rows as soon as they are added."""
+        return self.is_writable
+
     def find_files(self, images: Sequence[Image], indices: Sequence[int]) -> dict[int, Source]:
         """Look files up in the file index, and their digests in the store."""
         files = []
@@ -153,11 +159,14 @@ class DiskRowCache(RowCache):
     def read_rows(self, digests: DigestArray) -> tuple[BoolArray, FloatArray]:
         """Read averaged rows."""
         is_stored, rows = self._store.read(digests)
-        return (is_stored, rows) if self._buffer is None else self._buffer.add_found(digests, is_stored, rows)
+        return (is_stored, rows) if self._buffer is None else self._buffer.read_rows(digests, is_stored, rows)
 
     def read_views(self, digests: DigestArray) -> tuple[BoolArray, FloatArray]:
         """Read the rows of each view."""
-        return self._store.read_views(digests)
+        missing, rows = self._store.read_views(digests)
+        if self._buffer is not None:
+            self._buffer.read_views(digests, missing, rows)
+        return missing, rows
 
     def add_rows(self, digests: DigestArray, rows: FloatArray, added: BoolArray) -> None:
         """Append rows to the store."""
@@ -217,12 +226,16 @@ class ReadOnlyRowCache(DiskRowCache):
 class BufferedRowCache(DiskRowCache):
     """Cache in a folder on disk whose rows are written together with those of other small calls.
 
-    A service would leave two files for each image otherwise.
+    A service would leave two files for each image otherwise. Nothing is created before there are rows, and calls do not
+    wait for other processes, which would not find the rows of this one for some seconds.
     """
+
+    needs_lock = RowCache.needs_lock
+    prepare = RowCache.prepare
 
     def __init__(self, folder: Path, recipe: Recipe, n_features: int) -> None:
         super().__init__(folder, recipe, n_features)
-        self._own_buffer = self._buffer = make_buffer(folder, recipe, n_features)
+        self._own_buffer = self._buffer = make_buffer(folder, recipe)
 
     def add_rows(self, digests: DigestArray, rows: FloatArray, added: BoolArray) -> None:
         """Keep rows in memory for some seconds."""
@@ -239,134 +252,6 @@ class BufferedRowCache(DiskRowCache):
         super().close()
         if self._own_buffer.is_due:
             self._own_buffer.write()
-
-
-class RowBuffer:
-    """Rows of small calls of one process, which are written together.
-
-    They are written when they are large or old enough for a segment, and when the process ends; after a kill, those of
-    the last `max_seconds` are lost.
-
-    Parameters
-    ----------
-    folder : Path
-        Cache folder.
-    recipe : Recipe
-    n_features : int
-
-    Attributes
-    ----------
-    max_bytes : int, default=16777216
-        Size from which rows are written.
-    max_seconds : float, default=30.0
-        Age of the first row from which they are written.
-    """
-
-    max_bytes = Store.segment_bytes
-    max_seconds = Store.segment_seconds
-
-    def __init__(self, folder: Path, recipe: Recipe, n_features: int) -> None:
-        self._folder = folder
-        self._recipe = recipe
-        self._n_features = n_features
-        self._views = ViewSet.of(recipe)
-        self._lock = threading.Lock()
-        self._added: list[tuple[DigestArray, FloatArray, BoolArray]] = []
-        self._rows: dict[bytes, FloatArray] = {}
-        self._since = 0.0
-        self._timer: threading.Timer | None = None
-
-    def add(self, digests: DigestArray, rows: FloatArray, added: BoolArray) -> None:
-        """Add the rows of views that `added` marks; see :meth:`RowCache.add_rows`."""
-        digests, rows, added = digests.copy(), rows.copy(), added.copy()
-        with self._lock:
-            if not self._added:
-                self._since = time.monotonic()
-                self._timer = threading.Timer(self.max_seconds, self.write_or_warn)
-                self._timer.daemon = True
-                self._timer.start()
-            self._added.append((digests, rows, added))
-            self._rows.update(zip(map(bytes, digests), self._views.combine(rows), strict=True))
-
-    @property
-    def is_due(self) -> bool:
-        """Whether the rows are large or old enough for a segment."""
-        n_bytes = sum(rows.nbytes for _, rows, _ in self._added)
-        return n_bytes >= self.max_bytes or (n_bytes > 0 and time.monotonic() - self._since >= self.max_seconds)
-
-    def contains(self, digests: DigestArray) -> BoolArray:
-        """Return for each image whether its row is here."""
-        return np.array([bytes(digest) in self._rows for digest in digests], dtype=bool)
-
-    def add_found(self, digests: DigestArray, is_stored: BoolArray, rows: FloatArray) -> tuple[BoolArray, FloatArray]:
-        """Return what :meth:`RowCache.read_rows` returns, with the rows that are here."""
-        missing = np.flatnonzero(~is_stored)
-        found = {index: row for index in missing if (row := self._rows.get(bytes(digests[index]))) is not None}
-        if not found:
-            return is_stored, rows
-        all_rows = np.empty((len(digests), *rows.shape[1:]), dtype=np.float32)
-        all_rows[is_stored] = rows
-        is_found = is_stored.copy()
-        for index, row in found.items():
-            all_rows[index], is_found[index] = row, True
-        return is_found, all_rows[is_found]
-
-    def write(self) -> None:
-        """Write all rows as one segment.
-
-        Raises
-        ------
-        StoreError
-            The cache cannot be written. One that this process may not write, or on a full disk, is a warning.
-        """
-        with self._lock:
-            added, self._added = self._added, []
-            if self._timer is not None:
-                self._timer.cancel()
-        if not added:
-            return
-        try:
-            cache = DiskRowCache(self._folder, self._recipe, self._n_features)
-            cache.prepare()
-            for digests, rows, mask in added:
-                cache.add_rows(digests, rows, mask)
-            cache.close()
-        finally:
-            with self._lock:  # until now, others found them here
-                for digest in [bytes(digest) for digests, _, _ in added for digest in digests]:
-                    self._rows.pop(digest, None)
-
-    def write_or_warn(self) -> None:
-        """Write all rows where no caller waits for it: errors are warnings."""
-        try:
-            self.write()
-        except FeatxError as error:
-            warnings.warn(f"Rows were not added to the cache: {error}", StoreWarning, stacklevel=2)
-
-
-_buffers: dict[tuple[str, str], RowBuffer] = {}
-
-
-def find_buffer(folder: Path, recipe: Recipe) -> RowBuffer | None:
-    """Return the rows of this process that are not written yet; None if there were none."""
-    return _buffers.get((os.path.abspath(folder), recipe.fingerprint)) if _buffers else None
-
-
-def make_buffer(folder: Path, recipe: Recipe, n_features: int) -> RowBuffer:
-    """Return the buffer of a recipe in a folder, the same for all calls of this process."""
-    key = (os.path.abspath(folder), recipe.fingerprint)
-    return _buffers.get(key) or _buffers.setdefault(key, RowBuffer(folder.absolute(), recipe, n_features))
-
-
-def write_buffers() -> None:
-    """Write the rows of small calls of this process."""
-    for buffer in list(_buffers.values()):
-        buffer.write_or_warn()
-
-
-atexit.register(write_buffers)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_buffers.clear)  # the parent writes its rows
 
 
 def open_row_cache(

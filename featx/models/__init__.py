@@ -20,6 +20,6 @@ A model is a pipeline of a :class:`featx.FeatureExtractor` and a fitted estimato
 ``fine_tuning``  :class:`featx.FineTunedClassifier`
 ``zero_shot``  :class:`featx.ZeroShotClassifier`
 
-May import: ``extraction``, ``baselines``, ``features``, ``backbones``, ``datasets``, ``images``, ``recipe``,
-``system``, ``errors``.
+May import: ``extraction``, ``baselines``, ``features``, ``backbones``, ``store``, ``datasets``, ``images``,
+``recipe``, ``system``, ``errors``.
 """

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Literal
 
 from featx.datasets.image_table import ImagesLike
 from featx.extraction.engines.engine import PrecisionName
-from featx.extraction.row_cache import write_buffers
 from featx.images.image import Kind
 from featx.models.model import Model
 from featx.models.predictor import Predictor
+from featx.store.view_store import write_buffers
 from featx.system.terminal.progress import ProgressFunction, reporting
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ and writers need no locks. Corrupt files are renamed to ``*.corrupt`` and their 
 
 ``layout``           names and formats of the files in a cache folder; errors
 ``store``            :class:`Store`, the rows of one recipe
-``view_store``       rows of all views of an image (test-time augmentation)
+``view_store``       rows of all views of an image (test-time augmentation); those of small calls
 ``segments``         files of rows, and their manifests
 ``snapshot``         committed segments at one time
 ``digest_table``     look up the row of a digest

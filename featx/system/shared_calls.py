@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import bisect
 import dataclasses
+import itertools
 import os
 import threading
 import weakref
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
+
+from featx.errors import EngineError, MissingDependencyError, ModelFileError, ResourceError, StoreError, WeightsError
 
 _Result = TypeVar("_Result")
 
@@ -15,21 +19,40 @@ _Result = TypeVar("_Result")
 _MAX_WAIT_SECONDS = 0.002
 
 
+#: Errors of a network that cannot start, of memory or of a disk: a call for each thread would fail after the same time.
+_ERRORS_OF_ALL = (
+    EngineError,
+    MissingDependencyError,
+    ModelFileError,
+    ResourceError,
+    StoreError,
+    WeightsError,
+    MemoryError,
+)
+
+
+class ItemError:
+    """Base class of errors that one item of a call can cause, although similar ones concern all items."""
+
+
 class SharedCalls(Generic[_Result]):
     """Call a function on the items of all threads that wait for it.
 
     While the function runs for one thread, others wait. Then one of them passes the items of all that wait to one
     call. It first waits, for two milliseconds at most, until as many threads wait as shared the last call. So a single
-    thread waits only once, after threads that shared a call.
+    thread waits only once, after threads that shared a call. Those that wait longest go first.
 
     Parameters
     ----------
     function : callable
         Returns one result for each item of a list. Only one thread calls it at a time.
+    max_items : int, default=64
+        Maximum number of items of threads that share a call, so that no thread waits for the items of all others.
     """
 
-    def __init__(self, function: Callable[[list[Any]], Sequence[_Result]]) -> None:
+    def __init__(self, function: Callable[[list[Any]], Sequence[_Result]], max_items: int = 64) -> None:
         self._function = function
+        self._max_items = max_items
         self._reset()
         _instances.add(self)
 
@@ -41,14 +64,15 @@ class SharedCalls(Generic[_Result]):
         self._runner: _Call[_Result] | None = None
         self._n_shared = 1
 
-    def __reduce__(self) -> tuple[type[SharedCalls[_Result]], tuple[Any]]:
-        return SharedCalls, (self._function,)  # locks and waiting threads belong to this process
+    def __reduce__(self) -> tuple[type[SharedCalls[_Result]], tuple[Any, int]]:
+        return SharedCalls, (self._function, self._max_items)  # locks and waiting threads belong to this process
 
     def __call__(self, items: Sequence[Any]) -> list[_Result]:
         """Return the result of each item.
 
-        If the function raises an error, it is called again for each thread alone: only those whose items cause it
-        raise it. An interrupt only reaches its own thread.
+        If the function raises an error that one item can cause, it is called again for each thread alone: only those
+        whose items cause it raise it. Any other error reaches all threads that share the call. An interrupt only
+        reaches its own thread.
         """
         call: _Call[_Result] = _Call(items)
         try:
@@ -60,24 +84,33 @@ class SharedCalls(Generic[_Result]):
         except BaseException:
             self._end(call)
             raise
-        if call.error is not None:
-            raise call.error
-        return call.results
+        error, call.error = call.error, None
+        if error is None:
+            return call.results
+        try:
+            raise error
+        finally:
+            del error  # its traceback refers to this frame, so that it would keep itself and the items in memory
 
     def _run_or_wait(self, own: _Call[_Result]) -> None:
         """Run the calls of all waiting threads, or wait until another thread has run some."""
         with self._lock:
             if own.is_done:  # meanwhile
                 return
-            if self._runner is not None:
+            if self._runner is not None or self._waiting[0] is not own:
                 self._change.wait()
                 return
             self._runner = own
             self._change.wait_for(lambda: len(self._waiting) >= self._n_shared, _MAX_WAIT_SECONDS)
-            own.shared, self._waiting = self._waiting, []
-            self._n_shared = len(own.shared)
+            self._n_shared = self._count_shared()
+            own.shared, self._waiting = self._waiting[: self._n_shared], self._waiting[self._n_shared :]
         self._run(own.shared)
         self._end(own)
+
+    def _count_shared(self) -> int:
+        """Return how many of the waiting calls have `max_items` items together; the first may have more."""
+        n_items = list(itertools.accumulate(len(call.items) for call in self._waiting))
+        return max(1, bisect.bisect_right(n_items, self._max_items))
 
     def _run(self, calls: list[_Call[_Result]]) -> None:
         try:
@@ -86,8 +119,10 @@ class SharedCalls(Generic[_Result]):
                 call.results = [next(results) for _ in call.items]
                 call.is_done = True
         except Exception as error:
-            if len(calls) == 1:
-                calls[0].error, calls[0].is_done = error, True
+            if len(calls) == 1 or (isinstance(error, _ERRORS_OF_ALL) and not isinstance(error, ItemError)):
+                for call in calls:
+                    if not call.is_done:
+                        call.error, call.is_done = error, True
                 return
         for call in calls:
             if not call.is_done:

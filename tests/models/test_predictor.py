@@ -27,7 +27,7 @@ from sklearn.pipeline import make_pipeline
 from featx import FeatureExtractor, Predictor, Progress, load_pipeline, predict_images, read_model, save_pipeline
 from featx.errors import EngineError, InputError, MissingDependencyError, ModelFileError
 from featx.extraction.engines.engine import _started, count_started, stop_engines
-from featx.extraction.row_cache import RowBuffer, write_buffers
+from featx.store.view_store import RowBuffer, write_buffers
 
 
 def test_table_equals_predict_images(model: Path, digits: list[Path]) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import contextlib
+import gc
 import itertools
 import linecache
 import os
@@ -7,6 +9,7 @@ import signal
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import FrameType
@@ -15,6 +18,7 @@ from typing import Any
 import pytest
 
 from featx.errors import EngineError
+from featx.extraction.compute import BatchError
 from featx.system.shared_calls import SharedCalls
 
 
@@ -72,7 +76,7 @@ def test_lone_thread_calls_the_function_itself() -> None:
 def test_error_only_reaches_the_threads_whose_items_cause_it() -> None:
     def fail(items: list[int]) -> None:
         if -1 in items:
-            raise EngineError("the network failed")
+            raise BatchError("the network failed")
 
     function = Slow(fail)
     with ThreadPoolExecutor(4) as threads:
@@ -82,6 +86,52 @@ def test_error_only_reaches_the_threads_whose_items_cause_it() -> None:
             bad.result(10)
     shared: SharedCalls[int] = SharedCalls(function)
     assert shared([3]) == [30]
+
+
+@pytest.mark.parametrize("error", [EngineError("the network cannot start"), MemoryError()])
+def test_error_of_the_whole_call_is_not_repeated_for_each_thread(error: Exception) -> None:
+    def fail(items: list[int]) -> None:
+        if items != [1]:
+            raise error
+
+    function = Slow(fail)
+    with ThreadPoolExecutor(5) as threads:
+        first, *others = run_together(function, threads, [[number] for number in range(1, 6)])
+        assert first.result(10) == [10]
+        assert [future.exception(10) for future in others] == [error] * 4
+    assert len(function.calls) == 2
+
+
+def test_error_keeps_no_items_in_memory() -> None:
+    def function(items: list[set[int]]) -> list[int]:
+        raise EngineError("the network failed")
+
+    shared: SharedCalls[int] = SharedCalls(function)
+    items = [set(range(3))]
+    item = weakref.ref(items[0])
+    gc.disable()
+    try:
+        with contextlib.suppress(EngineError):
+            shared(items)
+        items.clear()
+        assert item() is None
+    finally:
+        gc.enable()
+
+
+def test_threads_that_wait_longest_share_a_call_of_limited_size() -> None:
+    function, sizes = Slow(), [1, 40, 20, 10, 63, 70, 1]
+    shared: SharedCalls[int] = SharedCalls(function)
+    with ThreadPoolExecutor(8) as threads:
+        futures = []
+        for index, size in enumerate(sizes):
+            futures.append(threads.submit(shared, [index] * size))
+            while index and len(shared._waiting) < index:
+                time.sleep(0.001)
+            assert function.first_runs.wait(10)
+        function.end_first()
+        assert [future.result(10) for future in futures] == [[10 * index] * size for index, size in enumerate(sizes)]
+    assert [list(dict.fromkeys(call)) for call in function.calls] == [[0], [1, 2], [3], [4], [5], [6]]
 
 
 def test_interrupt_of_one_thread_does_not_reach_the_others() -> None:
