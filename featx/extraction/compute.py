@@ -95,7 +95,7 @@ class RowComputer:
         if missing.any():
             views = self._views.cut(pixels, digests, missing)
             rows[missing] = self._validate_rows(self._run(views), len(views))
-            if not self._is_own_network:
+            if not self._is_from_model_file:
                 self._cache.add_rows(digests, rows, missing)
             if self._lock.should_release:
                 self._cache.commit()
@@ -107,12 +107,12 @@ class RowComputer:
         self._lock.release()
 
     @property
-    def _is_own_network(self) -> bool:
+    def _is_from_model_file(self) -> bool:
         """Whether the network is that of a model file: its rows are not added to the cache, which others share."""
         return getattr(self._engine, "is_from_model_file", False)
 
     def _acquire(self) -> None:
-        if self._cache.needs_lock and not self._lock.locked and not self._is_own_network:
+        if self._cache.needs_lock and not self._lock.locked and not self._is_from_model_file:
             self._resolved.check_not_forked()
             self._lock.acquire()
             self._cache.refresh()
@@ -121,12 +121,12 @@ class RowComputer:
         self._cache.prepare()  # fails before the network is loaded
         folder = self._folder / "compiled" if self._folder else None
         self._engine = self._resolved.start(folder, while_starting=self._letting_others_compute)
-        if self._is_own_network:
+        if self._is_from_model_file:
             self.release()
             if self._cache.is_writable:
                 warn_once(
-                    "Features of this model are not added to the cache: only the network in the model file computes "
-                    f"them. To add them, extract features with {self._resolved.backbone.name!r} in this cache first."
+                    "Features of this model are not added to the cache, which others share: only the model file has "
+                    "its network, neither the package nor the cache."
                 )
 
     @contextlib.contextmanager
