@@ -34,6 +34,7 @@ from featx import (
 from featx.baselines.estimators import make_baseline
 from featx.errors import FeatxWarning, ModelFileError, OptionError, RecipeMismatchError, WeightsNotFoundError
 from featx.models.model_file import read_model
+from featx.store.view_store import write_buffers
 from tests.models.model_samples import change_description, extractor, rewrite_model
 
 Array = np.ndarray[Any, Any]
@@ -131,8 +132,10 @@ def test_loaded_model_uses_the_given_cache(
     load_pipeline(model, cache=None, write_cache=True).predict(digits[:3])
     assert list(in_folder.iterdir()) == []
     load_pipeline(model, cache="mine", write_cache=True).predict(digits[:3])
+    write_buffers()
     assert [path.name for path in in_folder.iterdir()] == ["mine"]
     load_pipeline(model, write_cache=True).predict(digits[:3])
+    write_buffers()
     assert sorted(path.name for path in in_folder.iterdir()) == ["cache", "mine"]
 
 

@@ -21,6 +21,7 @@ from sklearn.pipeline import make_pipeline
 from featx import FeatureExtractor, explain_images, load_pipeline, predict_images, save_pipeline
 from featx.baselines.estimators import make_baseline
 from featx.cli import main as cli
+from featx.store.view_store import write_buffers
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +73,7 @@ def test_predict_adds_features_to_the_cache_on_request(
     command = ["predict", str(model), *map(str, digits[:2]), "--cache", str(tmp_path / "cache")]
     for options, is_written in ([], False), (["--write-cache"], True):
         assert cli.main([*command, *options]) == 0
+        write_buffers()  # as at the end of the process
         assert (tmp_path / "cache").exists() is is_written
         assert ("To keep them, pass --write-cache." in capsys.readouterr().err) is not is_written
 
