@@ -8,7 +8,6 @@ import hashlib
 import numbers
 import os
 import stat
-import threading
 import time
 import typing
 from collections.abc import Mapping, Sequence
@@ -32,6 +31,7 @@ from featx.recipe import Window
 from featx.system.files import remote
 from featx.system.files.url_secrets import redact_secrets
 from featx.system.formatting import first_line, format_bytes
+from featx.system.threads import lock_of
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PILImage
@@ -250,13 +250,10 @@ def read_image(
     raise UnreadableImageError(f"expected a path, bytes, a Pillow image or an array, got {kind}")
 
 
-_stream_lock = threading.Lock()
-
-
 def _read_stream(file: Any, max_bytes: int) -> bytes:
     """Return the bytes of an open file from its beginning, whatever was read before."""
     try:
-        with _stream_lock:  # a list may contain the same file twice
+        with lock_of(file):  # a list may contain the same file twice
             if hasattr(file, "seek"):
                 file.seek(0)
             data = file.read(max_bytes + 1)

@@ -6,6 +6,7 @@ The fast path decodes JPEG files at a reduced size. All other images take the re
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 import threading
 import warnings
@@ -40,6 +41,15 @@ _RAW_MODE_FACTORS = {"L;2": 85, "L;4": 17}
 _BLOCK_PIXELS = 2**20
 #: Filters of warnings belong to the process, so that only one thread at a time may change them.
 _warnings_lock = threading.Lock()
+
+
+def _renew_lock() -> None:
+    global _warnings_lock  # noqa: PLW0603  # another thread of the parent may have held it
+    _warnings_lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_lock)
 
 
 def load_upright(

@@ -232,7 +232,7 @@ class Predictor:
 
     def _share_network(self) -> None:
         """Let threads predict together what each of them has read."""
-        self._predict_read = SharedCalls(self._predict_together)
+        self._predict_read: SharedCalls[Prediction] = SharedCalls(self._predict_together)
 
     def predict_one(self, image: Image) -> Prediction:
         """Return the prediction of one image; imports no pandas.
@@ -304,6 +304,7 @@ class Predictor:
             self._resolved,
             cache=self._cache,
             read_only=not self._write_cache,
+            is_buffered=len(images) < SMALL_CALL,
             raise_on_error=False,
             progress=progress,
         )

@@ -79,20 +79,26 @@ def read_error(path: Path | str, error: OSError) -> StoreError:
 
 def is_unusable_error(error: StoreError) -> bool:
     """Return whether this process may not use a cache, as on a read-only file system, or its disk is full."""
-    return isinstance(error.__cause__, OSError) and error.__cause__.errno in (*_NOT_PERMITTED, *_FULL)
+    is_listed = isinstance(error.__cause__, OSError) and error.__cause__.errno in (*_NOT_PERMITTED, *_FULL)
+    return is_listed or isinstance(error, _CannotCreateError)
 
 
 def warn_unusable(cache: Path, error: StoreError, verb: str = "write to") -> None:
     """Issue the warning of a cache that this process cannot write or read; Python shows it once for each cache."""
     cause = error.__cause__
     assert isinstance(cause, OSError)
+    remedies = dict.fromkeys(_FULL, "Free space, ") | dict.fromkeys(_NOT_PERMITTED, "Fix the permissions, ")
+    remedy = f"{remedies.get(cause.errno or 0, '')}{_OTHER_CACHE}"
     warnings.warn(
         f"Cannot {verb} the feature cache {str(cache)!r}: {cause.strerror or cause}. Rows and networks are computed "
-        f"and not kept. {'Free space' if cause.errno in _FULL else 'Fix the permissions'}, {_OTHER_CACHE}, or pass "
-        "cache=None (--no-cache).",
+        f"and not kept. {remedy[0].upper()}{remedy[1:]}, or pass cache=None (--no-cache).",
         StoreWarning,
         stacklevel=1,  # from one place, so that it is shown once
     )
+
+
+class _CannotCreateError(StoreError):
+    """The folder of a cache cannot be created, such as below ``/proc`` or below a file."""
 
 
 class OtherFormatError(StoreError):
@@ -210,6 +216,11 @@ def prepare_cache(folder: Path) -> None:
     """
     try:
         make_folder(folder)
+    except OSError as error:
+        if os.path.lexists(folder):  # a file: most likely a wrong path
+            raise write_error(folder, error) from error
+        raise _CannotCreateError(str(write_error(folder, error))) from error
+    try:
         if not os.access(folder, os.W_OK | os.X_OK):
             code = errno.EROFS if _is_read_only(folder) else errno.EACCES
             raise OSError(code, os.strerror(code))

@@ -15,7 +15,9 @@ from featx.store.digest_table import DigestTable
 from featx.store.segments import Segment
 from featx.system.array_types import DigestArray, IntArray
 
-_MAX_SNAPSHOTS = 2
+#: More snapshots than two are kept up to this number and size: a service uses several models, or several views.
+_MAX_SNAPSHOTS = 64
+_MAX_BYTES = 256 * 2**20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,23 +96,27 @@ class Snapshot:
         return numbers, offsets
 
 
-_snapshots: collections.OrderedDict[Path, Snapshot] = collections.OrderedDict()
+_snapshots: collections.OrderedDict[tuple[Path, bool], Snapshot] = collections.OrderedDict()
 _lock = threading.Lock()
 
 
-def last_snapshot(folder: Path) -> Snapshot:
+def last_snapshot(folder: Path, *, read_only: bool = False) -> Snapshot:
     """Return the last snapshot of a folder in this process: the folds of a search open the same store repeatedly."""
+    folder = folder.absolute()
     with _lock:
-        return _snapshots.get(folder.absolute(), Snapshot())
+        shared = _snapshots.get((folder, False), Snapshot())
+        return _snapshots.get((folder, True), shared) if read_only else shared
 
 
-def keep_snapshot(folder: Path, snapshot: Snapshot) -> None:
-    """Keep a snapshot for :func:`last_snapshot`."""
+def keep_snapshot(folder: Path, snapshot: Snapshot, *, read_only: bool = False) -> None:
+    """Keep a snapshot for :func:`last_snapshot`; with `read_only`, only for stores that are only read."""
+    key = (folder.absolute(), read_only)
     with _lock:
-        _snapshots[folder.absolute()] = snapshot
-        _snapshots.move_to_end(folder.absolute())
-        while len(_snapshots) > _MAX_SNAPSHOTS:
-            _snapshots.popitem(last=False)
+        _snapshots[key] = snapshot
+        _snapshots.move_to_end(key)
+        n_bytes = sum(kept.nbytes for kept in _snapshots.values())
+        while len(_snapshots) > _MAX_SNAPSHOTS or (n_bytes > _MAX_BYTES and len(_snapshots) > 2):
+            n_bytes -= _snapshots.popitem(last=False)[1].nbytes
 
 
 def _reset_lock_after_fork() -> None:

@@ -101,7 +101,7 @@ class Store:
         self.folder = cache / "features" / fingerprint
         self.n_features = n_features
         self._recipe = recipe
-        self._snapshot = last_snapshot(self.folder)
+        self._snapshot = last_snapshot(self.folder, read_only=read_only)
         self._pending: list[tuple[DigestArray, FloatArray]] = []
         self._pending_since = 0.0
         self._n_small = 0
@@ -158,8 +158,8 @@ class Store:
             else:
                 break
         self._snapshot = snapshot.without([error.manifest.name for error in corrupt]) if corrupt else snapshot
-        if not (self._read_only and corrupt):  # a store that may write reports them as well, and renames them
-            keep_snapshot(self.folder, self._snapshot)
+        # A store that may write reports corrupt segments as well, and renames them.
+        keep_snapshot(self.folder, self._snapshot, read_only=self._read_only and bool(self._snapshot.ignored))
         self._report_corrupt(corrupt)
 
     def _report_corrupt(self, corrupt: list[CorruptSegmentError]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 import dataclasses
+import inspect
 import itertools
 import os
 import threading
@@ -51,7 +52,8 @@ class SharedCalls(Generic[_Result]):
     """
 
     def __init__(self, function: Callable[[list[Any]], Sequence[_Result]], max_items: int = 64) -> None:
-        self._function = function
+        is_method = inspect.ismethod(function)  # its object may hold these calls: they do not keep it alive
+        self._function_of: Callable[[], Any] = weakref.WeakMethod(function) if is_method else lambda: function
         self._max_items = max_items
         self._reset()
         _instances.add(self)
@@ -65,7 +67,7 @@ class SharedCalls(Generic[_Result]):
         self._n_shared = 1
 
     def __reduce__(self) -> tuple[type[SharedCalls[_Result]], tuple[Any, int]]:
-        return SharedCalls, (self._function, self._max_items)  # locks and waiting threads belong to this process
+        return SharedCalls, (self._function_of(), self._max_items)  # locks and waiting threads belong to this process
 
     def __call__(self, items: Sequence[Any]) -> list[_Result]:
         """Return the result of each item.
@@ -114,7 +116,7 @@ class SharedCalls(Generic[_Result]):
 
     def _run(self, calls: list[_Call[_Result]]) -> None:
         try:
-            results = iter(self._function([item for call in calls for item in call.items]))
+            results = iter(self._function_of()([item for call in calls for item in call.items]))
             for call in calls:
                 call.results = [next(results) for _ in call.items]
                 call.is_done = True

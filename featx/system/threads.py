@@ -5,11 +5,13 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import itertools
+import os
 import sys
 import threading
 import warnings
+import weakref
 from collections.abc import Callable, Generator, Iterable, Iterator
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from featx.system.processes import n_cores
 
@@ -90,3 +92,25 @@ def hidden_modules(importing: str, names: Iterable[str]) -> Iterator[None]:
         finally:
             for name in hidden:
                 sys.modules.pop(name, None)
+
+
+_lock = threading.Lock()
+_locks: weakref.WeakKeyDictionary[Any, threading.Lock] = weakref.WeakKeyDictionary()
+
+
+def lock_of(shared: Any) -> threading.Lock:
+    """Return the lock of an object that several threads may use, such as an open file; others do not wait for it."""
+    try:
+        with _lock:
+            return _locks.setdefault(shared, threading.Lock())
+    except TypeError:  # it has no hash or no weak references
+        return _lock
+
+
+def _renew_locks() -> None:
+    global _lock, _locks  # another thread of the parent may have held them
+    _lock, _locks = threading.Lock(), weakref.WeakKeyDictionary()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_locks)

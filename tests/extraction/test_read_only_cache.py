@@ -11,12 +11,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
 import featx
 from featx import FeatureExtractor, save_pipeline
+from featx.errors import StoreWarning
+from featx.extraction.extract import extract_into
+from featx.extraction.feature_extractor import resolve_extractor
+from featx.store.view_store import write_buffers
 from tests.backbones.networks import save_onnx
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "setuid"), reason="users of POSIX")
@@ -51,6 +56,19 @@ def run(code: str, *arguments: object, **variables: str) -> subprocess.Completed
     command = [sys.executable, "-c", code, *map(str, arguments)]
     environment |= {"TMPDIR": "/nowhere", **variables}
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, env=environment)
+
+
+@pytest.mark.parametrize("is_buffered", [False, True])
+def test_cache_that_cannot_be_created(is_buffered: bool, tmp_path: Path, paths: list[str]) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    resolved = resolve_extractor(FeatureExtractor("color_histogram"))
+    rows = np.empty((2, resolved.n_features), dtype=np.float32)
+    reason = "Rows and networks are computed and not kept. Set another folder"
+    with pytest.warns(StoreWarning, match=reason) as caught:  # noqa: PT031  # buffered rows are written later
+        extract_into(rows, paths[:2], resolved, cache=tmp_path / "file" / "cache", is_buffered=is_buffered)
+        write_buffers()
+    assert len(caught) == 1
+    assert np.isfinite(rows).all()
 
 
 def test_cache_of_another_user(folder: Path, paths: list[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import gc
 import http.server
 import io
 import json
@@ -12,6 +13,7 @@ import sys
 import threading
 import time
 import warnings
+import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -137,7 +139,8 @@ def test_slow_image_does_not_delay_other_threads(model: Path, digits: list[Path]
     with ThreadPoolExecutor(1) as threads:
         slow = threads.submit(predictor.predict_one, Slow(digits[1].read_bytes()))
         assert is_read.wait(20)
-        assert predictor.predict_one(digits[0]).label is not None
+        for image in (digits[0], io.BytesIO(digits[0].read_bytes())):
+            assert predictor.predict_one(image).label is not None
         assert not slow.done()
         is_released.set()
         assert slow.result(20).probabilities == predictor.predict_one(digits[1]).probabilities
@@ -244,6 +247,18 @@ def test_small_calls_are_written_together(how: Any, model: Path, digits: list[Pa
     assert [predict([image])[0] for image in many] == expected
     write_buffers()
     assert len(list(tmp_path.rglob("*.npy"))) == 1
+
+
+def test_predictor_that_is_dropped_frees_its_memory(model: Path, digits: list[Path]) -> None:
+    predictor = Predictor(model, cache=None).warm_up()
+    predictor.predict_one(digits[0])
+    dropped = weakref.ref(predictor)
+    gc.disable()
+    try:
+        del predictor
+        assert dropped() is None
+    finally:
+        gc.enable()
 
 
 def test_small_calls_are_written_after_some_seconds(

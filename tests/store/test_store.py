@@ -315,3 +315,13 @@ def test_snapshot_has_few_tables(tmp_path: Path) -> None:
     assert len(store._snapshot.tables) <= 7
     assert_holds(tmp_path, list(range(64)))
     assert (store.read(make_digests(range(64)))[1] == make_rows(range(64))).all()
+
+
+def test_stores_of_several_recipes_open_each_segment_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(4):
+        write(tmp_path / str(number), range(3))
+    opened: list[Path] = []
+    monkeypatch.setattr("featx.store.store.Segment", lambda path, n_features: opened.append(path))
+    for number in range(4):
+        assert len(store_in(tmp_path / str(number))) == 3
+    assert opened == []

@@ -65,13 +65,16 @@ class FixedBatches:
         self._run_single: RunBatch | None = None
         self._has_padded = False
         self._lock = threading.Lock()
-        self._share: SharedCalls[AnyArray] = SharedCalls(lambda images: list(self._run_all(np.stack(images))))
+        self._share: SharedCalls[AnyArray] = SharedCalls(self._run_images)
 
     def __call__(self, pixels: AnyArray) -> AnyArray:
         """Return the rows of images: uint8 of shape (n_samples, height, width, 3). Several threads may call it."""
         if 0 < len(pixels) < self._batch_size:
             return np.stack(self._share(list(pixels)))
         return self._run_all(pixels)
+
+    def _run_images(self, images: list[AnyArray]) -> list[AnyArray]:
+        return list(self._run_all(np.stack(images)))
 
     def _run_all(self, pixels: AnyArray) -> AnyArray:
         n_full = len(pixels) - len(pixels) % self._batch_size
