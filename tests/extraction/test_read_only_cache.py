@@ -21,6 +21,7 @@ from featx import FeatureExtractor, save_pipeline
 from featx.errors import StoreWarning
 from featx.extraction.extract import extract_into
 from featx.extraction.feature_extractor import resolve_extractor
+from featx.store import view_store
 from featx.store.view_store import write_buffers
 from tests.backbones.networks import save_onnx
 
@@ -67,6 +68,7 @@ def test_cache_that_cannot_be_created(is_buffered: bool, tmp_path: Path, paths: 
     with pytest.warns(StoreWarning, match=reason) as caught:  # noqa: PT031  # buffered rows are written later
         extract_into(rows, paths[:2], resolved, cache=tmp_path / "file" / "cache", is_buffered=is_buffered)
         write_buffers()
+    view_store._buffers.clear()  # of this test
     assert len(caught) == 1
     assert np.isfinite(rows).all()
 
