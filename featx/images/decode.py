@@ -283,6 +283,8 @@ def _unreadable_error(error: Exception, data: bytes, messages: Sequence[str]) ->
     reason = error.reason if isinstance(error, UnreadableImageError) else first_line(error)
     if _QUOTES_VALUE.search(reason):
         reason = "a value in the image is invalid"
+    if reason == "Truncated File Read":  # of Pillow
+        reason = "the file is truncated"
     if messages:
         reason = f"{reason} ({messages[0]})"
     n_declared = declared_size(data)

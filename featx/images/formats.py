@@ -188,7 +188,9 @@ def _open_with(opener: Any, data: bytes, name: str) -> PILImage:
     except (SyntaxError, IndexError, TypeError, struct.error) as error:  # what Pillow's openers raise
         if "unknown pixel mode" in str(error):
             raise UnreadableImageError(f"this kind of {name} image is not supported ({first_line(error)})") from error
-        raise UnreadableImageError(f"the header of the {name} image is corrupt ({first_line(error)})") from error
+        detail = first_line(error)
+        detail = "" if "this driver" in detail else f" ({detail})"  # Pillow's words where it knows no reason
+        raise UnreadableImageError(f"the header of the {name} image is corrupt{detail}") from error
     # All data at once: Pillow's decoder of arithmetic JPEGs cannot wait for more.
     image.decodermaxblock = max(len(data), 2**16)  # type: ignore[attr-defined]  # only images with a file have it
     return image

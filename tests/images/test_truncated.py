@@ -34,6 +34,13 @@ def test_file_cut_anywhere_is_an_error(format: str) -> None:
         with pytest.raises(UnreadableImageError) as error:
             decode_image(cut, (96, 96))
         assert isinstance(error.value, TruncatedImageError), (number, error.value.reason)
+        assert "Truncated File Read" not in error.value.reason
+
+
+def test_reason_of_a_corrupt_header_is_in_plain_words() -> None:
+    with pytest.raises(UnreadableImageError) as error:
+        decode_image(encoded(NOISE, "JPEG")[:20], (96, 96))
+    assert error.value.reason == "the header of the JPEG image is corrupt"
 
 
 @pytest.mark.parametrize(
