@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import PIL.Image
@@ -17,7 +18,8 @@ LINE = "Converting {name} for this machine, which takes 5 to 60 seconds. {where}
 
 
 @pytest.fixture
-def network(tmp_path: Path) -> str:
+def network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setattr(logging.getLogger("featx"), "handlers", [])  # an earlier command adds one
     stop_engines()
     save_onnx(tmp_path / "net.onnx")
     return str(tmp_path / "net.onnx")
