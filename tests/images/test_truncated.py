@@ -40,7 +40,8 @@ def test_file_cut_anywhere_is_an_error(format: str) -> None:
 def test_reason_of_a_corrupt_header_is_in_plain_words() -> None:
     with pytest.raises(UnreadableImageError) as error:
         decode_image(encoded(NOISE, "JPEG")[:20], (96, 96))
-    assert error.value.reason == "the header of the JPEG image is corrupt"
+    assert error.value.reason.startswith("the header of the JPEG image is corrupt")
+    assert "driver" not in error.value.reason
 
 
 @pytest.mark.parametrize(
