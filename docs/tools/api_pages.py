@@ -17,8 +17,8 @@ _OVERVIEW = """\
 Public names are imported from `featx`, `featx.errors` and `featx.testing`; other modules may move. `import featx` loads
 no heavy library: each name is imported when it is first used. [Errors and warnings](errors.md) have their own page.
 
-In the built site (`pip install '.[docs]' && python -m docs.tools build` in a checkout), each name has a page with parameters,
-returned values, errors and an example. Without it: `python -c "import featx; help(featx.compare_images)"`.
+In the built site (`pip install '.[docs]' && python -m docs.tools build` in a checkout), each name has a page with
+parameters, returned values, errors and an example. Without it: `python -c "import featx; help(featx.compare_images)"`.
 """
 _CLASS = """\
 {title}
