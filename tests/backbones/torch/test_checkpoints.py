@@ -50,6 +50,7 @@ class _Code:
         return os.mkdir, ("code_was_run",)
 
 
+@pytest.mark.thorough
 def test_checkpoint_of_another_head_is_loaded(tmp_path: Path) -> None:
     import timm
     import torch
@@ -70,6 +71,7 @@ def test_checkpoint_of_another_head_is_loaded(tmp_path: Path) -> None:
     assert extractor.recipe_["resize"] == "squash"
 
 
+@pytest.mark.thorough
 def test_checkpoint_of_a_network_with_a_format_of_its_authors(tmp_path: Path) -> None:
     """timm reads the authors' own files of these weights in another way than a tuned checkpoint."""
     import timm
