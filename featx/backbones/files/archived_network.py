@@ -48,7 +48,7 @@ class ArchivedNetwork:
         return str(network_cache_folder() / "files" / self.sha256 / self.name)
 
     def restore(self) -> Path:
-        """Return the path of a cached file with the network, which is written if there is none.
+        """Return the path of a file with the network in the cache, and write the file if it does not exist.
 
         Raises
         ------

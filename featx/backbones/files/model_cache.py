@@ -125,7 +125,7 @@ def _temporary_model_file(data: bytes, digest: str, name: str) -> Path:
 
 
 def cached_file(digest: str, name: str) -> Path | None:
-    """Return the path of a cached file with this SHA-256 and name; None if there is none, or it is damaged."""
+    """Return the path of the cached file with this SHA-256 and name, or None if it is missing or damaged."""
     folders = [network_cache_folder() / "files", _temporary_folders.get(digest)]
     for path in [folder / digest / name for folder in folders if folder is not None]:
         if _is_intact(path):

@@ -265,7 +265,7 @@ class ArchiveLister(_NameLister):
         return dataclasses.replace(layout, no_labels_reason=reason)
 
     def _table_reason(self, names: Sequence[str]) -> str:
-        """Return how to use a table in the archive, which may list the labels. Empty: there is none."""
+        """Return how to use a table in the archive that may list the labels, or "" without such a table."""
         table = next((name for name in names if suffix_kind(name) in _TABLE_SUFFIXES), None)
         if table is None:
             return ""

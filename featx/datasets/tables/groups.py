@@ -33,7 +33,7 @@ _GROUPS = (
     *("video", "sequence", "scene", "group", "fold", "kfold", "folds"),
 )
 _OTHER_SIGNS = re.compile(r"[^a-z]")
-#: A column of more values is none of splits.
+#: A column with more distinct values does not name splits.
 _MAX_SPLITS = 8
 
 
@@ -129,7 +129,7 @@ def _notes_of_unknown_classes(frame: Any, options: SourceOptions, source: str) -
 
 
 def _group_column(columns: Mapping[str, Any], options: SourceOptions) -> Any:
-    """Return the column of groups by its name in lower case, unless it has labels or splits. None: there is none."""
+    """Return the column of groups by its name in lower case, or None; never one that has labels or splits."""
     used = options.label_column if isinstance(options.label_column, tuple) else (options.label_column,)
     by_word: dict[str, Any] = {}
     for name, column in columns.items():

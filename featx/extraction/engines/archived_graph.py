@@ -84,7 +84,7 @@ class ArchivedGraph:
         return self._try_to_read()[1]
 
     def _try_to_read(self) -> tuple[Graph | None, str]:
-        """Return the graph, or None and what is wrong with it."""
+        """Return the graph and an empty string, or None and the reason why it cannot be used."""
         try:
             return self._read(), ""
         except OSError as error:

@@ -38,10 +38,11 @@ def estimate(n_bytes, *, memory=1e15):
     return cost.n_bytes - 250_000_000, sizes
 
 
-@pytest.mark.parametrize("has_proc", [True, False])
+ONLY_LINUX = pytest.mark.skipif(sys.platform != "linux", reason="only Linux can reset the peak memory of a process")
+
+
+@pytest.mark.parametrize("has_proc", [pytest.param(True, marks=ONLY_LINUX), False])
 def test_memory_is_measured(has_proc, monkeypatch):
-    if has_proc and sys.platform != "linux":
-        pytest.skip("the peak memory of a process is reset on Linux only")
     if not has_proc:
         monkeypatch.setattr(cost_module.sys, "platform", "darwin")
     n_bytes, _ = estimate(lambda n: 30_000_000 + 1000 * n)
