@@ -280,8 +280,9 @@ class Predictor:
         with reporting(verbose, progress), stage("predict", len(images)) as advance:
             if len(images) < SMALL_CALL and not any(map(is_remote_image, images)):
                 images = restrict(images, self._allow)  # a client's text is not part of the prediction, either
-                read = read_first(images, self._resolved, cache=self._cache)
-                predictions = self._predict_read(list(zip(map(describe_image, images), read, strict=True)))
+                with self._predict_read.joining():
+                    read = read_first(images, self._resolved, cache=self._cache)
+                    predictions = self._predict_read(list(zip(map(describe_image, images), read, strict=True)))
                 advance(len(images))
                 return predictions
             return self._predict_all(images, advance)

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import bisect
+import contextlib
 import dataclasses
 import inspect
 import itertools
 import os
 import threading
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Generic, TypeVar
 
 from featx.errors import EngineError, MissingDependencyError, ModelFileError, ResourceError, StoreError, WeightsError
 
 _Result = TypeVar("_Result")
 
-#: Maximum time that a call waits for those of other threads, which read their images meanwhile. Measured with eight
-#: threads on two cores (``tests.benchmarks serve-threads``): 0.66 of the rate of one call with 2 ms, 0.80 with 12.
-_MAX_WAIT_SECONDS = 0.012
+#: Maximum time that a call waits for threads that read their images. With eight threads on two cores, 8 ms reach 0.84
+#: of the rate of one call and 12 ms 0.90, but delay a small image more while another thread reads a large one
+#: (``tests.benchmarks serve-threads serve-large``).
+_MAX_WAIT_SECONDS = 0.008
 
 
 #: Errors of a network that cannot start, of memory or of a disk: a call for each thread would fail after the same time.
@@ -41,8 +43,8 @@ class SharedCalls(Generic[_Result]):
     """Call a function on the items of all threads that wait for it.
 
     While the function runs for one thread, others wait. Then one of them passes the items of all that wait to one
-    call. It first waits, for 12 milliseconds at most, until as many threads wait as shared the last call. So a single
-    thread waits only once, after threads that shared a call. Those that wait longest go first.
+    call. It first waits, for 8 milliseconds at most, for those that are in a :meth:`joining` block, if all callers use
+    one. A single thread never waits. Those that wait longest go first.
 
     Parameters
     ----------
@@ -62,13 +64,25 @@ class SharedCalls(Generic[_Result]):
     def _reset(self) -> None:
         """Forget all calls: those of other threads do not end in a forked process."""
         self._lock = threading.RLock()  # an interrupt cannot leave it locked, as it can a Condition's own `with`
-        self._change = threading.Condition(self._lock)
+        self._arrival, self._end_of_call = threading.Condition(self._lock), threading.Condition(self._lock)
         self._waiting: list[_Call[_Result]] = []
         self._runner: _Call[_Result] | None = None
-        self._n_shared = 1
+        self._n_joining = 0
 
     def __reduce__(self) -> tuple[type[SharedCalls[_Result]], tuple[Any, int]]:
         return SharedCalls, (self._function_of(), self._max_items)  # locks and waiting threads belong to this process
+
+    @contextlib.contextmanager
+    def joining(self) -> Iterator[None]:
+        """Let calls of other threads wait for this one, which prepares its items and passes them in this block."""
+        with self._lock:
+            self._n_joining += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._n_joining = max(0, self._n_joining - 1)  # a forked process has forgotten this block
+                self._arrival.notify()
 
     def __call__(self, items: Sequence[Any]) -> list[_Result]:
         """Return the result of each item.
@@ -81,7 +95,7 @@ class SharedCalls(Generic[_Result]):
         try:
             with self._lock:
                 self._waiting.append(call)
-                self._change.notify_all()
+                self._arrival.notify()  # the one that collects calls; others need not wake up
             while not call.is_done:
                 self._run_or_wait(call)
         except BaseException:
@@ -101,12 +115,12 @@ class SharedCalls(Generic[_Result]):
             if own.is_done:  # meanwhile
                 return
             if self._runner is not None or self._waiting[0] is not own:
-                self._change.wait()
+                self._end_of_call.wait()
                 return
             self._runner = own
-            self._change.wait_for(lambda: len(self._waiting) >= self._n_shared, _MAX_WAIT_SECONDS)
-            self._n_shared = self._count_shared()
-            own.shared, self._waiting = self._waiting[: self._n_shared], self._waiting[self._n_shared :]
+            self._arrival.wait_for(lambda: len(self._waiting) >= self._n_joining, _MAX_WAIT_SECONDS)
+            n_shared = self._count_shared()
+            own.shared, self._waiting = self._waiting[:n_shared], self._waiting[n_shared:]
         self._run(own.shared)
         self._end(own)
 
@@ -141,7 +155,7 @@ class SharedCalls(Generic[_Result]):
             own.shared, self._waiting = [], list(filter(is_left, [*own.shared, *self._waiting]))
             if self._runner is own:
                 self._runner = None
-            self._change.notify_all()
+            self._end_of_call.notify_all()
 
 
 @dataclasses.dataclass(eq=False)

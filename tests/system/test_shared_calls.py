@@ -61,6 +61,35 @@ def test_waiting_threads_share_a_call() -> None:
     assert [sorted(call) for call in function.calls] == [[1], sorted(item for part in items[1:] for item in part)]
 
 
+def test_a_call_waits_for_a_thread_that_prepares_its_items(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("featx.system.shared_calls._MAX_WAIT_SECONDS", 10.0)
+    calls: list[list[int]] = []
+    shared: SharedCalls[int] = SharedCalls(lambda items: calls.append(items) or items)
+
+    def join(items: list[int]) -> list[int]:
+        with shared.joining():
+            return shared(items)
+
+    with ThreadPoolExecutor(1) as threads:
+        with shared.joining():
+            first = threads.submit(join, [1])
+            deadline = time.monotonic() + 5
+            while not shared._waiting:
+                assert time.monotonic() < deadline, "the first call did not wait"
+                time.sleep(0.001)
+            assert shared([2]) == [2]
+        assert first.result(10) == [1]
+    assert calls == [[1, 2]]
+
+
+def test_a_call_does_not_wait_for_a_thread_that_fails_to_prepare_its_items() -> None:
+    shared: SharedCalls[int] = SharedCalls(lambda items: items)
+    with contextlib.suppress(ValueError), shared.joining():
+        raise ValueError
+    assert shared([1]) == [1]
+    assert shared._n_joining == 0
+
+
 def test_lone_thread_calls_the_function_itself() -> None:
     threads = set()
 
