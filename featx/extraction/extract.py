@@ -138,7 +138,8 @@ def extract_into(
 def read_first(images: Sequence[Image], resolved: Resolved, *, cache: Path | None) -> list[FloatArray | ReadImage]:
     """Return the row of each image that is in the cache, and read the others, for :func:`compute_read_images`.
 
-    Any number of threads may call it, and none waits for another.
+    Any number of threads may call it. They wait for each other only for large images, and calls of several images share
+    the threads that decode.
 
     Parameters
     ----------
@@ -155,15 +156,15 @@ def read_first(images: Sequence[Image], resolved: Resolved, *, cache: Path | Non
         is_cached, rows = row_cache.read_rows(np.frombuffer(b"".join(digests), dtype=np.uint8).reshape(-1, DIGEST_SIZE))
     finally:
         row_cache.close()
-    stored, found = iter(is_cached), iter(rows)
+    stored, cached_rows = iter(is_cached), iter(rows)
     results: list[FloatArray | ReadImage] = []
     for item, image in zip(items, images, strict=True):
         if isinstance(item, Stored) and next(stored):
-            results.append(next(found))
+            results.append(next(cached_rows))
         else:  # a row that proved corrupt is computed again
-            again = read_images([image], options)[0] if isinstance(item, Stored) else item
-            assert not isinstance(again, Stored)
-            results.append(ReadImage(again))
+            read = read_images([image], options)[0] if isinstance(item, Stored) else item
+            assert not isinstance(read, Stored)
+            results.append(ReadImage(read))
     return results
 
 

@@ -1,4 +1,4 @@
-"""Read and decodes images in background threads, ahead of the network and in the order of the input."""
+"""Read and decode images in background threads, ahead of the network and in the order of the input."""
 
 from __future__ import annotations
 
@@ -169,7 +169,7 @@ def prefetch(
 def read_images(
     images: Sequence[Image], options: ReadOptions, cache: RowCache | None = None
 ) -> list[Decoded | Stored | Failed]:
-    """Read images before anything is computed for them; a lone one in this thread, where it delays no other.
+    """Read images before anything is computed for them; a single image is read in the calling thread.
 
     Parameters
     ----------
